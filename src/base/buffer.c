@@ -1,0 +1,113 @@
+#include "base/buffer.h"
+
+#include <stdarg.h>
+
+enum { FIRST_CAPACITY = 256 };
+
+struct buffer *buffer_new(void)
+{
+    struct buffer *b = calloc(1, sizeof *b);
+
+    if (b == NULL) {
+        fprintf(stderr, "out of memory: creating a buffer\n");
+        abort();
+    }
+    return b;
+}
+
+void buffer_drop(struct buffer *b)
+{
+    free(b->bytes);
+    *b = (struct buffer){0};
+}
+
+void buffer_free(struct buffer *b)
+{
+    if (b == NULL)
+        return;
+    buffer_drop(b);
+    free(b);
+}
+
+void buffer_clear(struct buffer *b)
+{
+    b->length = 0;
+    if (b->bytes != NULL)
+        b->bytes[0] = '\0';
+}
+
+char *buffer_reserve(struct buffer *b, size_t more)
+{
+    size_t needed = b->length + more + 1;
+
+    if (needed > b->capacity) {
+        size_t capacity = b->capacity == 0 ? FIRST_CAPACITY : b->capacity;
+
+        while (capacity < needed)
+            capacity *= 2;
+        char *bytes = realloc(b->bytes, capacity);
+        if (bytes == NULL) {
+            fprintf(stderr, "out of memory: %zu bytes for a buffer\n", capacity);
+            abort();
+        }
+        b->bytes = bytes;
+        b->capacity = capacity;
+    }
+    return b->bytes + b->length;
+}
+
+void buffer_append(struct buffer *b, const void *bytes, size_t length)
+{
+    if (length > 0)
+        memcpy(buffer_reserve(b, length), bytes, length);
+    else
+        buffer_reserve(b, 0);
+    b->length += length;
+    b->bytes[b->length] = '\0';
+}
+
+void buffer_append_text(struct buffer *b, const char *text)
+{
+    buffer_append(b, text, strlen(text));
+}
+
+void buffer_append_char(struct buffer *b, char c)
+{
+    buffer_append(b, &c, 1);
+}
+
+void buffer_printf(struct buffer *b, const char *fmt, ...)
+{
+    va_list ap, again;
+
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int length = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    vsnprintf(buffer_reserve(b, (size_t)length), (size_t)length + 1, fmt, again);
+    va_end(again);
+    b->length += (size_t)length;
+}
+
+void buffer_append_u16(struct buffer *b, uint16_t n)
+{
+    n = __builtin_bswap16(n);
+    buffer_append(b, &n, sizeof n);
+}
+
+void buffer_append_u32(struct buffer *b, uint32_t n)
+{
+    n = __builtin_bswap32(n);
+    buffer_append(b, &n, sizeof n);
+}
+
+void buffer_append_u64(struct buffer *b, uint64_t n)
+{
+    n = __builtin_bswap64(n);
+    buffer_append(b, &n, sizeof n);
+}
+
+const char *buffer_text(const struct buffer *b)
+{
+    return b->bytes == NULL ? "" : b->bytes;
+}

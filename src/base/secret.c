@@ -1,0 +1,36 @@
+#include "base/secret.h"
+
+#include <sys/mman.h>
+
+struct secret {
+    size_t size;
+    char text[];
+};
+
+struct secret *secret_new(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    struct secret *s = malloc(sizeof *s + size);
+
+    if (s == NULL) {
+        fprintf(stderr, "out of memory: %zu bytes for a secret\n", size);
+        abort();
+    }
+    (void)mlock(s, sizeof *s + size); /* best effort: the limit may be zero */
+    s->size = size;
+    memcpy(s->text, text, size);
+    return s;
+}
+
+void secret_free(struct secret *s)
+{
+    if (s == NULL)
+        return;
+    explicit_bzero(s->text, s->size);
+    free(s);
+}
+
+const char *secret_reveal(const struct secret *s)
+{
+    return s->text;
+}

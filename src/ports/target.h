@@ -1,0 +1,147 @@
+/*
+ * The target database as apply sees it: one session (one lane), one transaction at a time.
+ *
+ * In production pg/target over one libpq connection in pipeline mode; in unit tests tests/support/model_target, a database
+ * in memory with unique keys, faults in every call, and commits that succeed although their answer was lost.
+ * One thread. After an error other than those marked as outcomes the only calls allowed are rollback and resume.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/lsn.h"
+#include "model/relation.h"
+#include "model/row.h"
+#include "model/snapshot.h"
+
+/* How far the target is: written in the same transaction as the rows it covers (P1). */
+struct apply_position {
+    struct lsn end;          /* (P2) COMMIT end of the last source transaction applied; everything before it is too */
+    uint64_t transactions;   /* applied since the task began, for the three-way count */
+    int64_t committed_us;    /* of that transaction, by the source's clock */
+};
+
+enum table_mode {
+    TABLE_KEYED,   /* one row by key columns: default or index identity, or full where the target has a key */
+    TABLE_UNKEYED, /* one row by all columns: identity full and no key on the target */
+    TABLE_INSERTS, /* no identity: only INSERT and TRUNCATE can come */
+    TABLE_IGNORED, /* not part of the task: drop its changes */
+};
+
+/* How the rows of one stream_relation are written. Immutable; lives as long as the arena it was asked with. */
+struct target_table {
+    const struct stream_relation *relation;
+    enum table_mode mode;
+    unsigned n_key;
+    const uint16_t *key;           /* KEYED: columns of the relation, in the order of the target's key */
+    const bool *is_written;        /* a relation's column: false when the target computes it (generated) */
+    bool has_other_unique;         /* further unique indexes or exclusion constraints on the target */
+    const struct gate *gate;       /* (G2) NULL: everything goes through */
+    void *handle;                  /* the port's own */
+};
+
+/* (F8) Rows of one batch have different keys: the window made one net change a row. */
+enum batch_op {
+    BATCH_INSERT,
+    BATCH_UPDATE, /* key unchanged */
+    BATCH_REKEY,  /* UPDATE that changes the key: `key` is the old one */
+    BATCH_DELETE,
+    BATCH_OP_COUNT,
+};
+
+struct batch_row {
+    const struct value *key; /* KEYED: n_key values. UNKEYED update and delete: the full old row. INSERT: NULL */
+    const struct value *row; /* relation->n_columns values; NULL for DELETE */
+};
+
+/*
+ * All rows have, column by column, the same state but for NULL: what is UNCHANGED in one is in all, and of those with
+ * bytes all are TEXT or all BINARY. Keys likewise. UNKEYED update and delete come as batches of one row.
+ */
+struct batch {
+    const struct target_table *table;
+    enum batch_op op;
+    unsigned n_rows;
+    const struct batch_row *rows;
+};
+
+/* One change, for the exact path. */
+struct row_change {
+    const struct target_table *table;
+    enum batch_op op;
+    struct batch_row row;
+};
+
+/* What became of one change on the exact path. None of these breaks the transaction. */
+enum row_outcome {
+    ROW_DONE,      /* exactly one row */
+    ROW_MISSING,   /* UPDATE, REKEY, DELETE: there is no such row; nothing done */
+    ROW_DUPLICATE, /* INSERT, UPDATE, REKEY: a unique or exclusion constraint; nothing done; see `constraint` */
+};
+
+struct row_result {
+    enum row_outcome outcome;
+    const char *constraint; /* ROW_DUPLICATE: its name, in the arena given */
+    const char *detail;     /* the server's DETAIL, or NULL */
+};
+
+enum row_overwrite {
+    ROW_PLAIN,     /* as the change says */
+    ROW_OVERWRITE, /* INSERT or UPDATE: delete every row that blocks it by a unique constraint, then do it */
+};
+
+struct target_ops {
+    /*
+     * Connects when needed, makes sure that no earlier session of this lane can still commit, and says where to go on.
+     * Rolls back what is open.
+     */
+    MUST_USE struct error *(*resume)(void *self, struct apply_position *out);
+
+    /* How to write a relation. ERROR_CONFIG when the target has no such table or lacks a column. Asked once a version. */
+    MUST_USE struct error *(*table)(void *self, struct arena *a, const struct stream_relation *relation,
+                                    struct target_table **out);
+
+    MUST_USE struct error *(*begin)(void *self);
+
+    /* Sent, not answered: see settle. The batch must live until then. */
+    MUST_USE struct error *(*batch)(void *self, const struct batch *batch);
+
+    /* Alone, in order with batches; all tables in one statement. */
+    MUST_USE struct error *(*truncate)(void *self, const struct target_table *const *tables, unsigned n,
+                                       bool restart_identity);
+
+    /*
+     * Reads every answer since begin, savepoint or the last settle. *out_as_expected is false when a batch touched
+     * another number of rows than it has, or failed with a data error (unique violation …): the transaction is then only
+     * good for rollback or rollback_to_savepoint, and *out_why (in `a`) says what happened.
+     */
+    MUST_USE struct error *(*settle)(void *self, struct arena *a, bool *out_as_expected, const char **out_why);
+
+    /* One savepoint at a time; a new one replaces it. */
+    MUST_USE struct error *(*savepoint)(void *self);
+    MUST_USE struct error *(*rollback_to_savepoint)(void *self);
+
+    /*
+     * One change, its answer read. What a policy must decide comes as an outcome; other refusals of this row by the
+     * target (a check, a domain, a missing partition) are ERROR_DATA and name the table.
+     */
+    MUST_USE struct error *(*row)(void *self, struct arena *a, const struct row_change *change,
+                                  enum row_overwrite overwrite, struct row_result *out);
+
+    /*
+     * (P1, P5) Writes the position, commits, and reads that the answer to COMMIT was COMMIT. `durable` waits for the
+     * target's disk. After an error nobody knows whether it was committed: resume tells.
+     */
+    MUST_USE struct error *(*commit)(void *self, struct apply_position position, bool durable);
+
+    /* Never fails: a session that cannot roll back is closed. */
+    void (*rollback)(void *self);
+};
+
+struct target {
+    const struct target_ops *ops;
+    void *self;
+};

@@ -1,0 +1,1 @@
+typedef int sys_is_being_written;
