@@ -16,9 +16,9 @@ struct secret *secret_new(const char *text)
         fprintf(stderr, "out of memory: %zu bytes for a secret\n", size);
         abort();
     }
-    (void)mlock(s, sizeof *s + size); /* best effort: the limit may be zero */
     s->size = size;
     memcpy(s->text, text, size);
+    (void)mlock(s, sizeof *s + size); /* best effort: the limit may be zero */
     return s;
 }
 
