@@ -1,0 +1,57 @@
+/*
+ * What the user asked for: the options of SPEC section 11 as plain values. Filled by cli, read by worker. Immutable after that.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/lsn.h"
+
+enum sync_type {
+    SYNC_FULL,
+    SYNC_FULL_INCREMENTAL, /* default */
+    SYNC_INCREMENTAL,
+};
+
+enum sync_until {
+    UNTIL_FOREVER, /* default: follow until stopped */
+    UNTIL_CAUGHT_UP,
+    UNTIL_LSN,
+};
+
+enum conflict_policy {
+    CONFLICT_ERROR, /* default */
+    CONFLICT_IGNORE,
+    CONFLICT_OVERWRITE,
+};
+
+enum not_empty_policy {
+    NOT_EMPTY_REFUSE, /* default */
+    NOT_EMPTY_MERGE,
+    NOT_EMPTY_TRUNCATE,
+};
+
+enum ack_mode {
+    ACK_SPOOL, /* default: the source may forget what is fsynced in the spool */
+    ACK_TARGET,
+};
+
+struct sync_options {
+    const char *source; /* conninfo as given; held in a secret by whoever parses it */
+    const char *target;
+    enum sync_type type;
+    enum sync_until until;
+    struct lsn until_lsn;
+    enum conflict_policy on_conflict;
+    enum not_empty_policy if_not_empty;
+    enum ack_mode ack;
+    unsigned jobs;  /* copy and index workers; default 4 */
+    unsigned lanes; /* apply lanes; default 1 */
+    bool with_indexes;            /* false: --no-indexes leaves out indexes that back no constraint and no identity */
+    const char *publication;      /* NULL: made by us */
+    const char *slot;             /* NULL: made by us */
+    const char *const *skip_checks; /* ids, NULL-terminated; never NULL */
+    const char *const *accept;      /* ids or "all", NULL-terminated; never NULL */
+    const char *state_dir;        /* root of the state folders; never NULL */
+};

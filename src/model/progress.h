@@ -1,0 +1,92 @@
+/*
+ * How far a sync is: the one source of what the display, --json and status show. It never lies: every number is counted where
+ * the thing happens, percentages only rise, 100 is reached only when the phase is done.
+ *
+ * The counters are atomics: any thread adds, any thread reads (relaxed). The rest is guarded by progress_lock. One object a process,
+ * made by worker, read by control and cli.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "model/lsn.h"
+
+/* In this order; a task that only follows skips to INCREMENTAL. */
+enum phase {
+    PHASE_STARTING,    /* connecting, prechecks, publication, slot, snapshot */
+    PHASE_STRUCTURE,   /* schemas, types, functions, tables … restored */
+    PHASE_DATA,        /* rows copied; indexes of finished tables are built meanwhile */
+    PHASE_INDEX,       /* the remaining indexes and constraints */
+    PHASE_CATCH_UP,    /* changes since the first snapshot are applied */
+    PHASE_OBJECTS,     /* foreign keys, triggers, rules, views …, while changes are applied */
+    PHASE_INCREMENTAL, /* following */
+    PHASE_STOPPING,    /* sequences, cleaning up */
+    PHASE_COMPLETED,
+    PHASE_COUNT,
+};
+
+enum step_state {
+    STEP_WAITING,
+    STEP_RUNNING,
+    STEP_DONE,
+};
+
+/* One of the four full phases (structure, data, index, objects): work done of work known. */
+struct progress_step {
+    _Atomic uint64_t done; /* structure, index, objects: entries; data: bytes as the source estimated them */
+    _Atomic uint64_t total;
+    _Atomic int state; /* enum step_state */
+};
+
+/* One table or index being worked on. */
+struct progress_item {
+    char name[160]; /* "schema.table", shortened, or "index schema.name" */
+    uint64_t rows;
+    uint64_t bytes;
+    uint64_t bytes_expected;
+};
+
+enum { PROGRESS_ITEMS_MAX = 64 };
+
+struct progress;
+
+struct progress_counters {
+    struct progress_step structure, data, index, objects;
+    _Atomic uint64_t tables_done, tables_total;
+    _Atomic uint64_t rows_copied, bytes_copied; /* bytes as they passed through us */
+    _Atomic int64_t started_us;                 /* clock_now_us */
+
+    /* The stream; positions are LSNs */
+    _Atomic uint64_t received_lsn;    /* last WAL position heard of */
+    _Atomic uint64_t spooled_lsn;     /* durable in the spool */
+    _Atomic uint64_t applied_lsn;     /* everything committed before it is applied (keepalives count here, never in the stored position: P4) */
+    _Atomic uint64_t source_lsn;      /* the source's WAL insert position when last asked */
+    _Atomic uint64_t transactions_received, transactions_applied, rows_applied;
+    _Atomic uint64_t windows_fast, windows_slow;
+    _Atomic uint64_t conflicts;
+    _Atomic int64_t delay_us;         /* source commit -> target commit of the newest applied transaction; 0 when nothing is left to apply */
+    _Atomic uint64_t spool_bytes;
+    _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
+};
+
+/* Lives in `a`. */
+struct progress *progress_new(struct arena *a);
+struct progress_counters *progress_counters(struct progress *p);
+
+enum phase progress_phase(struct progress *p);
+void progress_set_phase(struct progress *p, enum phase phase);
+const char *phase_name(enum phase phase);
+
+/* A worker shows what it is at: a slot of its own, 0 to PROGRESS_ITEMS_MAX - 1. */
+void progress_item_begin(struct progress *p, unsigned slot, const char *name, uint64_t bytes_expected);
+void progress_item_add(struct progress *p, unsigned slot, uint64_t rows, uint64_t bytes);
+void progress_item_end(struct progress *p, unsigned slot);
+
+/* The items being worked on now, copied. Returns how many. */
+unsigned progress_items(struct progress *p, struct progress_item *out, unsigned max);
+
+/* 0 to 100; 100 only when the step is done; never less than what it said before. */
+double progress_step_percent(const struct progress_step *s);
