@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "model/lsn.h"
+#include "model/options.h"
 #include "model/relation.h"
 #include "model/row.h"
 #include "model/snapshot.h"
@@ -86,11 +87,47 @@ struct row_result {
     enum row_outcome outcome;
     const char *constraint; /* ROW_DUPLICATE: its name, in the arena given */
     const char *detail;     /* the server's DETAIL, or NULL */
+
+    /* ROW_DUPLICATE: one row is in the way and it is the new row already, in every written column. */
+    bool is_identical;
+
+    /* ROW_OVERWRITE: the rows that were deleted to make room; relation->n_columns values each, in the arena given. */
+    unsigned n_removed;
+    const struct value *const *removed;
 };
 
 enum row_overwrite {
     ROW_PLAIN,     /* as the change says */
     ROW_OVERWRITE, /* INSERT or UPDATE: delete every row that blocks it by a unique constraint, then do it */
+};
+
+enum conflict_kind {
+    CONFLICT_INSERT_DUPLICATE, /* INSERT, and its key or another unique key exists */
+    CONFLICT_UPDATE_DUPLICATE, /* UPDATE or REKEY that hits a unique key of another row */
+    CONFLICT_UPDATE_MISSING,
+    CONFLICT_DELETE_MISSING,
+    CONFLICT_KIND_COUNT,
+};
+
+enum conflict_action {
+    CONFLICT_SKIPPED,  /* the change was not applied, the target's rows are as they were */
+    CONFLICT_REPLACED, /* the rows in its way were deleted (`removed`) and the change was applied */
+    CONFLICT_INSERTED, /* the row to update was missing: the new one was inserted in full */
+    CONFLICT_ACTION_COUNT,
+};
+
+/* A decision that a policy took about one change (A4). Good for the call only. */
+struct conflict {
+    enum conflict_kind kind;
+    enum conflict_policy policy;
+    enum conflict_action action;
+    struct row_change change;     /* as the source sent it */
+    const char *constraint;       /* NULL when a row was missing */
+    unsigned n_removed;
+    const struct value *const *removed; /* relation->n_columns values each */
+    uint32_t xid;                 /* the source transaction */
+    struct lsn commit;
+    int64_t committed_us;
 };
 
 struct target_ops {
@@ -130,6 +167,9 @@ struct target_ops {
      */
     MUST_USE struct error *(*row)(void *self, struct arena *a, const struct row_change *change,
                                   enum row_overwrite overwrite, struct row_result *out);
+
+    /* (A4) Records the decision in the open transaction: it is there if and only if its effect is. */
+    MUST_USE struct error *(*conflict)(void *self, const struct conflict *conflict);
 
     /*
      * (P1, P5) Writes the position, commits, and reads that the answer to COMMIT was COMMIT. `durable` waits for the
