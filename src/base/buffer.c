@@ -1,18 +1,14 @@
 #include "base/buffer.h"
 
-#include <stdarg.h>
+#include <assert.h>
+
+#include "base/memory.h"
 
 enum { FIRST_CAPACITY = 256 };
 
 struct buffer *buffer_new(void)
 {
-    struct buffer *b = calloc(1, sizeof *b);
-
-    if (b == NULL) {
-        fprintf(stderr, "out of memory: creating a buffer\n");
-        abort();
-    }
-    return b;
+    return MEMORY_NEW(struct buffer);
 }
 
 void buffer_drop(struct buffer *b)
@@ -38,6 +34,7 @@ void buffer_clear(struct buffer *b)
 
 char *buffer_reserve(struct buffer *b, size_t more)
 {
+    assert(more < PTRDIFF_MAX - b->length); /* a size that wraps around would pass for a small one */
     size_t needed = b->length + more + 1;
 
     if (needed > b->capacity) {
@@ -45,25 +42,27 @@ char *buffer_reserve(struct buffer *b, size_t more)
 
         while (capacity < needed)
             capacity *= 2;
-        char *bytes = realloc(b->bytes, capacity);
-        if (bytes == NULL) {
-            fprintf(stderr, "out of memory: %zu bytes for a buffer\n", capacity);
-            abort();
-        }
-        b->bytes = bytes;
+        b->bytes = memory_resize(b->bytes, capacity, "buffer");
         b->capacity = capacity;
+        b->bytes[b->length] = '\0';
     }
     return b->bytes + b->length;
 }
 
+void buffer_added(struct buffer *b, size_t written)
+{
+    assert(written < b->capacity - b->length);
+    b->length += written;
+    b->bytes[b->length] = '\0';
+}
+
 void buffer_append(struct buffer *b, const void *bytes, size_t length)
 {
-    if (length > 0)
-        memcpy(buffer_reserve(b, length), bytes, length);
-    else
-        buffer_reserve(b, 0);
-    b->length += length;
-    b->bytes[b->length] = '\0';
+    char *end = buffer_reserve(b, length);
+
+    if (length > 0) /* `bytes` may be NULL, which memcpy does not take */
+        memcpy(end, bytes, length);
+    buffer_added(b, length);
 }
 
 void buffer_append_text(struct buffer *b, const char *text)
@@ -76,17 +75,25 @@ void buffer_append_char(struct buffer *b, char c)
     buffer_append(b, &c, 1);
 }
 
-void buffer_printf(struct buffer *b, const char *fmt, ...)
+void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap)
 {
-    va_list ap, again;
+    va_list again;
 
-    va_start(ap, fmt);
     va_copy(again, ap);
     int length = vsnprintf(NULL, 0, fmt, ap);
-    va_end(ap);
+    assert(length >= 0);
     vsnprintf(buffer_reserve(b, (size_t)length), (size_t)length + 1, fmt, again);
     va_end(again);
-    b->length += (size_t)length;
+    buffer_added(b, (size_t)length);
+}
+
+void buffer_printf(struct buffer *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    buffer_vprintf(b, fmt, ap);
+    va_end(ap);
 }
 
 void buffer_append_u16(struct buffer *b, uint16_t n)

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,13 +30,15 @@ void buffer_drop(struct buffer *b);
 
 void buffer_clear(struct buffer *b);
 
-/* Room for `more` bytes after `length`; returns where they begin. The caller adds to `length` what it wrote. */
+/* Room for `more` bytes (and the NUL) after `length`; returns where they begin. buffer_added says how many were written. */
 RETURNS_NONNULL char *buffer_reserve(struct buffer *b, size_t more);
+void buffer_added(struct buffer *b, size_t written);
 
 void buffer_append(struct buffer *b, const void *bytes, size_t length);
 void buffer_append_text(struct buffer *b, const char *text);
 void buffer_append_char(struct buffer *b, char c);
 PRINTF(2, 3) void buffer_printf(struct buffer *b, const char *fmt, ...);
+PRINTF(2, 0) void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap);
 
 /* Big-endian, as on PostgreSQL's wire. */
 void buffer_append_u16(struct buffer *b, uint16_t n);

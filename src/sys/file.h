@@ -12,19 +12,29 @@
 #include "base/arena.h"
 #include "base/error.h"
 
-/* Makes the folder and its missing parents. */
+/*
+ * The error of a system call that failed with `number` (an errno): "<fmt>: No space left on device". ERROR_TRANSIENT for
+ * what passes or is soon put right (no space, no descriptors left), else ERROR_CONFIG.
+ */
+MUST_USE RETURNS_NONNULL COLD PRINTF(2, 3)
+struct error *file_error(int number, const char *fmt, ...);
+
+/* Makes the folder and its missing parents; their names survive a power cut. */
 MUST_USE struct error *folder_make(const char *path);
 
-/* Removes the folder and everything in it. A missing one is fine. */
+/* Removes the folder and everything in it, but follows no symbolic link. A missing one is fine. */
 MUST_USE struct error *folder_remove(const char *path);
 
 /* Names of the plain files in it, sorted, living in `a`. */
 MUST_USE struct error *folder_list(struct arena *a, const char *path, char ***out_names, size_t *out_n);
 
-/* *out_text is NULL when there is no such file. NUL-terminated, in `a`. */
+/* *out_text is NULL when there is no such file. NUL-terminated, in `a`. More than 1 GiB is an error. */
 MUST_USE struct error *file_read(struct arena *a, const char *path, char **out_text, size_t *out_length);
 
-/* All or nothing, also over a power cut: temporary file, fsync, rename, fsync of the folder. */
+/*
+ * All or nothing, also over a power cut: temporary file ("<path>.new"), fsync, rename, fsync of the folder. One writer
+ * at a time for a path.
+ */
 MUST_USE struct error *file_replace(const char *path, const void *bytes, size_t length);
 
 /* Missing is fine. */
@@ -32,7 +42,9 @@ MUST_USE struct error *file_remove(const char *path);
 
 /*
  * An exclusive lock that ends with the process, on a file that says who holds it ("pid 4711, since ...").
- * When somebody else holds it: *out_lock is NULL and *out_holder (in `a`) is what the holder wrote.
+ * When somebody else holds it: *out_lock is NULL and *out_holder (in `a`) is what the holder wrote ("" when it is just
+ * about to). Else *out_holder is NULL. The file stays when the lock is released. Threads of one process exclude each
+ * other too.
  */
 struct file_lock;
 MUST_USE struct error *file_lock_take(struct arena *a, const char *path, const char *who, struct file_lock **out_lock,
