@@ -28,7 +28,7 @@ struct segment_store_ops {
                                    size_t *out_length);
 
     MUST_USE struct error *(*truncate)(void *self, uint64_t number, uint64_t bytes);
-    MUST_USE struct error *(*remove)(void *self, uint64_t number);
+    MUST_USE struct error *(*remove)(void *self, uint64_t number); /* a missing one is fine */
 };
 
 struct segment_store {

@@ -83,6 +83,7 @@ struct boundary {
     enum boundary_kind kind;
     struct lsn end;
     uint32_t oid;
+    bool is_type; /* RELATION: a TYPE message; a relation and a type may have the same oid */
     uint32_t xid; /* BEGIN */
 };
 
