@@ -101,6 +101,7 @@ const char *error_kind_name(enum error_kind kind)
         [ERROR_DATA] = "data",
         [ERROR_CANCELLED] = "cancelled",
         [ERROR_USAGE] = "usage",
+        [ERROR_HISTORY] = "history",
         [ERROR_REFUSED] = "refused",
         /* clang-format on */
     };

@@ -19,6 +19,7 @@ enum error_kind {
     ERROR_DATA,      /* this row or table cannot be applied as it is */
     ERROR_CANCELLED, /* someone asked us to stop */
     ERROR_USAGE,     /* the command line is wrong */
+    ERROR_HISTORY,   /* the recorded position does not belong to this source, slot or target any more (P6) */
     ERROR_REFUSED,   /* a precheck failed or an alarm was not accepted: nothing was begun */
     ERROR_KIND_COUNT,
 };

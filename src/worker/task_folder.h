@@ -1,0 +1,43 @@
+/*
+ * The state folder of one pair, and the little file in it that says what pgtide means to make where (R1).
+ *
+ * The file is replaced as a whole and synced before anything is made on a server, and again after things were removed.
+ * The folder's lock is held for the life of the process that syncs; whoever holds it may believe that every session with this
+ * task's id on a server belongs to a dead process.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "sys/file.h"
+
+/* What the file says. Texts live in the arena given. */
+struct task_record {
+    const char *id;           /* 12 hexadecimal digits */
+    const char *source;       /* names for people, as pg_endpoint_name gives them */
+    const char *target;
+    const char *slot;         /* on the source */
+    const char *publication;  /* on the source */
+    bool owns_slot;           /* false: --slot or --publication named one that somebody else made */
+    bool owns_publication;
+    bool is_completed;        /* a normal stop removed everything; only the log is left */
+    const char *completed_at; /* position of the last transaction applied, when completed; or NULL */
+};
+
+/* The folder of a pair under `root`: `<root>/<16 hexadecimal digits>`, from the keys of both endpoints. In `a`. */
+char *task_folder_path(struct arena *a, const char *root, const char *source_key, const char *target_key);
+
+/* *out_record is NULL when there is none. ERROR_DATA for a file that is no such record, naming it and what to do. */
+MUST_USE struct error *task_record_read(struct arena *a, const char *folder, struct task_record **out_record);
+MUST_USE struct error *task_record_write(const char *folder, const struct task_record *record);
+
+/* A new record with a random id and the names derived from it. */
+MUST_USE struct error *task_record_new(struct arena *a, const char *source, const char *target,
+                                       struct task_record **out_record);
+
+/* Takes the lock of the folder, made when missing. ERROR_CONFIG naming the process that holds it. */
+MUST_USE struct error *task_folder_lock(struct arena *a, const char *folder, const char *pair,
+                                        struct file_lock **out_lock);
