@@ -35,10 +35,14 @@ struct pg_connect_options {
 MUST_USE struct error *pg_connect(const struct pg_endpoint *e, struct pg_connect_options options,
                                   struct pg_conn **out_conn);
 
+/* Whether the database of the endpoint is there: asked by connecting (SQLSTATE 3D000). Other refusals are errors. */
+MUST_USE struct error *pg_database_exists(const struct pg_endpoint *e, const struct stop *stop, bool *out_exists);
+
 /* Tries until it works, backing off, as long as errors are transient; `stop` ends it. Logs the first failure and the success. */
 MUST_USE struct error *pg_connect_patiently(const struct pg_endpoint *e, struct pg_connect_options options,
                                             struct pg_conn **out_conn);
 
+/* Cancels what still runs in it. */
 void pg_conn_close(struct pg_conn *c);
 DEFINE_CLEANUP(struct pg_conn, pg_conn_close);
 
@@ -70,7 +74,11 @@ MUST_USE struct error *pg_query_text(struct pg_conn *c, struct arena *a, const c
 
 /* One or several statements, results thrown away; without BEGIN they are one implicit transaction. */
 MUST_USE struct error *pg_execute(struct pg_conn *c, const char *what, const char *sql);
-MUST_USE PRINTF(3, 4) struct error *pg_execute_format(struct pg_conn *c, const char *what, const char *fmt, ...);
+MUST_USE PRINTF(3, 4)
+struct error *pg_execute_format(struct pg_conn *c, const char *what, const char *fmt, ...);
+
+/* Sends what libpq still holds, reading meanwhile so that nobody blocks. The session is in libpq's non-blocking mode. */
+MUST_USE struct error *pg_conn_flush(struct pg_conn *c);
 
 /* Reads the next result (NULL at the end of a command), waiting for stop too. The caller clears it. */
 MUST_USE struct error *pg_conn_result(struct pg_conn *c, PGresult **out_result);

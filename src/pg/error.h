@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include <libpq-fe.h>
 
 #include "base/error.h"
@@ -12,5 +14,8 @@
 /* `what` is an attempt: "starting replication on slot \"pgtide_7\"". Primary message, DETAIL and SQLSTATE follow it. */
 MUST_USE struct error *pg_error(PGconn *conn, const PGresult *result, const char *what);
 
+/* What a caller can do about an SQLSTATE. */
+enum error_kind pg_error_kind(const char *sqlstate);
+
 /* True when the result's SQLSTATE begins with `prefix` ("23505", "08"). */
-int pg_result_is(const PGresult *result, const char *prefix);
+bool pg_result_is(const PGresult *result, const char *prefix);
