@@ -1,0 +1,84 @@
+/*
+ * The feeder: reads the change stream and fills windows with what the target does not have yet.
+ *
+ * It sits between the spool (any source of records) and apply, decodes, asks once for each version of a relation how it is
+ * written, skips what was applied before, and stops where it was told to.
+ *
+ * (P2) A transaction was applied when its COMMIT ends at or before the position. BEGIN tells only where the commit record
+ * begins, but commit records do not overlap: `commit` < position.end says the same (see feeder.c).
+ *
+ * One thread. After an error the feeder must be repositioned (feeder_restart); the window keeps what came before and may still be
+ * closed and applied.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/lsn.h"
+#include "ports/stream.h"
+#include "ports/target.h"
+#include "sync/window.h"
+
+enum feed_kind {
+    FEED_NONE,      /* nothing to read now */
+    FEED_MESSAGE,   /* a message of the output plugin */
+    FEED_RELATION,  /* RELATION or TYPE repeated for who begins to read here */
+    FEED_KEEPALIVE, /* everything the source committed before `at` came before this */
+};
+
+struct feed_record {
+    enum feed_kind kind;
+    const char *bytes;
+    size_t length;
+    struct lsn at;
+    int64_t received_us;
+};
+
+/* What the feeder reads: worker plugs the spool's reader in, unit tests a script. */
+struct record_source {
+    /* The bytes live in `a`. */
+    MUST_USE struct error *(*next)(void *self, struct arena *a, struct feed_record *out);
+    void *self;
+};
+
+/* As target.table in ports/target.h, on whatever session the feeder's thread may use. Asked before the first change of a version. */
+struct table_resolver {
+    MUST_USE struct error *(*table)(void *self, struct arena *a, const struct stream_relation *relation,
+                                    struct target_table **out);
+    void *self;
+};
+
+enum feeder_state {
+    FEEDER_IDLE,   /* all that is there was read */
+    FEEDER_MORE,   /* the budget is used up */
+    FEEDER_FULL,   /* the window is */
+    FEEDER_AT_END, /* nothing that was committed before `until` is left; stays so until feeder_restart */
+};
+
+struct feeder;
+
+/* The prefix of logical messages that are ours. Others are dropped. */
+#define FEEDER_MESSAGE_PREFIX "pgtide"
+
+RETURNS_NONNULL struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct table_resolver tables);
+
+/*
+ * Reads on from `source`, which begins between transactions at or before `position` (apply_resume). Everything read
+ * before is forgotten, so the windows that are not applied must be reset.
+ */
+void feeder_restart(struct feeder *f, struct record_source source, struct lsn position);
+
+/*
+ * Transactions whose commit record begins at or after `until` are not taken; LSN_NONE takes all. Where `until` is between two
+ * records, as all positions are that a server tells, this takes exactly the transactions with end <= until.
+ */
+void feeder_set_until(struct feeder *f, struct lsn until);
+
+/* Reads at most `budget` records into the window. */
+MUST_USE struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, enum feeder_state *out_state);
+
+/* No transaction is open: a window handed over now ends between transactions. */
+bool feeder_at_boundary(const struct feeder *f);
+
+/* Transactions taken since feeder_new; those skipped because they were applied before are not among them. */
+uint64_t feeder_n_transactions(const struct feeder *f);
