@@ -3,7 +3,9 @@
  *
  * Paths longer than sun_path allows work: the folder is opened and the socket is named through /proc/self/fd. A frame is
  * at most 16 MiB; a longer one is an error and ends the connection. Sockets are 0600; the other end's user is checked to
- * be ours. Timeouts in milliseconds, -1 for none.
+ * be ours, and a stranger is an error. Timeouts in milliseconds, -1 for none, are for the whole frame; one that runs out
+ * and a connection that breaks are ERROR_TRANSIENT. After an error in a frame the connection is good for nothing but
+ * close. Writing to who has gone raises no SIGPIPE. A descriptor belongs to one thread at a time.
  */
 #pragma once
 
@@ -20,6 +22,8 @@ MUST_USE struct error *socket_accept(int listener, int *out_fd);
 
 /* *out_fd is -1 when there is no such socket or nobody listens there. */
 MUST_USE struct error *socket_connect(const char *folder, const char *name, int *out_fd);
+
+enum { FRAME_LENGTH_MAX = 16 * 1024 * 1024 };
 
 MUST_USE struct error *frame_write(int fd, const void *bytes, size_t length, int timeout_ms);
 
