@@ -2,8 +2,8 @@
  * How far a sync is: the one source of what the display, --json and status show. It never lies: every number is counted where
  * the thing happens, percentages only rise, 100 is reached only when the phase is done.
  *
- * The counters are atomics: any thread adds, any thread reads (relaxed). The rest is guarded by progress_lock. One object a process,
- * made by worker, read by control and cli.
+ * The counters are atomics: any thread adds, any thread reads (relaxed). The rest is guarded inside. One object a process,
+ * made by worker, read by control and cli. Thread-safe.
  */
 #pragma once
 
@@ -39,6 +39,7 @@ struct progress_step {
     _Atomic uint64_t done; /* structure, index, objects: entries; data: bytes as the source estimated them */
     _Atomic uint64_t total;
     _Atomic int state; /* enum step_state */
+    _Atomic int shown; /* what progress_step_percent said, in tenths */
 };
 
 /* One table or index being worked on. */
@@ -80,7 +81,10 @@ enum phase progress_phase(struct progress *p);
 void progress_set_phase(struct progress *p, enum phase phase);
 const char *phase_name(enum phase phase);
 
-/* A worker shows what it is at: a slot of its own, 0 to PROGRESS_ITEMS_MAX - 1. */
+/*
+ * A worker shows what it is at: a slot of its own, 0 to PROGRESS_ITEMS_MAX - 1. A name that is too long is cut between
+ * characters of UTF-8 and ends in "…".
+ */
 void progress_item_begin(struct progress *p, unsigned slot, const char *name, uint64_t bytes_expected);
 void progress_item_add(struct progress *p, unsigned slot, uint64_t rows, uint64_t bytes);
 void progress_item_end(struct progress *p, unsigned slot);
@@ -88,5 +92,8 @@ void progress_item_end(struct progress *p, unsigned slot);
 /* The items being worked on now, copied. Returns how many. */
 unsigned progress_items(struct progress *p, struct progress_item *out, unsigned max);
 
-/* 0 to 100; 100 only when the step is done; never less than what it said before. */
-double progress_step_percent(const struct progress_step *s);
+/*
+ * 0 to 100 in whole tenths, rounded down; 100 only when the step is done; never less than what it said before, also when
+ * the total turned out larger. Print it with %.1f: %.0f would round 99.9 up.
+ */
+double progress_step_percent(struct progress_step *s);

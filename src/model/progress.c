@@ -1,0 +1,169 @@
+#include "model/progress.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+#include "base/macros.h"
+
+struct item {
+    bool is_active;
+    char name[sizeof((struct progress_item *)NULL)->name];
+    _Atomic uint64_t rows; /* added to without the mutex, often */
+    _Atomic uint64_t bytes;
+    uint64_t bytes_expected;
+};
+
+struct progress {
+    struct progress_counters counters;
+    _Atomic int phase;
+    pthread_mutex_t mutex; /* guards `items`, but for their counters */
+    struct item items[PROGRESS_ITEMS_MAX];
+};
+
+struct progress *progress_new(struct arena *a)
+{
+    struct progress *p = ARENA_NEW(a, struct progress);
+
+    pthread_mutex_init(&p->mutex, NULL); /* holds nothing that would have to be given back */
+    return p;
+}
+
+struct progress_counters *progress_counters(struct progress *p)
+{
+    return &p->counters;
+}
+
+enum phase progress_phase(struct progress *p)
+{
+    return (enum phase)atomic_load(&p->phase);
+}
+
+void progress_set_phase(struct progress *p, enum phase phase)
+{
+    assert(phase < PHASE_COUNT);
+    atomic_store(&p->phase, (int)phase);
+}
+
+const char *phase_name(enum phase phase)
+{
+    static const char *const names[PHASE_COUNT] = {
+        /* clang-format off */
+        [PHASE_STARTING] = "starting",
+        [PHASE_STRUCTURE] = "structure",
+        [PHASE_DATA] = "data",
+        [PHASE_INDEX] = "index",
+        [PHASE_CATCH_UP] = "catch-up",
+        [PHASE_OBJECTS] = "objects",
+        [PHASE_INCREMENTAL] = "incremental",
+        [PHASE_STOPPING] = "stopping",
+        [PHASE_COMPLETED] = "completed",
+        /* clang-format on */
+    };
+
+    assert(phase < PHASE_COUNT);
+    return names[phase];
+}
+
+static bool is_inside_character(char c)
+{
+    return ((unsigned char)c & 0xC0) == 0x80; /* UTF-8 continuation bytes are 10xxxxxx */
+}
+
+/* JSON takes no half characters, so the cut is before one. */
+static void shorten(char *out, size_t size, const char *name)
+{
+    static const char ellipsis[] = "…";
+    size_t length = strlen(name);
+
+    if (length < size) {
+        memcpy(out, name, length + 1);
+        return;
+    }
+    length = size - sizeof ellipsis;
+    while (length > 0 && is_inside_character(name[length]))
+        length--;
+    memcpy(out, name, length);
+    memcpy(out + length, ellipsis, sizeof ellipsis);
+}
+
+void progress_item_begin(struct progress *p, unsigned slot, const char *name, uint64_t bytes_expected)
+{
+    assert(slot < PROGRESS_ITEMS_MAX);
+    struct item *item = &p->items[slot];
+
+    pthread_mutex_lock(&p->mutex);
+    shorten(item->name, sizeof item->name, name);
+    atomic_store_explicit(&item->rows, 0, memory_order_relaxed);
+    atomic_store_explicit(&item->bytes, 0, memory_order_relaxed);
+    item->bytes_expected = bytes_expected;
+    item->is_active = true;
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void progress_item_add(struct progress *p, unsigned slot, uint64_t rows, uint64_t bytes)
+{
+    assert(slot < PROGRESS_ITEMS_MAX);
+    atomic_fetch_add_explicit(&p->items[slot].rows, rows, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->items[slot].bytes, bytes, memory_order_relaxed);
+}
+
+void progress_item_end(struct progress *p, unsigned slot)
+{
+    assert(slot < PROGRESS_ITEMS_MAX);
+    pthread_mutex_lock(&p->mutex);
+    p->items[slot].is_active = false;
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static struct progress_item copy_of(struct item *item)
+{
+    struct progress_item copy = {
+        .rows = atomic_load_explicit(&item->rows, memory_order_relaxed),
+        .bytes = atomic_load_explicit(&item->bytes, memory_order_relaxed),
+        .bytes_expected = item->bytes_expected,
+    };
+
+    memcpy(copy.name, item->name, sizeof copy.name);
+    return copy;
+}
+
+unsigned progress_items(struct progress *p, struct progress_item *out, unsigned max)
+{
+    unsigned n = 0;
+
+    pthread_mutex_lock(&p->mutex);
+    for (unsigned i = 0; i < PROGRESS_ITEMS_MAX && n < max; i++) {
+        if (p->items[i].is_active)
+            out[n++] = copy_of(&p->items[i]);
+    }
+    pthread_mutex_unlock(&p->mutex);
+    return n;
+}
+
+enum { TENTHS_DONE = 1000, TENTHS_ALMOST = 999 };
+
+static int tenths_now(struct progress_step *s)
+{
+    uint64_t done = atomic_load_explicit(&s->done, memory_order_relaxed);
+    uint64_t total = atomic_load_explicit(&s->total, memory_order_relaxed);
+
+    if (atomic_load(&s->state) == STEP_DONE)
+        return TENTHS_DONE;
+    if (total == 0)
+        return 0;
+    if (done >= total) /* totals of bytes are estimates */
+        return TENTHS_ALMOST;
+    int tenths = (int)((double)done / (double)total * TENTHS_DONE);
+    return tenths > TENTHS_ALMOST ? TENTHS_ALMOST : tenths;
+}
+
+double progress_step_percent(struct progress_step *s)
+{
+    int now = tenths_now(s);
+    int before = atomic_load(&s->shown);
+
+    /* Several readers: the highest number that any of them was told stays. A failed exchange reads `before` anew. */
+    while (before < now && !atomic_compare_exchange_weak(&s->shown, &before, now))
+        ;
+    return (double)(now > before ? now : before) / 10.0;
+}
