@@ -1,0 +1,78 @@
+/*
+ * The structure, by pg_dump and pg_restore and never by a second pg_dump of our own.
+ *
+ * schema_dump writes an archive of the source under a snapshot and its two scripts into a folder; schema_load reads them
+ * (also after a restart); schema_restore_pre makes the tables; the post-data entries are run one by one, when the planner says.
+ * What ran is recorded in pgtide.done in the same transaction, so each entry runs once whatever dies.
+ *
+ * The folder is the only memory of dump ids: when it is lost, pgtide.done means nothing (state_forget_done).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "pg/conn.h"
+#include "pg/schema_script.h"
+
+struct schema_programs {
+    const char *pg_dump; /* paths */
+    const char *pg_restore;
+    int major; /* 15 */
+};
+
+/*
+ * The newest pair in $PGTIDE_PG_BINDIR (then only there), PATH and /usr/lib/postgresql. ERROR_CONFIG that names the package to install when
+ * none is as new as `least_major`: pg_dump refuses a server newer than itself.
+ */
+MUST_USE struct error *schema_find_programs(struct arena *a, int least_major, const struct stop *stop,
+                                            struct schema_programs *out);
+
+struct schema_dump_options {
+    const struct schema_programs *programs;
+    const struct pg_endpoint *source;
+    const char *folder;   /* <state>/schema; made when missing */
+    const char *snapshot; /* an exported one, alive until this returns */
+    const struct stop *stop;
+};
+
+MUST_USE struct error *schema_dump(struct arena *a, struct schema_dump_options options);
+
+struct schema {
+    struct script pre;
+    struct script post;
+};
+
+/* *out_found is false when the folder holds no finished dump. */
+MUST_USE struct error *schema_load(struct arena *a, const char *folder, struct schema *out, bool *out_found);
+
+/* Fills table_oid and its neighbours in the post-data entries; what was dropped meanwhile keeps 0. One query a catalog. */
+MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema);
+
+/* What of the scripts this target takes. */
+struct schema_target;
+
+/* Asks the target for its roles and our rights. `existing_may_stay`: an object that is there already is left as it is. */
+MUST_USE struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task,
+                                         bool existing_may_stay, struct schema_target **out);
+
+/*
+ * Runs the pre-data entries that are not done, in order, at most 200 a transaction. A failing entry is named with its
+ * statement. `done` is called after each transaction with the number of entries behind us, NULL for none.
+ */
+MUST_USE struct error *schema_restore_pre(struct pg_conn *target, struct schema_target *t, const struct schema *schema,
+                                          void (*done)(void *self, unsigned n_entries), void *self);
+
+enum entry_part {
+    ENTRY_WHOLE,    /* a foreign key that schema_can_validate_later is added NOT VALID */
+    ENTRY_VALIDATE, /* its VALIDATE CONSTRAINT; other entries: nothing */
+};
+
+/* A foreign key on a partitioned table cannot be NOT VALID before 18. */
+bool schema_can_validate_later(const struct entry *e, int target_version);
+
+/*
+ * One post-data entry, or its second part, in a transaction of its own with its record in pgtide.done. Nothing happens
+ * when it is recorded already. Not to be used in two sessions for the same entry at once; `t` may be shared by threads.
+ */
+MUST_USE struct error *schema_run_entry(struct pg_conn *target, const struct schema_target *t, const struct entry *e,
+                                        enum entry_part part);

@@ -1,0 +1,89 @@
+/*
+ * Takes a script of pg_restore --verbose apart into the entries of its archive, exactly.
+ *
+ * Pure. The script is read as psql would read it (quotes, dollar quotes, nested comments, parentheses, BEGIN ATOMIC
+ * bodies), so a header is only looked for between statements, never inside a string; and only the header of the very
+ * entry that must come next is taken. The order comes from `pg_restore --list` and from the three passes in which pg_restore
+ * writes a script: everything, then ACLs, then event triggers and the data of materialized views
+ * (pg_backup_archiver.c: _tocEntryRestorePass).
+ *
+ * SET commands between entries are state: each entry carries what is in force for it. Everything lives in the arena.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+
+enum entry_kind {
+    ENTRY_OTHER,
+    ENTRY_SCHEMA,
+    ENTRY_TABLE,        /* TABLE */
+    ENTRY_INDEX,        /* INDEX */
+    ENTRY_INDEX_ATTACH, /* a partition's index to its parent's */
+    ENTRY_CONSTRAINT,   /* CONSTRAINT: primary key, unique, exclusion */
+    ENTRY_FOREIGN_KEY,  /* FK CONSTRAINT */
+    ENTRY_CHECK,        /* CHECK CONSTRAINT: one that was NOT VALID */
+    ENTRY_TRIGGER,
+    ENTRY_EVENT_TRIGGER,
+    ENTRY_RULE,
+    ENTRY_POLICY,
+    ENTRY_STATISTICS,
+    ENTRY_MATVIEW,      /* MATERIALIZED VIEW: made WITH NO DATA */
+    ENTRY_MATVIEW_DATA, /* REFRESH */
+    ENTRY_COMMENT,
+    ENTRY_ACL, /* ACL, DEFAULT ACL */
+};
+
+struct entry {
+    int id; /* dump id: unique in one archive, means nothing in another */
+    uint32_t catalog;
+    uint32_t oid; /* of the object on the source; 0 for what has none (ACL, COMMENT, INDEX ATTACH) */
+    enum entry_kind kind;
+    const char *type;   /* pg_dump's words: "FK CONSTRAINT" */
+    const char *name;   /* for people: schema, name (pg_dump writes "table name" for a constraint), newlines replaced */
+    const char *schema; /* "-" when it has none */
+    unsigned n_dependencies;
+    const int *dependencies; /* dump ids; some are not in the script (other section) */
+    const char *prelude;     /* SET commands in force, ready to run; shared by neighbours */
+    unsigned n_statements;
+    const char **statements; /* each with its semicolon */
+
+    /* Filled by schema_resolve for INDEX, CONSTRAINT, FOREIGN_KEY, INDEX_ATTACH, TRIGGER; 0 and false before. */
+    uint32_t table_oid; /* of the source; for FOREIGN_KEY the referencing one */
+    bool table_is_partitioned;
+    bool is_unique;       /* an index or constraint that can identify rows */
+    bool is_identity;     /* primary key or replica identity */
+    uint64_t index_bytes; /* on the source; 0 for a partitioned one */
+};
+
+struct script {
+    unsigned n_entries;
+    struct entry *entries; /* in the order in which they must run */
+};
+
+/* `list` is the output of pg_restore --list for the same section. ERROR_BUG, naming the entry, when both do not fit. */
+MUST_USE struct error *schema_script_parse(struct arena *a, const char *list, const char *text, struct script *out);
+
+const struct entry *script_find(const struct script *s, int id);
+
+/* ---- one statement ---- */
+
+enum token_kind {
+    TOKEN_END,
+    TOKEN_WORD,       /* keyword or plain identifier, folded to lower case */
+    TOKEN_IDENTIFIER, /* quoted: `text` is the name itself */
+    TOKEN_STRING,     /* any literal; `text` is the source text */
+    TOKEN_SYMBOL,     /* one byte of anything else */
+};
+
+struct token {
+    enum token_kind kind;
+    const char *text;
+};
+
+/* All tokens, comments left out, ending with TOKEN_END. In `a`. */
+struct token *statement_tokens(struct arena *a, const char *statement, unsigned *out_n);
