@@ -1,13 +1,24 @@
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdalign.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stdint.h>
+
+#include "base/memory.h"
+
+/* gcc says it by a macro, clang by a feature. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define HAS_ADDRESS_SANITIZER
+#endif
 
 /* Under AddressSanitizer every allocation is a block of its own and has its exact size, so that overruns are seen. */
-#ifdef __SANITIZE_ADDRESS__
+#ifdef HAS_ADDRESS_SANITIZER
 enum { BLOCK_SIZE = 0, ALIGNMENT = 1 };
 #else
 enum { BLOCK_SIZE = 16 * 1024, ALIGNMENT = alignof(max_align_t) };
@@ -28,12 +39,6 @@ struct arena {
     struct block *blocks;   /* newest first */
 };
 
-NORETURN static void out_of_memory(const struct arena *a, size_t size)
-{
-    fprintf(stderr, "out of memory: %zu more bytes for \"%s\"\n", size, a->name);
-    abort();
-}
-
 static size_t align_up(size_t n)
 {
     return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -41,12 +46,8 @@ static size_t align_up(size_t n)
 
 struct arena *arena_new(struct arena *parent, const char *name)
 {
-    struct arena *a = calloc(1, sizeof *a);
+    struct arena *a = memory_new(sizeof *a, name);
 
-    if (a == NULL) {
-        fprintf(stderr, "out of memory: creating \"%s\"\n", name);
-        abort();
-    }
     a->name = name;
     a->parent = parent;
     if (parent != NULL) {
@@ -70,13 +71,12 @@ static void free_children(struct arena *a)
     }
 }
 
-static void free_blocks(struct arena *a)
+static void free_blocks(struct block *first)
 {
-    for (struct block *b = a->blocks, *next; b != NULL; b = next) {
+    for (struct block *b = first, *next; b != NULL; b = next) {
         next = b->next;
         free(b);
     }
-    a->blocks = NULL;
 }
 
 static void leave_parent(struct arena *a)
@@ -93,7 +93,7 @@ void arena_free(struct arena *a)
     if (a == NULL)
         return;
     free_children(a);
-    free_blocks(a);
+    free_blocks(a->blocks);
     if (a->parent != NULL)
         leave_parent(a);
     free(a);
@@ -101,17 +101,25 @@ void arena_free(struct arena *a)
 
 void arena_reset(struct arena *a)
 {
+    struct block *kept = a->blocks;
+
     free_children(a);
-    free_blocks(a);
+    if (kept == NULL)
+        return;
+    free_blocks(kept->next);
+    kept->next = NULL;
+    kept->used = 0;
+    if (kept->size != BLOCK_SIZE) { /* a common one is kept: many arenas are reset once a message */
+        free(kept);
+        a->blocks = NULL;
+    }
 }
 
 static struct block *add_block(struct arena *a, size_t at_least)
 {
     size_t size = at_least > BLOCK_SIZE ? at_least : BLOCK_SIZE;
-    struct block *b = malloc(sizeof *b + size);
+    struct block *b = memory_resize(NULL, sizeof *b + size, a->name);
 
-    if (b == NULL)
-        out_of_memory(a, size);
     *b = (struct block){.next = a->blocks, .size = size};
     a->blocks = b;
     return b;
@@ -121,6 +129,7 @@ char *arena_bytes(struct arena *a, size_t size)
 {
     struct block *b = a->blocks;
 
+    assert(size < PTRDIFF_MAX - sizeof *b - ALIGNMENT); /* a size that wraps around would pass for a small one */
     size = align_up(size == 0 ? 1 : size);
     if (b == NULL || b->size - b->used < size)
         b = add_block(a, size);
@@ -139,7 +148,7 @@ char *arena_strdup(struct arena *a, const char *text)
 {
     size_t size = strlen(text) + 1;
 
-    return memcpy(arena_alloc(a, size), text, size);
+    return memcpy(arena_bytes(a, size), text, size);
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
@@ -150,9 +159,10 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
     va_copy(again, ap);
     int length = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
+    assert(length >= 0);
 
     size_t size = (size_t)length + 1;
-    char *text = arena_alloc(a, size);
+    char *text = arena_bytes(a, size);
     vsnprintf(text, size, fmt, again);
     va_end(again);
     return text;

@@ -77,13 +77,13 @@ void buffer_append_char(struct buffer *b, char c)
 
 void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap)
 {
-    va_list again;
+    va_list measured;
 
-    va_copy(again, ap);
-    int length = vsnprintf(NULL, 0, fmt, ap);
+    va_copy(measured, ap);
+    int length = vsnprintf(NULL, 0, fmt, measured);
+    va_end(measured);
     assert(length >= 0);
-    vsnprintf(buffer_reserve(b, (size_t)length), (size_t)length + 1, fmt, again);
-    va_end(again);
+    vsnprintf(buffer_reserve(b, (size_t)length), (size_t)length + 1, fmt, ap);
     buffer_added(b, (size_t)length);
 }
 

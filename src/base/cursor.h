@@ -21,6 +21,10 @@ struct cursor {
 
 static inline struct cursor cursor_over(const void *bytes, size_t length)
 {
+    static const char nothing[1]; /* NULL + 0 is undefined, and nothing to read is a legal message */
+
+    if (length == 0)
+        bytes = nothing;
     return (struct cursor){.at = bytes, .end = (const char *)bytes + length};
 }
 
@@ -82,7 +86,7 @@ static inline uint64_t cursor_u64(struct cursor *c)
 /* A NUL-terminated string where it stands. Never NULL: "" (and failed) when there is no NUL. */
 static inline const char *cursor_text(struct cursor *c)
 {
-    const char *nul = c->failed ? NULL : memchr(c->at, '\0', cursor_left(c));
+    const char *nul = c->failed || cursor_left(c) == 0 ? NULL : memchr(c->at, '\0', cursor_left(c));
 
     if (nul == NULL) {
         c->failed = true;

@@ -6,7 +6,7 @@
  * stands in functions that return `struct error *` and costs nothing unless built with -Dfaults=true. Then
  * PGTIDE_FAULT="apply.before_commit=crash@3" ends the process (as kill -9 would) the third time it gets there,
  * "=error@3" makes that call fail once with ERROR_TRANSIENT, "=fail" makes every call fail with ERROR_DATA,
- * "=wait@1:500" stops that thread there for 500 ms. Several rules are separated by commas. Thread-safe.
+ * "=wait@1:500" stops that thread there for 500 ms. Several rules are separated by commas; the rules are read once, and one that cannot be read ends the process. Thread-safe.
  */
 #pragma once
 

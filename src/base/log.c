@@ -4,13 +4,17 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static enum log_level lowest_level = LOG_INFO;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic int lowest_level = LOG_INFO; /* enum log_level; asked before a line is composed */
 static enum log_level lowest_on_stderr = LOG_INFO;
 static int file = -1;
 static void (*listener)(void *self, enum log_level level, const char *line);
@@ -23,11 +27,26 @@ const char *log_level_name(enum log_level level)
     return names[level];
 }
 
+static void read_environment(void)
+{
+    const char *name = getenv("PGTIDE_LOG"); /* NOLINT(concurrency-mt-unsafe): nothing changes the environment */
+
+    for (int level = 0; name != NULL && level < LOG_LEVEL_COUNT; level++) {
+        if (strcmp(name, log_level_name((enum log_level)level)) == 0)
+            atomic_store(&lowest_level, level);
+    }
+}
+
 void log_set_level(enum log_level lowest)
 {
-    pthread_mutex_lock(&mutex);
-    lowest_level = lowest;
-    pthread_mutex_unlock(&mutex);
+    pthread_once(&once, read_environment); /* what the program says comes after it and counts */
+    atomic_store(&lowest_level, (int)lowest);
+}
+
+static bool is_wanted(enum log_level level)
+{
+    pthread_once(&once, read_environment);
+    return (int)level >= atomic_load_explicit(&lowest_level, memory_order_relaxed);
 }
 
 void log_set_stderr_level(enum log_level lowest)
@@ -73,44 +92,61 @@ static void write_all(int fd, const char *text, size_t length)
     }
 }
 
-static void emit(enum log_level level, const char *message)
+static void append_stamp(struct buffer *line)
 {
-    char stamp[40];
+    char seconds[32];
     struct tm tm;
     int64_t us = clock_wall_us();
-    time_t seconds = (time_t)(us / 1000000);
-    char *line = NULL;
+    time_t time = (time_t)(us / 1000000);
 
-    gmtime_r(&seconds, &tm);
-    size_t used = strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S", &tm);
-    snprintf(stamp + used, sizeof stamp - used, ".%03dZ", (int)(us / 1000 % 1000));
-    int length = asprintf(&line, "%s %-5s %s\n", stamp, log_level_name(level), message);
-    if (length < 0)
-        return;
+    gmtime_r(&time, &tm);
+    strftime(seconds, sizeof seconds, "%Y-%m-%d %H:%M:%S", &tm);
+    buffer_printf(line, "%s.%03dZ", seconds, (int)(us / 1000 % 1000));
+}
+
+static char *indent_further_lines(const char *message)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    for (const char *c = message; *c != '\0'; c++) {
+        buffer_append_char(b, *c);
+        if (*c == '\n')
+            buffer_append_text(b, "    ");
+    }
+    buffer_append(b, "", 0); /* also an empty one has bytes to give away */
+    return TAKE(b->bytes);
+}
+
+static void emit(enum log_level level, const char *raw)
+{
+    CLEANUP(buffer_free) struct buffer *line = buffer_new();
+    char *message = indent_further_lines(raw);
+
+    append_stamp(line);
+    buffer_printf(line, " %-5s %s\n", log_level_name(level), message);
 
     pthread_mutex_lock(&mutex);
-    if (level >= lowest_level) {
-        if (file >= 0)
-            write_all(file, line, (size_t)length);
-        if (level >= lowest_on_stderr) {
-            if (listener != NULL)
-                listener(listener_self, level, message);
-            else
-                write_all(STDERR_FILENO, line, (size_t)length);
-        }
+    if (file >= 0)
+        write_all(file, line->bytes, line->length);
+    if (level >= lowest_on_stderr) {
+        if (listener != NULL)
+            listener(listener_self, level, message);
+        else
+            write_all(STDERR_FILENO, line->bytes, line->length);
     }
     pthread_mutex_unlock(&mutex);
-    free(line);
+    free(message);
 }
 
 PRINTF(2, 0)
 static void vlog(enum log_level level, const char *fmt, va_list ap)
 {
-    char *message = NULL;
+    CLEANUP(buffer_free) struct buffer *message = buffer_new();
 
-    if (vasprintf(&message, fmt, ap) >= 0)
-        emit(level, message);
-    free(message);
+    if (!is_wanted(level))
+        return;
+    buffer_vprintf(message, fmt, ap);
+    emit(level, buffer_text(message));
 }
 
 void log_debug(const char *fmt, ...)
@@ -142,23 +178,18 @@ void log_warn(const char *fmt, ...)
 
 void log_error(const struct error *err, const char *fmt, ...)
 {
+    CLEANUP(buffer_free) struct buffer *message = buffer_new();
+    const char *hint = err == NULL ? NULL : error_hint_text(err);
     va_list ap;
-    char *what = NULL, *message = NULL;
 
-    va_start(ap, fmt);
-    int length = vasprintf(&what, fmt, ap);
-    va_end(ap);
-    if (length < 0)
+    if (!is_wanted(LOG_ERROR))
         return;
-    if (err == NULL) {
-        emit(LOG_ERROR, what);
-    } else {
-        const char *hint = error_hint_text(err);
-
-        if (asprintf(&message, "%s: %s%s%s", what, error_message(err), hint == NULL ? "" : "\n    hint: ",
-                     hint == NULL ? "" : hint) >= 0)
-            emit(LOG_ERROR, message);
-    }
-    free(message);
-    free(what);
+    va_start(ap, fmt);
+    buffer_vprintf(message, fmt, ap);
+    va_end(ap);
+    if (err != NULL)
+        buffer_printf(message, ": %s", error_message(err));
+    if (hint != NULL)
+        buffer_printf(message, "\nhint: %s", hint);
+    emit(LOG_ERROR, buffer_text(message));
 }

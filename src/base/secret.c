@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include "base/memory.h"
+
 struct secret {
     size_t size;
     char text[];
@@ -10,12 +12,8 @@ struct secret {
 struct secret *secret_new(const char *text)
 {
     size_t size = strlen(text) + 1;
-    struct secret *s = malloc(sizeof *s + size);
+    struct secret *s = memory_new(sizeof *s + size, "secret");
 
-    if (s == NULL) {
-        fprintf(stderr, "out of memory: %zu bytes for a secret\n", size);
-        abort();
-    }
     s->size = size;
     memcpy(s->text, text, size);
     (void)mlock(s, sizeof *s + size); /* best effort: the limit may be zero */

@@ -82,8 +82,7 @@ static void shorten(char *out, size_t size, const char *name)
     length = size - sizeof ellipsis;
     while (length > 0 && is_inside_character(name[length]))
         length--;
-    memcpy(out, name, length);
-    memcpy(out + length, ellipsis, sizeof ellipsis);
+    snprintf(out, size, "%.*s%s", (int)length, name, ellipsis);
 }
 
 void progress_item_begin(struct progress *p, unsigned slot, const char *name, uint64_t bytes_expected)

@@ -37,11 +37,6 @@ struct child {
     int64_t kill_at_us; /* DEADLINE_NEVER until it was asked to end */
 };
 
-static void close_fd(int *fd)
-{
-    fd_close_cleanup_(fd);
-}
-
 /* As it leads a session, its process group is what it started, unless that made itself another. */
 static void kill_group(const struct child *c, int number)
 {
@@ -56,9 +51,9 @@ static void child_drop(struct child *c)
         while (waitpid(c->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
-    close_fd(&c->pidfd);
-    close_fd(&c->output_fd);
-    close_fd(&c->errors_fd);
+    fd_close(&c->pidfd);
+    fd_close(&c->output_fd);
+    fd_close(&c->errors_fd);
     buffer_drop(&c->output);
     buffer_drop(&c->errors);
     free(c);
@@ -154,8 +149,7 @@ static int set_signals(posix_spawnattr_t *attributes)
     sigaddset(&by_default, SIGCHLD);
     posix_spawnattr_setsigmask(attributes, &none);
     posix_spawnattr_setsigdefault(attributes, &by_default);
-    return posix_spawnattr_setflags(attributes,
-                                    POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
+    return posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 }
 
 /* These few calls fail only without memory; spawning reports what they left undone as its own failure. */
@@ -216,7 +210,7 @@ static struct error *collect(const struct child *c, int *fd, struct buffer *into
             return NULL;
         if (n < 0)
             return file_error(errno, "could not read from program \"%s\"", c->program);
-        close_fd(fd);
+        fd_close(fd);
     }
     return NULL;
 }

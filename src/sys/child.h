@@ -18,11 +18,11 @@
 #include "sys/stop.h"
 
 struct child_options {
-    const char *const *argv;         /* NULL-terminated; argv[0] is a path or is looked up in PATH */
-    const char *const *environment;  /* "NAME=value", NULL-terminated, added to ours; NULL for none */
-    const char *stdout_path;         /* made 0600 or cut to nothing; NULL: collected */
-    size_t output_max;               /* more collected output is ERROR_CONFIG and ends it; 0: 256 MiB */
-    const struct stop *stop;         /* NULL: cannot be stopped */
+    const char *const *argv;        /* NULL-terminated; argv[0] is a path or is looked up in PATH */
+    const char *const *environment; /* "NAME=value", NULL-terminated, added to ours; NULL for none */
+    const char *stdout_path;        /* made 0600 or cut to nothing; NULL: collected */
+    size_t output_max;              /* more collected output is ERROR_CONFIG and ends it; 0: 256 MiB */
+    const struct stop *stop;        /* NULL: cannot be stopped */
 };
 
 struct child_result {

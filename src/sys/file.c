@@ -39,6 +39,11 @@ struct error *file_error(int number, const char *fmt, ...)
 
 void fd_close_cleanup_(int *fd)
 {
+    fd_close(fd);
+}
+
+void fd_close(int *fd)
+{
     int saved = errno;
 
     if (*fd >= 0)
@@ -127,11 +132,10 @@ static struct error *open_folder(int at, const char *name, const char *path, DIR
         *out_folder = NULL;
         return NULL;
     }
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (d == NULL)
+    *out_folder = fd < 0 ? NULL : fdopendir(fd);
+    if (*out_folder == NULL)
         return file_error(errno, "could not open folder \"%s\"", path);
-    fd = -1; /* the stream's now */
-    *out_folder = d;
+    (void)FD_TAKE(fd); /* the stream's now */
     return NULL;
 }
 
@@ -344,8 +348,7 @@ static struct error *lock_file(const char *path, int *out_fd)
             return NULL;
         }
         if (is_still_named(fd, path)) {
-            *out_fd = fd;
-            fd = -1;
+            *out_fd = FD_TAKE(fd);
             return NULL;
         }
     }
@@ -371,8 +374,7 @@ struct error *file_lock_take(struct arena *a, const char *path, const char *who,
     TRY(write_all(fd, path, who, strlen(who)));
 
     struct file_lock *l = MEMORY_NEW(struct file_lock);
-    l->fd = fd;
-    fd = -1;
+    l->fd = FD_TAKE(fd);
     *out_lock = l;
     *out_holder = NULL;
     return NULL;

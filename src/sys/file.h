@@ -52,8 +52,19 @@ MUST_USE struct error *file_lock_take(struct arena *a, const char *path, const c
 void file_lock_release(struct file_lock *l);
 DEFINE_CLEANUP(struct file_lock, file_lock_release);
 
-/* A descriptor that closes when its variable leaves scope: `CLEANUP(fd_close) int fd = -1;` sets -1 back. */
+/* A descriptor that closes when its variable leaves scope: `CLEANUP(fd_close) int fd = -1;`. Keeps errno. */
 void fd_close_cleanup_(int *fd);
+
+/* Closes it now and leaves -1 behind. */
+void fd_close(int *fd);
+
+/* As TAKE for pointers: yields the descriptor and leaves -1 behind. */
+#define FD_TAKE(fd)           \
+    __extension__({           \
+        int taken_fd_ = (fd); \
+        (fd) = -1;            \
+        taken_fd_;            \
+    })
 
 /* Free bytes for us on the file system that holds `path`. */
 MUST_USE struct error *disk_free_bytes(const char *path, uint64_t *out_bytes);

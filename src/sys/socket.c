@@ -54,8 +54,7 @@ struct error *socket_listen(const char *folder, const char *name, int *out_fd)
     if (fchmod(fd, SOCKET_MODE) != 0 || bind(fd, (const struct sockaddr *)&address, sizeof address) != 0 ||
         listen(fd, WAITING_MAX) != 0)
         return file_error(errno, "could not listen on socket \"%s/%s\"", folder, name);
-    *out_fd = fd;
-    fd = -1;
+    *out_fd = FD_TAKE(fd);
     return NULL;
 }
 
@@ -88,8 +87,7 @@ struct error *socket_accept(int listener, int *out_fd)
         return file_error(errno, "could not accept a local connection");
     if (fd >= 0)
         TRY(check_user(fd));
-    *out_fd = fd;
-    fd = -1;
+    *out_fd = FD_TAKE(fd);
     return NULL;
 }
 
@@ -119,8 +117,7 @@ struct error *socket_connect(const char *folder, const char *name, int *out_fd)
         return NULL;
     }
     TRY(check_user(fd));
-    *out_fd = fd;
-    fd = -1;
+    *out_fd = FD_TAKE(fd);
     return NULL;
 }
 
