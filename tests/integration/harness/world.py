@@ -1,0 +1,122 @@
+"""Everything that one test started. Ends it in the reverse order, and shows its logs when the test failed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+from .cluster import Cluster, Installation, Templates, give_to_server_user
+from .leftovers import leftovers
+from .load import Mixed, Pgbench
+from .pgtide import Pgtide
+from .ports import reserve_port
+from .proxy import Proxy
+from .wait import wait_until
+
+SHOWN = 6000  # characters of each log
+
+
+@dataclass
+class Pair:
+    """A source and a target with a database each, and pgtide between them."""
+
+    source: Cluster
+    target: Cluster
+    pgtide: Pgtide
+    database: str
+
+    def assert_nothing_left(self) -> None:
+        """Sessions end a moment after their client."""
+        def left() -> list[str]:
+            return leftovers(self.source, self.database) + leftovers(self.target, self.database)
+        wait_until(lambda: not left(), 10, f"nothing of pgtide is left: {left()}")
+        assert not left()
+
+
+class World:
+    def __init__(self, folder: Path, templates: Templates, installation: Installation, binary: Callable[[], Path]) -> None:
+        self.folder = folder
+        self._templates = templates
+        self._installation = installation
+        self._binary = binary
+        self._endings: list[Callable[[], Any]] = []
+        self._clusters: list[Cluster] = []
+        self._pgtides: list[Pgtide] = []
+        folder.mkdir()
+        give_to_server_user(folder)
+
+    # What a test can have
+
+    def cluster(self, name: str, family: str = "", start: bool = True, encoding: str = "UTF8", **settings: Any) -> Cluster:
+        """Clusters of one family share their system identifier; by default each name is a family."""
+        template = self._templates.get(self._installation, family or name, encoding)
+        cluster = Cluster(name, self._installation, template, self.folder, reserve_port())
+        cluster.configure(**settings)
+        self._clusters.append(cluster)
+        self.at_end(cluster.destroy)
+        return cluster.start() if start else cluster
+
+    def pair(self, database: str = "app", options: tuple[str, ...] = (), source_settings: dict[str, Any] | None = None,
+             target_settings: dict[str, Any] | None = None) -> Pair:
+        """An empty database on both sides; pgtide talks to the servers directly."""
+        source = self.cluster("source", **(source_settings or {}))
+        target = self.cluster("target", **(target_settings or {}))
+        for cluster in (source, target):
+            cluster.create_database(database)
+        return Pair(source, target, self.pgtide(source.dsn(database), target.dsn(database), options), database)
+
+    def pgtide(self, source: str, target: str, options: tuple[str, ...] = ()) -> Pgtide:
+        folder = self.folder / f"pgtide-{len(self._pgtides) + 1}"
+        folder.mkdir()
+        pgtide = Pgtide(self._binary(), folder, source, target, options)
+        self._pgtides.append(pgtide)
+        self.at_end(lambda: [run.kill() for run in pgtide.runs])
+        return pgtide
+
+    def proxy(self, cluster: Cluster) -> Proxy:
+        proxy = Proxy(cluster.port)
+        self.at_end(proxy.close)
+        return proxy
+
+    def pgbench(self, cluster: Cluster, database: str) -> Pgbench:
+        bench = Pgbench(cluster, database, self.folder / "pgbench.log")
+        self.at_end(bench.stop)
+        return bench
+
+    def mixed(self, cluster: Cluster, database: str, seed: int, threads: int = 3, keys: int = 2000) -> Mixed:
+        """Its tables must be there already (Mixed.prepare)."""
+        load = Mixed(cluster, database, seed, threads, keys)
+        self.at_end(load.stop)
+        return load
+
+    def at_end(self, ending: Callable[[], Any]) -> None:
+        self._endings.append(ending)
+
+    # Its end
+
+    def close(self) -> None:
+        """Everything is ended even when one of the endings fails; then the first failure is raised."""
+        failures: list[Exception] = []
+        for ending in reversed(self._endings):
+            try:
+                ending()
+            except Exception as failure:  # pylint: disable=broad-except
+                failures.append(failure)
+        if not os.environ.get("PGTIDE_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+        if failures:
+            raise failures[0]
+
+    def logs(self) -> list[tuple[str, str]]:
+        """Name and end of every log, of the program under test first."""
+        found = []
+        for pgtide in self._pgtides:
+            for run in pgtide.runs:
+                found.append((f"{run.label}: exit status {run.status}, stdout", run.out[-SHOWN:]))
+                found.append((f"{run.label}: stderr", run.err[-SHOWN:]))
+            for log in sorted(pgtide.state.glob("**/log")):
+                found.append((str(log), log.read_text(errors="replace")[-SHOWN:]))
+        return found + [(f"PostgreSQL {cluster.name}", cluster.log_text()[-SHOWN:]) for cluster in self._clusters]
