@@ -90,6 +90,18 @@ bool snapshot_sees(const struct snapshot *s, uint64_t xid)
     return true;
 }
 
+bool snapshot_covers(const struct snapshot *newer, const struct snapshot *older)
+{
+    for (size_t i = 0; i < newer->n_running; i++)
+        if (snapshot_sees(older, newer->running[i]))
+            return false;
+    /* Ids that were not even known to have ended when the newer one was taken. */
+    for (uint64_t xid = newer->xmax; xid < older->xmax; xid++)
+        if (snapshot_sees(older, xid))
+            return false;
+    return true;
+}
+
 uint64_t xid_widen(uint32_t xid, uint64_t near)
 {
     int32_t distance = (int32_t)(xid - (uint32_t)near);

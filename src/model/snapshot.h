@@ -30,6 +30,9 @@ char *snapshot_format(struct arena *a, const struct snapshot *s);
 
 bool snapshot_sees(const struct snapshot *s, uint64_t xid);
 
+/* Whether `newer` sees every transaction that `older` saw. */
+bool snapshot_covers(const struct snapshot *newer, const struct snapshot *older);
+
 /* The 64-bit id nearest to `near` whose low 32 bits are `xid`. */
 uint64_t xid_widen(uint32_t xid, uint64_t near);
 

@@ -37,10 +37,10 @@ struct copy_table {
 };
 
 enum copy_entry_kind {
-    ENTRY_EXCLUSIVE, /* primary key, unique or exclusion constraint: ALTER TABLE … ADD CONSTRAINT locks out other builders */
-    ENTRY_SHARED,    /* CREATE INDEX: several on one table at a time, sharing its pages */
-    ENTRY_ATTACH,    /* ALTER INDEX … ATTACH PARTITION: on the parent, one at a time */
-    ENTRY_KIND_COUNT,
+    COPY_ENTRY_EXCLUSIVE, /* ALTER TABLE … ADD CONSTRAINT (primary key, unique, exclusion): locks out other builders */
+    COPY_ENTRY_SHARED,    /* CREATE INDEX: several on one table at a time, sharing its pages */
+    COPY_ENTRY_ATTACH,    /* ALTER INDEX … ATTACH PARTITION: on the parent, one at a time */
+    COPY_ENTRY_KIND_COUNT,
 };
 
 struct copy_entry {
@@ -77,7 +77,7 @@ enum copy_job_kind {
     JOB_KIND_COUNT,
 };
 
-/* Valid until it is given back by done, failed or a restart; read-only for workers. */
+/* Valid until it is given back by done, failed or unknown. */
 struct copy_job {
     enum copy_job_kind kind;
     unsigned n_tables;
@@ -88,7 +88,7 @@ struct copy_job {
     unsigned part, parts; /* PART: 0 to parts - 1 */
     uint32_t first_block;
     uint32_t end_block;  /* COPY_NONE: to the table's end, wherever that is by now */
-    uint64_t generation; /* of the snapshot that a TABLE, BUNCH or PART must be copied with */
+    uint64_t generation; /* PART: of the snapshot it must be copied with. SEAL: of the one its parts were copied with */
     uint64_t rows;       /* SEAL: rows of all parts */
     unsigned tries;      /* failures so far */
 
@@ -111,23 +111,22 @@ struct copy_plan;
 struct copy_plan *copy_plan_new(struct arena *a, const struct copy_table *tables, uint32_t n_tables,
                                 const struct copy_entry *entries, uint32_t n_entries, struct copy_plan_rules rules);
 
-enum copy_next copy_plan_next(struct copy_plan *p, const struct copy_job **out_job);
+enum copy_next copy_plan_next(struct copy_plan *p, struct copy_job **out_job);
 
 /* `rows` is for PART, which are summed up for SEAL. */
-void copy_plan_done(struct copy_plan *p, const struct copy_job *job, uint64_t rows);
+void copy_plan_done(struct copy_plan *p, struct copy_job *job, uint64_t rows);
 
 /* Its transaction was rolled back: it comes again. */
-void copy_plan_failed(struct copy_plan *p, const struct copy_job *job);
+void copy_plan_failed(struct copy_plan *p, struct copy_job *job);
 
 /* As failed, but nobody knows whether its transaction was committed: a PART's table begins anew, other jobs come again. */
-void copy_plan_unknown(struct copy_plan *p, const struct copy_job *job);
+void copy_plan_unknown(struct copy_plan *p, struct copy_job *job);
 
 /*
- * This table of a TABLE, BUNCH or PART job cannot be copied with the shared snapshot, or not together with others (G3):
- * it comes again alone, whole, in its own job, with is_alone set. The job goes on without it (a PART must then be given back
- * by failed or done). TABLE jobs: the job itself is the table's own already; not allowed.
+ * This table of a BUNCH or PART job cannot be copied with the shared snapshot, or not together with others (G3): it comes
+ * again whole, in a TABLE job of its own. A BUNCH goes on without it; a PART has to be given back as failed.
  */
-void copy_plan_alone(struct copy_plan *p, const struct copy_job *job, uint32_t table);
+void copy_plan_alone(struct copy_plan *p, struct copy_job *job, uint32_t table);
 
 /* (G3) From now on jobs are for another snapshot; tables copied in part begin anew. */
 void copy_plan_snapshot_lost(struct copy_plan *p, uint64_t generation);

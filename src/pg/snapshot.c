@@ -1,0 +1,148 @@
+#include "pg/snapshot.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+enum { AGAIN_MS = 50 }; /* a COMMIT waits for its standby that long and longer */
+
+struct pg_snapshot_holder {
+    struct arena *arena;
+    struct pg_conn *conn;
+    struct pg_snapshot snapshot;
+};
+
+/* One statement: it runs under the snapshot that it names, and the position is read while it runs, so after (G2). */
+static const char *reading(const struct pg_conn *c, bool has_export)
+{
+    static const char *const sql[2][2] = {
+        {"SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text, NULL",
+         "SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text, pg_export_snapshot()"},
+        {"SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, NULL",
+         "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, pg_export_snapshot()"},
+    };
+
+    return sql[pg_conn_version(c) >= 130000][has_export];
+}
+
+MUST_USE static struct error *read_snapshot(struct pg_conn *c, struct arena *a, bool has_export,
+                                            struct pg_snapshot *out)
+{
+    struct pg_rows rows;
+    struct pg_snapshot s = {0};
+
+    TRY(pg_query(c, a, "reading the snapshot and its position", reading(c, has_export), NULL, 0, &rows));
+    if (rows.n_rows != 1 || rows.rows[0][0] == NULL || rows.rows[0][1] == NULL ||
+        !lsn_parse(rows.rows[0][1], &s.gate.upto))
+        return error_new(ERROR_BUG, "the source answered no snapshot and position");
+    s.text = rows.rows[0][0];
+    s.id = rows.rows[0][2];
+    TRY(snapshot_parse(a, s.text, &s.gate.snapshot));
+    *out = s;
+    return NULL;
+}
+
+MUST_USE static struct error *refuse_standby(struct pg_conn *c, struct arena *a)
+{
+    char *answer;
+
+    TRY(pg_query_text(c, a, "asking whether the source is a standby", "SELECT pg_is_in_recovery()::text", NULL, 0,
+                      &answer));
+    if (answer != NULL && strcmp(answer, "true") == 0)
+        return error_hint(error_new(ERROR_CONFIG, "cannot take a snapshot on the source: it is a standby"),
+                          "A standby's snapshot does not name the transactions that are running (F14): give the "
+                          "primary's address.");
+    return NULL;
+}
+
+struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot import");
+
+    TRY(pg_execute(c, "beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+    return pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s",
+                             pg_quote_literal(scratch, id));
+}
+
+MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,
+                                        struct pg_snapshot *out)
+{
+    TRY(pg_execute(c, "beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+    if (lock != NULL)
+        TRY(pg_execute(c, "locking a table", lock));
+    return read_snapshot(c, a, has_export, out);
+}
+
+MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const char *lock, const struct snapshot *covers,
+                                   bool has_export, struct pg_snapshot *out)
+{
+    for (unsigned tries = 1;; tries++) {
+        bool ready;
+        struct error *err = take_once(c, a, lock, has_export, out);
+
+        if (err == NULL && (covers == NULL || snapshot_covers(&out->gate.snapshot, covers)))
+            return NULL;
+        if (!pg_conn_is_broken(c)) {
+            CLEANUP(error_free) struct error *failure =
+                pg_execute(c, "giving the transaction up", "ROLLBACK"); /* the first error says more */
+
+            if (err == NULL)
+                err = TAKE(failure);
+        }
+        TRY(err);
+        if (tries == 1)
+            log_debug("a transaction that the slot saw is still running for others: the snapshot is taken again");
+        TRY(pg_conn_wait(c, false, AGAIN_MS, &ready));
+    }
+}
+
+struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *lock, const struct snapshot *covers,
+                               struct pg_snapshot *out)
+{
+    return take(c, a, lock, covers, false, out);
+}
+
+MUST_USE static struct error *settle(struct pg_snapshot_holder *h, struct pg_snapshot_wish wish)
+{
+    TRY(refuse_standby(h->conn, h->arena));
+    if (wish.import == NULL)
+        return take(h->conn, h->arena, NULL, wish.covers, true, &h->snapshot);
+    TRY(pg_snapshot_import(h->conn, wish.import));
+    return read_snapshot(h->conn, h->arena, true, &h->snapshot);
+}
+
+struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,
+                               struct pg_snapshot_wish wish, struct pg_snapshot_holder **out_holder)
+{
+    CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *h = MEMORY_NEW(struct pg_snapshot_holder);
+
+    h->arena = arena_new(NULL, "snapshot holder");
+    TRY(pg_connect_patiently(source, options, &h->conn));
+    struct error *err = settle(h, wish);
+    if (err != NULL)
+        return error_wrap(err, "holding a snapshot of the source");
+    *out_holder = TAKE(h);
+    return NULL;
+}
+
+const struct pg_snapshot *pg_snapshot_of(const struct pg_snapshot_holder *h)
+{
+    return &h->snapshot;
+}
+
+struct error *pg_snapshot_keep(struct pg_snapshot_holder *h)
+{
+    struct error *err = pg_execute(h->conn, "keeping the snapshot", "SELECT 1");
+
+    if (err == NULL && PQtransactionStatus(pg_conn_handle(h->conn)) != PQTRANS_INTRANS)
+        err = error_new(ERROR_TRANSIENT, "keeping the snapshot: its transaction has ended");
+    return err;
+}
+
+void pg_snapshot_release(struct pg_snapshot_holder *h)
+{
+    if (h == NULL)
+        return;
+    pg_conn_close(h->conn);
+    arena_free(h->arena);
+    free(h);
+}
