@@ -21,7 +21,7 @@ struct change_truncate {
 struct change {
     const struct target_table *table; /* NULL: `truncate` */
     enum batch_op op;
-    const struct value *key;     /* KEYED: n_key values, of the old row (INSERT: of the new). UNKEYED: the full old row */
+    const struct value *key; /* KEYED: n_key values, of the old row (INSERT: of the new). UNKEYED: the full old row */
     const struct value *new_row; /* relation->n_columns values; NULL for DELETE */
     const struct value *old_row; /* the whole row as it was, where the source sent it (identity full); else NULL */
     const struct change_truncate *truncate;

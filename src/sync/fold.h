@@ -36,7 +36,7 @@ struct fold_work {
 
 RETURNS_NONNULL struct fold *fold_new(struct arena *a, struct fold_limits limits);
 
-/* The change must live as long as the arena. */
+/* What the change points to must live as long as the arena; the change itself is not kept. */
 void fold_change(struct fold *f, const struct change *c);
 
 /*

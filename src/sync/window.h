@@ -41,7 +41,7 @@ struct window_transaction {
     bool begins; /* false: it began in an earlier window */
     bool ends;   /* false: it goes on in the next window */
     struct lsn commit;
-    struct lsn end; /* LSN_NONE unless `ends` */
+    struct lsn end;       /* LSN_NONE unless `ends` */
     int64_t committed_us; /* by the source's clock */
     int64_t received_us;  /* by ours; 0 unless `ends` */
     size_t first_change;
@@ -50,7 +50,7 @@ struct window_transaction {
 
 /* A logical message of ours. Good until the window is reset. */
 struct window_message {
-    const struct window_message *next;
+    struct window_message *next;
     struct lsn at;
     const char *content;
     uint32_t length;

@@ -1,0 +1,333 @@
+#include "sync/apply.h"
+
+#include <inttypes.h>
+
+#include "base/fault.h"
+#include "sync/exact.h"
+
+struct apply {
+    struct target target;
+    struct apply_options options;
+    struct arena *scratch; /* one change, or the answer to one window */
+    struct arena *why_arena;
+    const char *why_slow;
+
+    struct apply_position position;
+    struct lsn upto;
+    struct apply_counters counters;
+    bool is_open;       /* the target transaction of a source transaction that is not complete yet */
+    bool must_resume;   /* before the first window, and after every error */
+    uint64_t open_rows; /* counted when they are committed */
+    uint64_t open_conflicts;
+
+    struct arena *pending_arena;
+    struct window_message *pending; /* of that transaction: reached when it is committed */
+    struct window_message **pending_end;
+};
+
+/* A window on its way through. */
+struct execution {
+    const struct window *window;
+    bool durable;
+    const struct window_message *message; /* the next one to be reached */
+};
+
+struct apply *apply_new(struct arena *task, struct target target, struct apply_options options)
+{
+    struct apply *ap = ARENA_NEW(task, struct apply);
+
+    ap->target = target;
+    ap->options = options;
+    ap->scratch = arena_new(task, "apply scratch");
+    ap->why_arena = arena_new(task, "apply reason");
+    ap->pending_arena = arena_new(task, "apply messages");
+    ap->pending_end = &ap->pending;
+    ap->must_resume = true;
+    return ap;
+}
+
+static void forget_messages(struct apply *ap)
+{
+    arena_reset(ap->pending_arena);
+    ap->pending = NULL;
+    ap->pending_end = &ap->pending;
+}
+
+/* (A2) */
+static void give_up(struct apply *ap)
+{
+    ap->target.ops->rollback(ap->target.self);
+    ap->is_open = false;
+    ap->must_resume = true;
+    ap->open_rows = 0;
+    ap->open_conflicts = 0;
+    forget_messages(ap);
+}
+
+struct error *apply_resume(struct apply *ap, struct apply_position *out)
+{
+    struct apply_position position;
+
+    forget_messages(ap);
+    ap->is_open = false;
+    ap->open_rows = 0;
+    ap->open_conflicts = 0;
+    ap->must_resume = true;
+    TRY(ap->target.ops->resume(ap->target.self, &position)); /* (P5) only the target knows what was committed */
+    ap->position = position;
+    ap->upto = lsn_max(ap->upto, position.end);
+    ap->must_resume = false;
+    *out = position;
+    return NULL;
+}
+
+static void tell(const struct apply *ap, const struct window_message *m)
+{
+    if (ap->options.message != NULL)
+        ap->options.message(ap->options.self, m);
+}
+
+/* The messages that are reached when so many transactions of the window are committed. */
+static void deliver(struct apply *ap, struct execution *x, size_t n_committed)
+{
+    if (n_committed > 0) {
+        for (const struct window_message *m = ap->pending; m != NULL; m = m->next)
+            tell(ap, m);
+        forget_messages(ap);
+    }
+    for (; x->message != NULL && x->message->needs <= n_committed; x->message = x->message->next)
+        tell(ap, x->message);
+}
+
+/* What is left belongs to the transaction that stays open; the window's memory does not. */
+static void keep_messages(struct apply *ap, const struct execution *x)
+{
+    for (const struct window_message *m = x->message; m != NULL; m = m->next) {
+        struct window_message *copy = ARENA_NEW(ap->pending_arena, struct window_message);
+        char *content = arena_alloc(ap->pending_arena, (size_t)m->length + 1);
+
+        *copy = (struct window_message){.at = m->at, .length = m->length};
+        copy->content = memcpy(content, m->content, m->length);
+        *ap->pending_end = copy;
+        ap->pending_end = &copy->next;
+    }
+}
+
+MUST_USE static struct error *begin(struct apply *ap)
+{
+    TRY(ap->target.ops->begin(ap->target.self));
+    ap->is_open = true;
+    FAULT_POINT("apply.begin");
+    return NULL;
+}
+
+/* (P1, A1) Up to and with transaction `last` of the window, and the rows it covers; `n` source transactions end with it. */
+MUST_USE static struct error *commit(struct apply *ap, struct execution *x, size_t last, size_t n)
+{
+    const struct window_transaction *t = window_transaction(x->window, last);
+    struct apply_position position = {
+        .end = t->end,
+        .transactions = ap->position.transactions + n,
+        .committed_us = t->committed_us,
+    };
+    bool is_last = window_part(x->window, WINDOW_COMPLETE).n_transactions == last + 1;
+
+    FAULT_POINT("apply.before_commit");
+    TRY(ap->target.ops->commit(ap->target.self, position, x->durable && is_last));
+    FAULT_POINT("apply.after_commit");
+    ap->is_open = false;
+    ap->position = position;
+    ap->upto = lsn_max(ap->upto, position.end);
+    ap->counters.transactions += n;
+    ap->counters.rows += ap->open_rows;
+    ap->counters.conflicts += ap->open_conflicts;
+    ap->open_rows = 0;
+    ap->open_conflicts = 0;
+    deliver(ap, x, last + 1);
+    return NULL;
+}
+
+MUST_USE static struct error *send_work(struct apply *ap, const struct fold_work *work)
+{
+    for (; work != NULL; work = work->next) {
+        const struct change_truncate *t = work->truncate;
+
+        if (work->batch != NULL)
+            TRY(ap->target.ops->batch(ap->target.self, work->batch));
+        else
+            TRY(ap->target.ops->truncate(ap->target.self, t->tables, t->n_tables, t->restart_identity));
+    }
+    return NULL;
+}
+
+static size_t rows_of(const struct window *w, const struct window_part *part)
+{
+    size_t rows = 0;
+
+    for (size_t i = 0; i < part->n_transactions; i++)
+        rows += window_transaction(w, part->first_transaction + i)->n_changes;
+    return rows;
+}
+
+/*
+ * Everything at once. When the target answers anything but what was expected, *out_why is set and the target transaction is
+ * as it was before: rolled back, or, when it already held the beginning of a large transaction, back at the savepoint.
+ */
+MUST_USE static struct error *apply_fast(struct apply *ap, const struct window_part *part, const char **out_why)
+{
+    bool continues = ap->is_open;
+    bool as_expected;
+    const char *why = NULL;
+
+    if (continues)
+        TRY(ap->target.ops->savepoint(ap->target.self));
+    else
+        TRY(begin(ap));
+    TRY(send_work(ap, part->work));
+    FAULT_POINT("apply.before_settle");
+    TRY(ap->target.ops->settle(ap->target.self, ap->why_arena, &as_expected, &why));
+    *out_why = NULL;
+    if (as_expected)
+        return NULL;
+
+    *out_why = why == NULL ? "the target touched other rows than expected" : why;
+    if (continues)
+        return ap->target.ops->rollback_to_savepoint(ap->target.self);
+    ap->target.ops->rollback(ap->target.self);
+    ap->is_open = false;
+    return NULL;
+}
+
+MUST_USE static struct error *apply_changes_exactly(struct apply *ap, const struct window *w,
+                                                    const struct window_transaction *t)
+{
+    const struct exact_options options = {.policy = ap->options.on_conflict, .conflicts = &ap->open_conflicts};
+
+    for (size_t i = 0; i < t->n_changes; i++) {
+        struct error *err = exact_apply(ap->target, ap->scratch, options, t, window_change_at(w, t->first_change + i));
+
+        arena_reset(ap->scratch);
+        if (err != NULL)
+            return error_wrap(err,
+                              "applying source transaction %" PRIu32
+                              ", committed at %s (nothing of it was applied, everything before it is)",
+                              t->xid, lsn_format(t->commit).text);
+    }
+    return NULL;
+}
+
+/* (A1, A2) Each source transaction in a target transaction of its own, so that those before a bad one are committed. */
+MUST_USE static struct error *apply_exactly(struct apply *ap, struct execution *x, const struct window_part *part)
+{
+    FAULT_POINT("apply.slow_path");
+    for (size_t i = 0; i < part->n_transactions; i++) {
+        const struct window_transaction *t = window_transaction(x->window, part->first_transaction + i);
+
+        if (!ap->is_open)
+            TRY(begin(ap));
+        TRY(apply_changes_exactly(ap, x->window, t));
+        ap->open_rows += t->n_changes;
+        if (t->ends)
+            TRY(commit(ap, x, part->first_transaction + i, 1));
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, enum window_part_kind kind)
+{
+    const struct window_part part = window_part(x->window, kind);
+    const char *why = part.exact_reason;
+
+    if (part.n_transactions == 0)
+        return NULL;
+    if (why == NULL)
+        TRY(apply_fast(ap, &part, &why));
+    if (why != NULL) {
+        ap->why_slow = arena_strdup(ap->why_arena, why);
+        return apply_exactly(ap, x, &part);
+    }
+    ap->open_rows += rows_of(x->window, &part);
+    if (kind == WINDOW_HEAD)
+        return NULL;
+    return commit(ap, x, part.first_transaction + part.n_transactions - 1, part.n_transactions);
+}
+
+MUST_USE static struct error *execute(struct apply *ap, struct window *w, bool durable)
+{
+    struct execution x = {.window = w, .durable = durable, .message = window_messages(w)};
+
+    deliver(ap, &x, 0);
+    TRY(apply_part(ap, &x, WINDOW_COMPLETE));
+    TRY(apply_part(ap, &x, WINDOW_HEAD));
+    keep_messages(ap, &x);
+    ap->upto = lsn_max(ap->upto, window_upto(w)); /* (P4) live only */
+    return NULL;
+}
+
+MUST_USE static struct error *check_order(const struct apply *ap, const struct window *w)
+{
+    bool has_transactions =
+        window_part(w, WINDOW_COMPLETE).n_transactions + window_part(w, WINDOW_HEAD).n_transactions > 0;
+
+    if (ap->must_resume)
+        return error_new(ERROR_BUG, "a window came before the position was asked for");
+    if (has_transactions && window_begins_inside(w) != ap->is_open)
+        return error_new(ERROR_BUG, ap->is_open ? "a window came that does not go on with the open transaction"
+                                                : "a window came that begins inside a transaction that is not open");
+    return NULL;
+}
+
+MUST_USE static struct error *check_and_execute(struct apply *ap, struct window *w, bool durable)
+{
+    TRY(check_order(ap, w));
+    FAULT_POINT("apply.between_windows");
+    return execute(ap, w, durable);
+}
+
+struct error *apply_window(struct apply *ap, struct window *w, bool durable)
+{
+    window_close(w);
+    arena_reset(ap->why_arena);
+    ap->why_slow = NULL;
+
+    struct error *err = check_and_execute(ap, w, durable);
+    if (err != NULL) {
+        give_up(ap);
+        return err;
+    }
+    if (ap->why_slow != NULL)
+        ap->counters.windows_slow++;
+    else if (!window_is_empty(w))
+        ap->counters.windows_fast++;
+    return NULL;
+}
+
+void apply_abandon(struct apply *ap)
+{
+    give_up(ap);
+}
+
+bool apply_is_open(const struct apply *ap)
+{
+    return ap->is_open;
+}
+
+struct apply_position apply_position(const struct apply *ap)
+{
+    return ap->position;
+}
+
+struct lsn apply_upto(const struct apply *ap)
+{
+    return ap->upto;
+}
+
+struct apply_counters apply_counters(const struct apply *ap)
+{
+    return ap->counters;
+}
+
+const char *apply_why_slow(const struct apply *ap)
+{
+    return ap->why_slow;
+}

@@ -1,0 +1,164 @@
+#include "sync/batches.h"
+
+enum {
+    OPEN_MAX = 16,      /* batches that rows are compared with */
+    FIRST_CAPACITY = 16 /* of a further batch: a rare signature */
+};
+
+/* VALUE_NULL in a signature: all rows had NULL there so far, so either format may still come. */
+struct open_batch {
+    struct fold_work work; /* first, so that the list of work is made of these */
+    struct batch batch;
+    struct open_batch *next;
+    struct batch_row *rows;
+    unsigned capacity;
+    size_t bytes;
+    uint8_t *row_states;
+    uint8_t *key_states;
+};
+
+struct batches {
+    struct arena *arena;
+    const struct target_table *table;
+    enum batch_op op;
+    struct fold_limits limits;
+    unsigned n_rows;
+    unsigned n_key; /* values of a row's key */
+    struct open_batch *first, *last;
+    struct open_batch *open[OPEN_MAX]; /* the one used last comes first */
+    unsigned n_open;
+};
+
+struct batches *batches_new(struct arena *a, const struct target_table *table, enum batch_op op,
+                            struct fold_limits limits, unsigned n_rows)
+{
+    struct batches *b = ARENA_NEW(a, struct batches);
+
+    *b = (struct batches){
+        .arena = a,
+        .table = table,
+        .op = op,
+        .limits = limits,
+        .n_rows = n_rows,
+        .n_key = table->mode == TABLE_KEYED ? table->n_key : table->relation->n_columns,
+    };
+    return b;
+}
+
+static inline bool state_fits(enum value_state state, uint8_t signature)
+{
+    return state == signature || (state == VALUE_NULL && signature != VALUE_UNCHANGED) ||
+           (signature == VALUE_NULL && state != VALUE_UNCHANGED);
+}
+
+static bool key_fits(const struct batches *b, const struct open_batch *o, const struct value *key)
+{
+    if (key == NULL)
+        return true;
+    for (unsigned i = 0; i < b->n_key; i++)
+        if (!state_fits(key[i].state, o->key_states[i]))
+            return false;
+    return true;
+}
+
+static bool row_fits(const struct batches *b, const struct open_batch *o, const struct value *row)
+{
+    if (row == NULL)
+        return true;
+    for (unsigned i = 0; i < b->table->relation->n_columns; i++)
+        if (b->table->is_written[i] && !state_fits(row[i].state, o->row_states[i]))
+            return false;
+    return true;
+}
+
+static size_t take_states(uint8_t *states, const struct value *values, unsigned n)
+{
+    size_t bytes = 0;
+
+    for (unsigned i = 0; values != NULL && i < n; i++) {
+        if (values[i].state != VALUE_NULL)
+            states[i] = (uint8_t)values[i].state;
+        bytes += values[i].length;
+    }
+    return bytes;
+}
+
+static struct open_batch *open_batch_new(struct batches *b)
+{
+    struct open_batch *o = ARENA_NEW(b->arena, struct open_batch);
+    unsigned expected = b->first == NULL ? b->n_rows : FIRST_CAPACITY;
+
+    o->capacity = expected < b->limits.batch_rows ? expected : b->limits.batch_rows;
+    o->rows = (void *)arena_bytes(b->arena, o->capacity * sizeof *o->rows);
+    o->row_states = arena_alloc(b->arena, b->table->relation->n_columns);
+    o->key_states = arena_alloc(b->arena, b->n_key);
+    o->batch = (struct batch){.table = b->table, .op = b->op};
+    if (b->last == NULL)
+        b->first = o;
+    else
+        b->last->next = o;
+    b->last = o;
+    return o;
+}
+
+static void move_to_front(struct batches *b, struct open_batch *o, unsigned from)
+{
+    memmove(&b->open[1], &b->open[0], from * sizeof b->open[0]);
+    b->open[0] = o;
+}
+
+/* An open batch that the row fits, now in front. When too many are open, the one not used for longest stays as it is. */
+static struct open_batch *batch_for(struct batches *b, struct batch_row row)
+{
+    for (unsigned i = 0; i < b->n_open; i++) {
+        struct open_batch *o = b->open[i];
+
+        if (!row_fits(b, o, row.row) || !key_fits(b, o, row.key))
+            continue;
+        if (i > 0)
+            move_to_front(b, o, i);
+        return o;
+    }
+    if (b->n_open < OPEN_MAX)
+        b->n_open++;
+
+    struct open_batch *o = open_batch_new(b);
+    /* The first row decides: its UNCHANGED columns must be in the signature before it is compared with others. */
+    move_to_front(b, o, b->n_open - 1);
+    return o;
+}
+
+static void close_front(struct batches *b)
+{
+    b->n_open--;
+    memmove(&b->open[0], &b->open[1], b->n_open * sizeof b->open[0]);
+}
+
+void batches_add(struct batches *b, struct batch_row row)
+{
+    struct open_batch *o = batch_for(b, row);
+
+    if (o->batch.n_rows == o->capacity) {
+        struct batch_row *wider = (void *)arena_bytes(b->arena, 2 * o->capacity * sizeof *wider);
+
+        memcpy(wider, o->rows, o->capacity * sizeof *wider);
+        o->rows = wider;
+        o->capacity *= 2;
+    }
+    o->bytes += take_states(o->row_states, row.row, b->table->relation->n_columns);
+    o->bytes += take_states(o->key_states, row.key, b->n_key);
+    o->rows[o->batch.n_rows++] = row;
+    if (o->batch.n_rows >= b->limits.batch_rows || o->bytes >= b->limits.batch_bytes)
+        close_front(b);
+}
+
+const struct fold_work **batches_append(const struct batches *b, const struct fold_work **end)
+{
+    for (struct open_batch *o = b->first; o != NULL; o = o->next) {
+        o->batch.rows = o->rows;
+        o->work = (struct fold_work){.batch = &o->batch};
+        *end = &o->work;
+        end = &o->work.next;
+    }
+    return end;
+}

@@ -1,0 +1,168 @@
+#include "sync/exact.h"
+
+enum { POLICY_COUNT = CONFLICT_OVERWRITE + 1 };
+
+/* What a policy makes of a conflict. */
+enum decision {
+    DECIDE_FAIL,
+    DECIDE_SKIP,
+    DECIDE_REPLACE,
+    DECIDE_INSERT,
+};
+
+static const enum decision decisions[CONFLICT_KIND_COUNT][POLICY_COUNT] = {
+    /* clang-format off */
+    /*                             ERROR        IGNORE       OVERWRITE */
+    [CONFLICT_INSERT_DUPLICATE] = {DECIDE_FAIL, DECIDE_SKIP, DECIDE_REPLACE},
+    [CONFLICT_UPDATE_DUPLICATE] = {DECIDE_FAIL, DECIDE_SKIP, DECIDE_REPLACE},
+    [CONFLICT_UPDATE_MISSING]   = {DECIDE_FAIL, DECIDE_SKIP, DECIDE_INSERT},
+    [CONFLICT_DELETE_MISSING]   = {DECIDE_SKIP, DECIDE_SKIP, DECIDE_SKIP},
+    /* clang-format on */
+};
+
+struct exact {
+    struct target target;
+    struct arena *arena;
+    struct exact_options options;
+    const struct window_transaction *transaction;
+    const struct change *change;
+};
+
+/* What the target said, for an error. */
+static const char *describe_result(struct arena *a, const struct row_result *r)
+{
+    if (r->outcome == ROW_MISSING)
+        return "there is no such row on the target";
+    return arena_printf(a, "a row is in the way on the target, by constraint \"%s\"%s%s",
+                        r->constraint == NULL ? "" : r->constraint, r->detail == NULL ? "" : ": ",
+                        r->detail == NULL ? "" : r->detail);
+}
+
+MUST_USE static struct error *refuse(const struct exact *x, const struct row_result *r)
+{
+    struct error *err =
+        error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), describe_result(x->arena, r));
+
+    return error_hint(err, "Nothing is lost: correct the rows on the target and start again, or start again with "
+                           "--on-conflict ignore (keep the target's rows) or --on-conflict overwrite (take the "
+                           "source's).");
+}
+
+MUST_USE static struct error *record(const struct exact *x, enum conflict_kind kind, enum conflict_action action,
+                                     const struct row_result *r)
+{
+    const struct conflict conflict = {
+        .kind = kind,
+        .policy = x->options.policy,
+        .action = action,
+        .change = change_as_row(x->change),
+        .constraint = r->constraint,
+        .n_removed = r->n_removed,
+        .removed = r->removed,
+        .xid = x->transaction->xid,
+        .commit = x->transaction->commit,
+        .committed_us = x->transaction->committed_us,
+    };
+
+    TRY(x->target.ops->conflict(x->target.self, &conflict)); /* (A4) */
+    ++*x->options.conflicts;
+    return NULL;
+}
+
+/* What is in the way goes; only then is the change as the source meant it. */
+MUST_USE static struct error *overwrite(const struct exact *x, const struct row_change *change, struct row_result *out)
+{
+    TRY(x->target.ops->row(x->target.self, x->arena, change, ROW_OVERWRITE, out));
+    return out->outcome == ROW_DONE ? NULL : refuse(x, out);
+}
+
+MUST_USE static struct error *replace(const struct exact *x, enum conflict_kind kind, struct row_result *r)
+{
+    const struct row_change change = change_as_row(x->change);
+    const char *constraint = r->constraint;
+
+    TRY(overwrite(x, &change, r));
+    r->constraint = constraint;
+    return record(x, kind, CONFLICT_REPLACED, r);
+}
+
+MUST_USE static struct error *insert_missing(const struct exact *x, enum conflict_kind kind, struct row_result *r)
+{
+    const struct value *whole = change_whole_row(x->arena, x->change);
+    const struct row_change insert = {.table = x->change->table, .op = BATCH_INSERT, .row = {.row = whole}};
+
+    if (whole == NULL) {
+        struct error *err = error_new(ERROR_DATA,
+                                      "%s: there is no such row on the target, and it cannot be inserted because the "
+                                      "source did not send its unchanged large values",
+                                      change_describe(x->arena, x->change));
+
+        return error_hint(err, "Copy this row from the source to the target, or give the table REPLICA IDENTITY FULL "
+                               "on the source, and start again.");
+    }
+    TRY(overwrite(x, &insert, r));
+    return record(x, kind, CONFLICT_INSERTED, r);
+}
+
+static enum conflict_kind kind_of(const struct change *c, enum row_outcome outcome)
+{
+    if (c->op == BATCH_INSERT)
+        return CONFLICT_INSERT_DUPLICATE;
+    if (c->op == BATCH_DELETE)
+        return CONFLICT_DELETE_MISSING;
+    return outcome == ROW_MISSING ? CONFLICT_UPDATE_MISSING : CONFLICT_UPDATE_DUPLICATE;
+}
+
+MUST_USE static struct error *decide(const struct exact *x, struct row_result *r)
+{
+    enum conflict_kind kind = kind_of(x->change, r->outcome);
+
+    switch (decisions[kind][x->options.policy]) {
+    case DECIDE_FAIL:
+        return refuse(x, r);
+    case DECIDE_SKIP:
+        return record(x, kind, CONFLICT_SKIPPED, r);
+    case DECIDE_REPLACE:
+        return replace(x, kind, r);
+    case DECIDE_INSERT:
+        return insert_missing(x, kind, r);
+    }
+    return error_new(ERROR_BUG, "no decision for conflict %d", (int)kind);
+}
+
+MUST_USE static struct error *apply_truncate(const struct exact *x)
+{
+    const struct change_truncate *t = x->change->truncate;
+    bool as_expected;
+    const char *why = NULL;
+
+    TRY(x->target.ops->truncate(x->target.self, t->tables, t->n_tables, t->restart_identity));
+    TRY(x->target.ops->settle(x->target.self, x->arena, &as_expected, &why));
+    return as_expected ? NULL : error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), why);
+}
+
+struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
+                          const struct window_transaction *transaction, const struct change *change)
+{
+    const struct exact x = {target, a, options, transaction, change};
+    const struct row_change as_row = change_as_row(change);
+    struct row_result result = {0};
+
+    if (change->refusal != NULL) {
+        struct error *err = error_new(ERROR_DATA, "%s: %s", change_describe(a, change), change->refusal);
+
+        return error_hint(err, "Give the table a primary key or REPLICA IDENTITY FULL on the source; this one "
+                               "change must be made on the target by hand, or the table copied again.");
+    }
+    if (change->table == NULL)
+        return apply_truncate(&x);
+
+    struct error *err = target.ops->row(target.self, a, &as_row, ROW_PLAIN, &result);
+    if (err != NULL)
+        return error_wrap(err, "%s", change_describe(a, change));
+    if (result.outcome == ROW_DONE)
+        return NULL;
+    if (result.is_identical && options.policy != CONFLICT_ERROR)
+        return NULL;
+    return decide(&x, &result);
+}

@@ -1,0 +1,34 @@
+/*
+ * One change on the exact path: row by row in source order, where the conflict policy decides.
+ *
+ *                                    error        ignore       overwrite
+ *   INSERT, a unique key exists      fail         skip         delete what is in the way, insert
+ *   UPDATE hits a unique key         fail         skip         delete what is in the way, update
+ *   UPDATE, row missing              fail         skip         insert the whole new row
+ *   DELETE, row missing              skip         skip         skip
+ *
+ * (A4) What is skipped or overwritten is recorded by the target in the same transaction. A row that is there already as it should be is no
+ * conflict under ignore and overwrite.
+ *
+ * One thread, inside a target transaction.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/options.h"
+#include "ports/target.h"
+#include "sync/change.h"
+#include "sync/window.h"
+
+struct exact_options {
+    enum conflict_policy policy;
+    uint64_t *conflicts; /* counted up for each one recorded */
+};
+
+/*
+ * ERROR_DATA names table, key, operation and what the target said; nothing of the change was done then. `a` is for this
+ * call and may be reset after it.
+ */
+MUST_USE struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
+                                   const struct window_transaction *transaction, const struct change *change);
