@@ -1,4 +1,9 @@
 /* The statements of src/pg/sql/NAME.sql, embedded at build by tools/embed_sql.py. */
 #pragma once
 
+extern const char sql_columns[];
+extern const char sql_sequences[];
 extern const char sql_server_facts[];
+extern const char sql_state[];
+extern const char sql_tables[];
+extern const char sql_types[];
