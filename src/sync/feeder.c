@@ -163,7 +163,7 @@ MUST_USE static struct error *take_truncate(struct feeder *f, struct window *w, 
 }
 
 /* Also out of a transaction that was applied before: its message may have been handed to nobody before the restart. */
-static void take_message(const struct feeder *f, struct window *w, const struct event *event)
+static void take_message(struct window *w, const struct event *event)
 {
     if (strcmp(event->prefix, FEEDER_MESSAGE_PREFIX) != 0)
         return;
@@ -196,7 +196,7 @@ MUST_USE static struct error *take_event(struct feeder *f, struct window *w, con
     case EVENT_TRUNCATE:
         return take_inside(f, w, event, received_us);
     case EVENT_MESSAGE:
-        take_message(f, w, event);
+        take_message(w, event);
         return NULL;
     case EVENT_RELATION: /* the decoder remembers it */
     case EVENT_TYPE:
