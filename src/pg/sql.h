@@ -6,4 +6,8 @@ extern const char sql_sequences[];
 extern const char sql_server_facts[];
 extern const char sql_state[];
 extern const char sql_tables[];
+extern const char sql_target_blocking_index[];
+extern const char sql_target_columns[];
+extern const char sql_target_indexes[];
+extern const char sql_target_relation[];
 extern const char sql_types[];
