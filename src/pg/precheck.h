@@ -7,32 +7,9 @@
 
 #include <stdbool.h>
 
+#include "model/check.h" /* what a finding is: shared with cli, which shows it */
 #include "model/options.h"
 #include "pg/conn.h"
-
-enum check_result {
-    CHECK_PASSED,
-    CHECK_ALARM,   /* must be accepted */
-    CHECK_FAILED,  /* nothing may start */
-    CHECK_NOT_RUN, /* skipped by the user, or a check that it needs failed: see reason; counts as neither */
-    CHECK_RESULT_COUNT,
-};
-
-/* "passed", "alarm", "failed", "not run" */
-const char *check_result_name(enum check_result r);
-
-struct check_item {
-    const char *id; /* "source-wal-level" */
-    const char
-        *group; /* network, version, privilege, parameter, target state, object conflict, source facts, program */
-    const char *title; /* "Source writes logical WAL" */
-    enum check_result result;
-    const char *reason;         /* a sentence; never NULL */
-    const char *const *objects; /* the first 50 concerned, NULL-terminated; never NULL */
-    unsigned n_objects;         /* all */
-    const char *fix;            /* SQL or setting that mends it; NULL when there is none or nothing to mend */
-    bool fix_on_source;         /* where `fix` runs */
-};
 
 struct precheck_report {
     unsigned n_items;
