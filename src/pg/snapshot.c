@@ -59,8 +59,7 @@ struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot import");
 
     TRY(pg_execute(c, "beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-    return pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s",
-                             pg_quote_literal(scratch, id));
+    return pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s", pg_quote_literal(scratch, id));
 }
 
 MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,
@@ -82,7 +81,8 @@ MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const cha
         if (err == NULL && (covers == NULL || snapshot_covers(&out->gate.snapshot, covers)))
             return NULL;
         if (!pg_conn_is_broken(c)) {
-            CLEANUP(error_free) struct error *failure =
+            CLEANUP(error_free)
+            struct error *failure =
                 pg_execute(c, "giving the transaction up", "ROLLBACK"); /* the first error says more */
 
             if (err == NULL)

@@ -1,0 +1,167 @@
+#include "pg/copy_table.h"
+
+#include <inttypes.h>
+
+#include "base/buffer.h"
+
+/* `(a, b)`; nothing for a table without columns, for which () would be wrong and all is none. */
+static void append_columns(struct buffer *b, struct arena *a, const struct copy_source_table *t, const char *open,
+                           const char *close)
+{
+    for (unsigned i = 0; i < t->n_columns; i++)
+        buffer_printf(b, "%s%s", i == 0 ? open : ", ", pg_quote_identifier(a, t->columns[i]));
+    if (t->n_columns > 0)
+        buffer_append_text(b, close);
+}
+
+static const char *format_of(const struct copy_source_table *t)
+{
+    return t->is_binary ? "FORMAT binary" : "FORMAT text";
+}
+
+char *copy_table_out(struct arena *a, const struct copy_source_table *t)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_printf(b, "COPY %s", pg_quote_name(a, t->schema, t->name));
+    append_columns(b, a, t, " (", ")");
+    buffer_printf(b, " TO STDOUT (%s)", format_of(t));
+    return arena_strdup(a, buffer_text(b));
+}
+
+char *copy_table_range_out(struct arena *a, const struct copy_source_table *t, struct copy_range range)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_append_text(b, "COPY (SELECT");
+    append_columns(b, a, t, " ", "");
+    buffer_printf(b, " FROM ONLY %s WHERE ctid >= '(%" PRIu32 ",0)'", pg_quote_name(a, t->schema, t->name),
+                  range.first_block);
+    if (range.end_block != COPY_TABLE_END)
+        buffer_printf(b, " AND ctid < '(%" PRIu32 ",0)'", range.end_block);
+    buffer_printf(b, ") TO STDOUT (%s)", format_of(t));
+    return arena_strdup(a, buffer_text(b));
+}
+
+char *copy_table_in(struct arena *a, const struct copy_source_table *t, bool is_frozen)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_printf(b, "COPY %s", pg_quote_name(a, t->schema, t->name));
+    append_columns(b, a, t, " (", ")");
+    buffer_printf(b, " FROM STDIN (%s%s)", format_of(t), is_frozen ? ", FREEZE" : "");
+    return arena_strdup(a, buffer_text(b));
+}
+
+struct list_words {
+    const char *before;
+    const char *each; /* in front of the first name */
+    const char *between;
+    const char *after;
+};
+
+static char *list(struct arena *a, struct list_words words, const struct copy_source_table *const *tables, unsigned n)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_append_text(b, words.before);
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(b, "%s%s", i == 0 ? words.each : words.between,
+                      pg_quote_name(a, tables[i]->schema, tables[i]->name));
+    buffer_append_text(b, words.after);
+    return arena_strdup(a, buffer_text(b));
+}
+
+char *copy_table_lock(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    return list(a, (struct list_words){"LOCK TABLE", " ONLY ", ", ONLY ", " IN ACCESS SHARE MODE"}, tables, n);
+}
+
+char *copy_table_truncate(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    return list(a, (struct list_words){"TRUNCATE", " ONLY ", ", ONLY ", ""}, tables, n);
+}
+
+/* One statement each: 10 takes no list. */
+char *copy_table_analyze(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    return list(a, (struct list_words){"", "ANALYZE ", "; ANALYZE ", ""}, tables, n);
+}
+
+/* A parameter of type oid[]. */
+static char *oids(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(b, "%c%" PRIu32, i == 0 ? '{' : ',', tables[i]->oid);
+    buffer_append_char(b, '}');
+    return arena_strdup(a, buffer_text(b));
+}
+
+/* pg_class is read under the snapshot; pg_relation_filenode and the lookup by name see what is now. */
+static char *check_sql(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_append_text(b, "SELECT coalesce(to_regclass(w.name)::oid = w.oid, false)::text,"
+                          " coalesce(c.relfilenode = pg_relation_filenode(w.oid), false)::text FROM (VALUES ");
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(b, "%s(%u, %" PRIu32 "::oid, %s)", i == 0 ? "" : ", ", i, tables[i]->oid,
+                      pg_quote_literal(a, pg_quote_name(a, tables[i]->schema, tables[i]->name)));
+    buffer_append_text(b, ") w(place, oid, name) LEFT JOIN pg_class c ON c.oid = w.oid ORDER BY w.place");
+    return arena_strdup(a, buffer_text(b));
+}
+
+static bool is_true(const char *text)
+{
+    return text != NULL && strcmp(text, "true") == 0;
+}
+
+struct error *copy_table_check(struct pg_conn *source, struct arena *a, const struct copy_source_table *const *tables,
+                               unsigned n, enum copy_table_state *out_states)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(source, a, "checking that the snapshot fits the tables", check_sql(a, tables, n), NULL, 0, &rows));
+    if (rows.n_rows != n)
+        return error_new(ERROR_BUG, "asked for the state of %u tables, the source answered %u", n, rows.n_rows);
+    for (unsigned i = 0; i < n; i++) {
+        if (!is_true(rows.rows[i][0]))
+            out_states[i] = COPY_TABLE_GONE;
+        else
+            out_states[i] = is_true(rows.rows[i][1]) ? COPY_TABLE_INTACT : COPY_TABLE_REWRITTEN;
+    }
+    return NULL;
+}
+
+struct error *copy_table_record(struct pg_conn *target, struct arena *a, const char *task,
+                                const struct copy_source_table *const *tables, unsigned n, const struct gate *gate,
+                                const uint64_t *rows)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+    const char *params[] = {task, snapshot_format(a, &gate->snapshot), arena_strdup(a, lsn_format(gate->upto).text)};
+    struct pg_rows answer;
+
+    buffer_append_text(b,
+                       "INSERT INTO pgtide.relation (task, snapshot, upto, source_oid, schema_name, table_name, rows) "
+                       "SELECT $1, $2, $3::pg_lsn, w.* FROM (VALUES ");
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(b, "%s(%" PRIu32 "::oid, %s, %s, %" PRIu64 "::bigint)", i == 0 ? "" : ", ", tables[i]->oid,
+                      pg_quote_literal(a, tables[i]->schema), pg_quote_literal(a, tables[i]->name), rows[i]);
+    buffer_append_text(b, ") w");
+    return pg_query(target, a, "recording what was copied", buffer_text(b), params, COUNT_OF(params), &answer);
+}
+
+struct error *copy_table_recorded(struct pg_conn *target, struct arena *a, const char *task,
+                                  const struct copy_source_table *const *tables, unsigned n, unsigned *out_recorded)
+{
+    const char *params[] = {task, oids(a, tables, n)};
+    char *count;
+
+    TRY(pg_query_text(target, a, "asking what was copied",
+                      "SELECT count(*)::text FROM pgtide.relation WHERE task = $1 AND source_oid = ANY ($2::oid[])",
+                      params, COUNT_OF(params), &count));
+    *out_recorded = count == NULL ? 0 : (unsigned)strtoul(count, NULL, 10);
+    return NULL;
+}
