@@ -1,0 +1,28 @@
+/*
+ * What a crash left of a spool: which segments count, and where the last complete transaction ends (internal to the spool).
+ *
+ * Only looks; spool_open then removes and cuts.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "ports/store.h"
+#include "ports/stream.h"
+#include "sync/spool_block.h"
+#include "sync/spool_index.h"
+
+struct spool_recovery {
+    struct segment_info *segments; /* those that count, ascending, without gaps; in the arena given */
+    size_t n;                      /* 0: there is no spool yet */
+    uint64_t highest;              /* number of the newest in the store, counting or not; 0 when there is none */
+    uint64_t last_bytes;           /* size in the store of the last that counts */
+    struct spool_mark complete;    /* everything after it is torn or incomplete */
+};
+
+/* ERROR_DATA for damage, ERROR_CONFIG for segments of another task or format. */
+MUST_USE struct error *spool_recover(struct spool_block *b, struct decoder boundaries, struct arena *a,
+                                     struct spool_recovery *out);
