@@ -82,10 +82,13 @@ static struct stop *stop_of_handler;
 
 static void handler(int number)
 {
+    int saved = errno;
+
     (void)number;
     errno = EBADMSG;
     stop_request(stop_of_handler);
     assert(errno == EBADMSG);
+    errno = saved;
 }
 
 static void a_signal_handler_may_request_it_and_the_wait_ends(void **state)
