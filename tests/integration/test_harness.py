@@ -134,7 +134,14 @@ def test_the_proxy_is_a_bad_network_on_demand(world: World):
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(source.dsn(port=proxy.port), connect_timeout=2)
     proxy.thaw()
-    psycopg.connect(source.dsn(port=proxy.port)).close()
+    lost = psycopg.connect(source.dsn(port=proxy.port), autocommit=True)
+    pid = lost.info.backend_pid
+    proxy.lose_server()
+    wait_until(lambda: not source.query("SELECT FROM pg_stat_activity WHERE pid = %s", parameters=(pid,)), 10, "the server's side is gone")
+    lost.pgconn.send_query(b"SELECT 1")  # nobody told the client
+    with pytest.raises(DeadlineExceeded):
+        wait_until(lambda: (lost.pgconn.consume_input(), not lost.pgconn.is_busy())[1], 1, "an answer")
+    lost.close()
 
 
 def test_what_is_left_behind_is_named(world: World):

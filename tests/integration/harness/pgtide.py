@@ -127,11 +127,9 @@ class Pgtide:
         self.runs.append(run)
         return run
 
-    def call(self, command: str, *options: str, deadline_s: float = 60, faults: str = "") -> Done:
+    def call(self, command: str, *options: str, deadline_s: float = 60, **environment: str) -> Done:
         """Any command in the foreground."""
-        done = subprocess.run(self._argv(command, *options), capture_output=True, text=True, errors="replace", timeout=deadline_s,
-                              stdin=subprocess.DEVNULL, env=self._environment(faults), check=False)
-        return Done(" ".join([command, *options]), done.returncode, done.stdout, done.stderr)
+        return self._done(self._argv(command, *options), " ".join([command, *options]), deadline_s, environment)
 
     def sync(self, *options: str, deadline_s: float = 120) -> Run:
         """Until caught up, to its successful end."""
@@ -142,6 +140,10 @@ class Pgtide:
         run = self.start(*options, faults=faults)
         self.wait_phase(FOLLOWING, deadline_s)
         return run
+
+    def slots(self, action: str, uri: str, *options: str) -> Done:
+        argv = [str(self.binary), "slots", action, uri, *options, "--state-dir", str(self.state)]
+        return self._done(argv, " ".join(["slots", action, *options]), 60, {})
 
     def status(self) -> dict[str, Any]:
         done = self.call("status", "--json")
@@ -190,6 +192,11 @@ class Pgtide:
 
     def _argv(self, command: str, *options: str) -> list[str]:
         return [str(self.binary), command, self.source, self.target, *options, "--state-dir", str(self.state)]
+
+    def _done(self, argv: list[str], name: str, deadline_s: float, environment: dict[str, str]) -> Done:
+        done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=deadline_s, stdin=subprocess.DEVNULL,
+                              env=self._environment("") | environment, check=False)
+        return Done(name, done.returncode, done.stdout, done.stderr)
 
     @staticmethod
     def _environment(faults: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ class _Link:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
+        self.is_lost = False
 
     def reset(self) -> None:
         """Both sides get a RST, as from a firewall that forgot the connection."""
@@ -82,6 +83,14 @@ class Proxy:
             for link in list(self._links):
                 if link.server.can_write_eof() and not link.server.is_closing():
                     link.server.write_eof()
+        self._run(deed())
+
+    def lose_server(self) -> None:
+        """Half-open: the server's side is gone, the client is not told and its bytes go nowhere."""
+        async def deed() -> None:
+            for link in list(self._links):
+                link.is_lost = True
+                link.server.transport.abort()
         self._run(deed())
 
     def delay(self, seconds: float) -> None:
@@ -151,11 +160,10 @@ class Proxy:
             to_server.close()
 
     async def _pump(self, link: _Link, source: asyncio.StreamReader, sink: asyncio.StreamWriter, to_client: bool) -> None:
-        while True:
-            chunk = await source.read(CHUNK)
+        while chunk := await self._read(link, source):
             await self._flowing.wait()
-            if not chunk:
-                break
+            if link.is_lost:
+                continue
             if to_client and self._inspector is not None and self._inspector(chunk):
                 link.reset()
                 return
@@ -169,5 +177,15 @@ class Proxy:
                 self.bytes_to_client += len(chunk)
             else:
                 self.bytes_to_server += len(chunk)
-        if sink.can_write_eof() and not sink.is_closing():
+        await self._flowing.wait()
+        if not link.is_lost and sink.can_write_eof() and not sink.is_closing():
             sink.write_eof()
+
+    @staticmethod
+    async def _read(link: _Link, source: asyncio.StreamReader) -> bytes:
+        try:
+            return await source.read(CHUNK)
+        except OSError:
+            if link.is_lost:
+                return b""
+            raise

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .cluster import Cluster, Installation, Templates, give_to_server_user
+from .compare import Comparison, assert_equal
 from .leftovers import leftovers
-from .load import Mixed, Pgbench
+from .load import SQL, Mixed, Pgbench
 from .pgtide import Pgtide
 from .ports import reserve_port
 from .proxy import Proxy
@@ -28,12 +29,51 @@ class Pair:
     pgtide: Pgtide
     database: str
 
+    def fill_shop(self, scale: int = 1) -> "Pair":
+        """Roles belong to a cluster and are not part of a database: they are on both sides."""
+        for cluster in (self.source, self.target):
+            cluster.psql(SQL / "shop_roles.sql")
+        self.source.psql(SQL / "shop.sql", database=self.database, scale=scale)
+        return self
+
+    def fill_mixed(self, rows: int = 2000) -> "Pair":
+        Mixed.prepare(self.source, self.database, rows)
+        return self
+
+    def on_source(self, sql: str) -> None:
+        self.source.execute(sql, self.database)
+
+    def source_value(self, sql: str) -> Any:
+        return self.source.value(sql, self.database)
+
+    def target_value(self, sql: str) -> Any:
+        return self.target.value(sql, self.database)
+
+    def assert_equal(self, objects: bool = True, sequences: bool = True) -> Comparison:
+        """Sequences are exact after a stop only."""
+        return assert_equal(self.source, self.target, self.database, objects=objects, sequences=sequences)
+
+    def finish(self, deadline_s: float = 90) -> Comparison:
+        """The ordinary end of a test: caught up, stopped, everything equal, nothing left."""
+        self.pgtide.finish(deadline_s)
+        found = self.assert_equal()
+        self.assert_nothing_left()
+        return found
+
     def assert_nothing_left(self) -> None:
         """Sessions end a moment after their client."""
         def left() -> list[str]:
             return leftovers(self.source, self.database) + leftovers(self.target, self.database)
         wait_until(lambda: not left(), 10, f"nothing of pgtide is left: {left()}")
         assert not left()
+
+
+@dataclass
+class BadPair(Pair):
+    """A pair whose connections pass proxies."""
+
+    source_net: Proxy
+    target_net: Proxy
 
 
 class World:
@@ -62,11 +102,23 @@ class World:
     def pair(self, database: str = "app", options: tuple[str, ...] = (), source_settings: dict[str, Any] | None = None,
              target_settings: dict[str, Any] | None = None) -> Pair:
         """An empty database on both sides; pgtide talks to the servers directly."""
+        source, target = self._servers(database, source_settings, target_settings)
+        return Pair(source, target, self.pgtide(source.dsn(database), target.dsn(database), options), database)
+
+    def bad_pair(self, database: str = "app", options: tuple[str, ...] = (), source_settings: dict[str, Any] | None = None,
+                 target_settings: dict[str, Any] | None = None) -> BadPair:
+        """The same with a proxy before each server."""
+        source, target = self._servers(database, source_settings, target_settings)
+        nets = self.proxy(source), self.proxy(target)
+        pgtide = self.pgtide(source.dsn(database, port=nets[0].port), target.dsn(database, port=nets[1].port), options)
+        return BadPair(source, target, pgtide, database, *nets)
+
+    def _servers(self, database: str, source_settings: dict[str, Any] | None, target_settings: dict[str, Any] | None) -> tuple[Cluster, Cluster]:
         source = self.cluster("source", **(source_settings or {}))
         target = self.cluster("target", **(target_settings or {}))
         for cluster in (source, target):
             cluster.create_database(database)
-        return Pair(source, target, self.pgtide(source.dsn(database), target.dsn(database), options), database)
+        return source, target
 
     def pgtide(self, source: str, target: str, options: tuple[str, ...] = ()) -> Pgtide:
         folder = self.folder / f"pgtide-{len(self._pgtides) + 1}"

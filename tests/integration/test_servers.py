@@ -1,0 +1,159 @@
+"""Servers that crash and networks that fail: the sync that runs goes on by itself.
+
+    writers ──▶ source ── proxy ── pgtide ── proxy ──▶ target
+                  ✂         ✂                  ✂          ✂
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from harness.cluster import Cluster
+from harness.load import Mixed
+from harness.proxy import Proxy
+from harness.wait import let_pass, wait_until
+from harness.world import BadPair, World
+
+SLOW = 1_500_000  # bytes/s: makes the copy of a few MB last
+SIDES = ["source", "target"]
+
+
+@pytest.fixture
+def pair(world: World) -> BadPair:
+    pair = world.bad_pair()
+    pair.fill_shop(scale=10).fill_mixed(rows=20_000)
+    return pair
+
+
+@pytest.fixture
+def load(world: World, pair: BadPair, seed: int) -> Mixed:
+    return world.mixed(pair.source, pair.database, seed).start()
+
+
+def server(pair: BadPair, side: str) -> Cluster:
+    return {"source": pair.source, "target": pair.target}[side]
+
+
+def net(pair: BadPair, side: str) -> Proxy:
+    return {"source": pair.source_net, "target": pair.target_net}[side]
+
+
+def start_and_reach_the_copy(pair: BadPair) -> None:
+    pair.target_net.throttle(SLOW)
+    pair.pgtide.start()
+    pair.pgtide.wait_phase("data")
+    wait_until(lambda: int(pair.pgtide.status()["rows_copied"]) > 0, 30, "the first rows are copied")
+
+
+def go_on_and_finish(pair: BadPair, load: Mixed) -> None:
+    pair.source_net.throttle(0)
+    pair.target_net.throttle(0)
+    pair.pgtide.wait_phase("incremental", 90)
+    load.run_for(1).stop()
+    pair.finish()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_server_crashes_during_the_copy(pair: BadPair, load: Mixed, side: str):
+    start_and_reach_the_copy(pair)
+    server(pair, side).crash()
+    let_pass(1)
+    server(pair, side).start()
+    go_on_and_finish(pair, load)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_server_crashes_while_it_is_followed(pair: BadPair, load: Mixed, side: str):
+    pair.pgtide.follow()
+    for _ in range(2):
+        load.run_for(1)
+        server(pair, side).crash()
+        let_pass(1)
+        server(pair, side).start()
+    go_on_and_finish(pair, load)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_connections_are_cut_during_the_copy(pair: BadPair, load: Mixed, rng: random.Random, side: str):
+    start_and_reach_the_copy(pair)
+    for _ in range(4):
+        net(pair, side).cut()
+        let_pass(rng.random())
+    go_on_and_finish(pair, load)
+
+
+def test_connections_are_cut_again_and_again_while_it_follows(pair: BadPair, load: Mixed, rng: random.Random):
+    pair.pgtide.follow()
+    for _ in range(12):
+        net(pair, rng.choice(SIDES)).cut()
+        load.run_for(rng.random())
+    go_on_and_finish(pair, load)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_nobody_answers_for_a_while(pair: BadPair, load: Mixed, side: str):
+    pair.pgtide.follow()
+    net(pair, side).refuse()
+    net(pair, side).cut()
+    load.run_for(4)
+    net(pair, side).refuse(False)
+    go_on_and_finish(pair, load)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_cable_is_out_for_a_while(pair: BadPair, load: Mixed, side: str):
+    """Nothing passes and nobody is told; then it flows again, or all connections turn out to be dead."""
+    pair.pgtide.follow()
+    net(pair, side).freeze()
+    load.run_for(3)
+    net(pair, side).thaw()
+    load.run_for(1)
+    net(pair, side).freeze()
+    load.run_for(2)
+    net(pair, side).cut()
+    net(pair, side).thaw()
+    go_on_and_finish(pair, load)
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_server_is_told_that_we_send_no_more_but_still_speaks(pair: BadPair, load: Mixed, side: str):
+    pair.pgtide.follow()
+    net(pair, side).half_close()
+    load.run_for(2)
+    go_on_and_finish(pair, load)
+
+
+def test_a_half_open_connection_to_the_source_is_noticed(pair: BadPair, load: Mixed):
+    """The walsender is gone and we were not told: the silence is what tells. It must be shorter than the patience of an operator."""
+    pair.pgtide.follow()
+    before = pair.source_net.connections
+    pair.source_net.lose_server()
+    wait_until(lambda: pair.source_net.connections > before, 150, "pgtide connects anew to a source that fell silent")
+    go_on_and_finish(pair, load)
+
+
+def test_a_slow_network_delays_and_changes_nothing(pair: BadPair, load: Mixed):
+    pair.pgtide.follow()
+    for proxy in (pair.source_net, pair.target_net):
+        proxy.delay(0.05)
+        proxy.throttle(300_000)
+    load.run_for(4)
+    for proxy in (pair.source_net, pair.target_net):
+        proxy.delay(0)
+    go_on_and_finish(pair, load)
+
+
+def test_the_target_is_down_when_an_interrupted_sync_goes_on(pair: BadPair, load: Mixed):
+    pair.pgtide.follow()
+    pair.pgtide.run.interrupt()
+    pair.target.stop()
+    load.run_for(1)
+    pair.pgtide.start()
+    let_pass(2)
+    pair.target.start()
+    if not pair.pgtide.run.is_running:  # it may have said so and ended: then the same command goes on
+        assert "target" in pair.pgtide.run.err
+        pair.pgtide.start()
+    go_on_and_finish(pair, load)
