@@ -31,9 +31,9 @@ struct spool {
     uint64_t synced;          /* bytes of it that are durable */
 
     bool in_transaction;
-    bool is_clean;               /* nothing came after `complete` */
-    struct spool_mark complete;  /* after the last COMMIT or keepalive taken */
-    struct spool_mark durable;   /* (P3) as it was at the last sync */
+    bool is_clean;                    /* nothing came after `complete` */
+    struct spool_mark complete;       /* after the last COMMIT or keepalive taken */
+    struct spool_mark durable;        /* (P3) as it was at the last sync */
     struct spool_relations relations; /* of this session of the source */
 
     bool tail_is_torn; /* a failed write may have left bytes after `written` */
@@ -60,9 +60,10 @@ static uint64_t tail(const struct spool *s)
 
 MUST_USE static struct error *check_usable(const struct spool *s)
 {
-    return s->needs_break ? error_new(ERROR_TRANSIENT, "the spool takes nothing until it is cut back to segment %" PRIu64,
-                                      s->complete.place.segment)
-                          : NULL;
+    return s->needs_break
+               ? error_new(ERROR_TRANSIENT, "the spool takes nothing until it is cut back to segment %" PRIu64,
+                           s->complete.place.segment)
+               : NULL;
 }
 
 MUST_USE static struct error *store_append(struct spool *s, uint64_t number, const void *bytes, size_t length)
@@ -162,7 +163,8 @@ MUST_USE static struct error *put_large(struct spool *s, const struct record_hea
 
     struct error *err = store_append(s, s->number, payload, h->length);
     if (err != NULL)
-        return error_wrap(err, "writing a message of %" PRIu32 " bytes to spool segment %" PRIu64, h->length, s->number);
+        return error_wrap(err, "writing a message of %" PRIu32 " bytes to spool segment %" PRIu64, h->length,
+                          s->number);
     s->tail_is_torn = false;
     now_visible(s, sizeof header + (uint64_t)h->length);
     return NULL;
@@ -280,8 +282,9 @@ MUST_USE static struct error *check_order(const struct spool *s, const struct bo
     case BOUNDARY_RELATION:
         return NULL;
     case BOUNDARY_BEGIN:
-        return s->in_transaction ? error_new(ERROR_DATA, "the source began transaction %" PRIu32 " inside another", b->xid)
-                                 : NULL;
+        return s->in_transaction
+                   ? error_new(ERROR_DATA, "the source began transaction %" PRIu32 " inside another", b->xid)
+                   : NULL;
     case BOUNDARY_COMMIT:
         break;
     }

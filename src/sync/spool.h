@@ -36,7 +36,7 @@
 enum { SPOOL_SEGMENT_BYTES = 64 * 1024 * 1024 };
 
 struct spool_options {
-    uint64_t task_tag;      /* whose stream this is: a hash of all that (P6) names; segments of another one are refused */
+    uint64_t task_tag; /* whose stream this is: a hash of all that (P6) names; segments of another one are refused */
     uint64_t segment_bytes; /* a new segment begins at the first COMMIT after this many; 0: SPOOL_SEGMENT_BYTES */
     uint64_t limit_bytes;   /* above this spool_is_full; 0: no limit */
 
@@ -49,7 +49,7 @@ struct spool;
 
 /*
  * Validates the segments, scans the last one, cuts off what is torn or incomplete, and syncs. `boundaries` is an instance of
- * its own. ERROR_CONFIG: the segments belong to another task or are of another format. ERROR_DATA: damaged.
+ * its own. ERROR_HISTORY: the segments belong to another task. ERROR_CONFIG: another format. ERROR_DATA: damaged.
  */
 MUST_USE struct error *spool_open(struct segment_store store, struct decoder boundaries, struct spool_options options,
                                   struct spool **out_spool);

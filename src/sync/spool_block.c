@@ -153,9 +153,10 @@ struct error *block_was_synced(struct spool_block *b, struct spool_place bad, ui
 
 struct error *block_damaged(struct spool_place place)
 {
-    struct error *err = error_new(ERROR_DATA, "spool segment %" PRIu64 " is damaged at %" PRIu64, place.segment,
-                                  place.offset);
+    struct error *err =
+        error_new(ERROR_DATA, "spool segment %" PRIu64 " is damaged at %" PRIu64, place.segment, place.offset);
 
-    return error_hint(err, "Check the disk that holds the state folder. What the spool has lost the source no longer keeps: "
-                           "stop this synchronization with `pgtide stop --force` and start it again.");
+    return error_hint(err,
+                      "Check the disk that holds the state folder. What the spool has lost the source no longer keeps: "
+                      "stop this synchronization with `pgtide stop --force` and start it again.");
 }

@@ -78,8 +78,8 @@ enum segment_verdict segment_header_decode(const char bytes[SEGMENT_HEADER_BYTES
 uint64_t record_hash_begin(const char bytes[RECORD_HEADER_BYTES], uint64_t task_tag, struct spool_place place)
 {
     /* Two odd constants of XXH64: neighbouring places get seeds that have nothing in common. */
-    uint64_t seed = task_tag ^ (place.segment * UINT64_C(0x9E3779B185EBCA87)) ^
-                    (place.offset * UINT64_C(0xC2B2AE3D27D4EB4F));
+    uint64_t seed =
+        task_tag ^ (place.segment * UINT64_C(0x9E3779B185EBCA87)) ^ (place.offset * UINT64_C(0xC2B2AE3D27D4EB4F));
 
     return hash_bytes(bytes + HASHED_FROM, RECORD_HEADER_BYTES - HASHED_FROM, seed);
 }

@@ -20,7 +20,8 @@
 enum {
     SEGMENT_HEADER_BYTES = 80,
     RECORD_HEADER_BYTES = 32,
-    SPOOL_BLOCK_BYTES = 256 * 1024, /* of the write buffer, of reads, and of what is checksummed at once: part of the format */
+    SPOOL_BLOCK_BYTES =
+        256 * 1024, /* of the write buffer, of reads, and of what is checksummed at once: part of the format */
 };
 
 struct spool_place {

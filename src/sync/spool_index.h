@@ -19,13 +19,13 @@
 struct segment_info {
     uint64_t number;
     struct lsn base;
-    bool is_clean;  /* begins between transactions */
+    bool is_clean; /* begins between transactions */
     bool is_origin;
     uint64_t bytes; /* that may be read */
 };
 
 struct spool_index {
-    pthread_mutex_t mutex; /* guards all but the atomics */
+    pthread_mutex_t mutex;         /* guards all but the atomics */
     struct segment_info *segments; /* ascending, without gaps */
     size_t n;
     size_t capacity;

@@ -9,9 +9,9 @@
 struct spool_reader {
     struct spool_shared *shared;
     struct spool_block block;
-    struct spool_place at;  /* of the next record */
-    bool skips_copies;      /* at the head of a segment that is not the first: its relations are known by now */
-    uint64_t visible;       /* bytes of the segment that may be read */
+    struct spool_place at; /* of the next record */
+    bool skips_copies;     /* at the head of a segment that is not the first: its relations are known by now */
+    uint64_t visible;      /* bytes of the segment that may be read */
     uint64_t generation;
 };
 
@@ -29,7 +29,7 @@ struct error *spool_reader_open(struct spool *s, struct lsn from, struct spool_r
         return error_new(ERROR_BUG, "the spool has a reader already");
     case START_TOO_OLD:
         return error_hint(
-            error_new(ERROR_CONFIG, "the spool begins at %s, but the target is at %s: changes between them are lost",
+            error_new(ERROR_HISTORY, "the spool begins at %s, but the target is at %s: changes between them are lost",
                       lsn_format(base).text, lsn_format(from).text),
             "The target was set back (restored from a backup?) or the state folder is not the one of this target. "
             "Stop this synchronization with `pgtide stop --force` and start it again.");

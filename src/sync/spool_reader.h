@@ -34,7 +34,7 @@ struct spool_reader;
 /*
  * Begins at the newest segment that needs nothing before it for someone who has all transactions that end at or before `from`.
  * So transactions the caller already has may come first: he skips them (P2: by the COMMIT's end). LSN_NONE: from the beginning.
- * ERROR_CONFIG when the spool no longer, or not yet, has what comes after `from`.
+ * ERROR_HISTORY when the spool no longer has what comes after `from`.
  */
 MUST_USE struct error *spool_reader_open(struct spool *s, struct lsn from, struct spool_reader **out_reader);
 void spool_reader_close(struct spool_reader *r);

@@ -15,13 +15,14 @@ MUST_USE static struct error *refusal(enum segment_verdict verdict, uint64_t num
     case SEGMENT_BAD:
         return block_damaged((struct spool_place){number, 0});
     case SEGMENT_FOREIGN:
-        return error_hint(error_new(ERROR_CONFIG, "spool segment %" PRIu64 " belongs to another synchronization", number),
-                          "The state folder holds the change stream of another task or slot. Give the folder that belongs "
-                          "to this pair, or remove what is left of the other one with `pgtide stop`.");
+        return error_hint(
+            error_new(ERROR_HISTORY, "spool segment %" PRIu64 " belongs to another synchronization", number),
+            "The state folder holds the change stream of another task or slot. Give the folder that belongs "
+            "to this pair, or remove what is left of the other one with `pgtide stop`.");
     case SEGMENT_UNKNOWN:
-        return error_hint(error_new(ERROR_CONFIG, "spool segment %" PRIu64 " has a format that this program does not know",
-                                    number),
-                          "Go on with the version of pgtide that began this synchronization.");
+        return error_hint(
+            error_new(ERROR_CONFIG, "spool segment %" PRIu64 " has a format that this program does not know", number),
+            "Go on with the version of pgtide that began this synchronization.");
     }
     return error_new(ERROR_BUG, "spool segment %" PRIu64 " has verdict %d", number, (int)verdict);
 }

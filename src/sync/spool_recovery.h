@@ -23,6 +23,6 @@ struct spool_recovery {
     struct spool_mark complete;    /* everything after it is torn or incomplete */
 };
 
-/* ERROR_DATA for damage, ERROR_CONFIG for segments of another task or format. */
+/* ERROR_DATA for damage, ERROR_HISTORY for segments of another task, ERROR_CONFIG for another format. */
 MUST_USE struct error *spool_recover(struct spool_block *b, struct decoder boundaries, struct arena *a,
                                      struct spool_recovery *out);
