@@ -1,7 +1,5 @@
 #include "worker/monitor.h"
 
-#include <inttypes.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "pg/sequence.h"
@@ -74,14 +72,14 @@ MUST_USE static struct error *look_at_source(struct monitor *m)
     return slot_is_good(t, row);
 }
 
-/* A message that is no transaction: an idle database's slot moves on, and the stream shows that it is alive. */
+/* A transaction that holds nothing else: an idle database's slot moves on, and so does what the target has durably. */
 MUST_USE static struct error *beat(struct monitor *m)
 {
     if (clock_now_us() < m->heartbeat_due_us)
         return NULL;
     m->heartbeat_due_us = after_ms(HEARTBEAT_MS);
     return pg_execute(m->source, "sending a heartbeat through the source's WAL",
-                      "SELECT pg_catalog.pg_logical_emit_message(false, 'pgtide', 'heartbeat')");
+                      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'heartbeat')");
 }
 
 MUST_USE static struct error *refresh_sequences(struct monitor *m)
@@ -92,14 +90,17 @@ MUST_USE static struct error *refresh_sequences(struct monitor *m)
         return NULL;
     m->sequences_due_us = after_ms(SEQUENCES_MS);
     if (m->target == NULL)
-        TRY(task_connect_target(t, "sequences", &m->target));
-    return sequences_copy(m->source, m->target, m->scratch, NULL);
+        TRY(task_connect_target(t, "sequences", t->stream_stop, &m->target));
+    struct sequence *sequences = NULL;
+    unsigned n = 0;
+    TRY(sequence_read(m->source, m->scratch, &sequences, &n));
+    return sequence_write(m->target, m->scratch, sequences, n);
 }
 
 MUST_USE static struct error *monitor_round(struct monitor *m)
 {
     if (m->source == NULL)
-        TRY(task_connect_source(m->task, "monitor", &m->source));
+        TRY(task_connect_source(m->task, "monitor", m->task->stream_stop, &m->source));
     TRY(look_at_source(m));
     TRY(beat(m));
     return refresh_sequences(m);
@@ -130,11 +131,11 @@ struct error *monitor_run(void *self)
     struct error *err = NULL;
 
     m.sequences_due_us = after_ms(SEQUENCES_MS);
-    while (err == NULL && !stop_requested(t->stop)) {
+    while (err == NULL && !stop_requested(t->stream_stop)) {
         arena_reset(m.scratch);
         err = judge(&m, monitor_round(&m));
         if (err == NULL)
-            stop_wait_ms(t->stop, EVERY_MS);
+            stop_wait_ms(t->stream_stop, EVERY_MS);
     }
     pg_conn_close(m.source);
     pg_conn_close(m.target);

@@ -1,5 +1,34 @@
 #include "worker/task.h"
 
+static int compare_relation(const void *key, const void *member)
+{
+    uint32_t oid = *(const uint32_t *)key;
+    const struct state_relation *r = member;
+
+    return oid < r->source_oid ? -1 : oid > r->source_oid;
+}
+
+const struct gate *task_gate(const struct task *t, uint32_t oid)
+{
+    const struct state_relation *found =
+        t->n_relations == 0 ? NULL
+                            : bsearch(&oid, t->relations, t->n_relations, sizeof *t->relations, compare_relation);
+
+    return found == NULL ? NULL : &found->gate;
+}
+
+static int compare_oid(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+bool task_ignores(const struct task *t, uint32_t oid)
+{
+    return t->n_ignored > 0 && bsearch(&oid, t->ignored, t->n_ignored, sizeof *t->ignored, compare_oid) != NULL;
+}
+
 char *task_session_name(struct arena *a, const struct task *t, const char *role)
 {
     return arena_printf(a, "pgtide %s %s", t->record->id, role);
@@ -15,6 +44,7 @@ void task_fail(struct task *t, struct error *err)
     pthread_mutex_unlock(&t->mutex);
     error_free(err);
     stop_request(t->stop);
+    stop_request(t->stream_stop);
     wake_ring(t->news);
     wake_ring(t->events);
 }
@@ -27,24 +57,39 @@ struct error *task_take_failure(struct task *t)
     return err;
 }
 
-MUST_USE static struct error *connect_as(struct task *t, const struct pg_endpoint *e, const char *role,
-                                         struct pg_conn **out_conn)
+MUST_USE static struct error *connect_as(const struct task *t, const struct pg_endpoint *e, const char *role,
+                                         const struct stop *stop, struct pg_conn **out_conn)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "session name");
+    struct pg_connect_options options = {
+        .application_name = task_session_name(scratch, t, role),
+        .encoding = t->source_facts.encoding,
+        .stop = stop,
+    };
 
-    return pg_connect_patiently(e,
-                                (struct pg_connect_options){.application_name = task_session_name(scratch, t, role),
-                                                            .encoding = t->encoding,
-                                                            .stop = t->stop},
-                                out_conn);
+    return pg_connect_patiently(e, options, out_conn);
 }
 
-struct error *task_connect_source(struct task *t, const char *role, struct pg_conn **out_conn)
+struct error *task_connect_source(const struct task *t, const char *role, const struct stop *stop,
+                                  struct pg_conn **out_conn)
 {
-    return connect_as(t, t->source, role, out_conn);
+    return connect_as(t, t->source, role, stop, out_conn);
 }
 
-struct error *task_connect_target(struct task *t, const char *role, struct pg_conn **out_conn)
+struct error *task_connect_target(const struct task *t, const char *role, const struct stop *stop,
+                                  struct pg_conn **out_conn)
 {
-    return connect_as(t, t->target, role, out_conn);
+    return connect_as(t, t->target, role, stop, out_conn);
+}
+
+struct error *task_mark(struct pg_conn *source, struct lsn *out_lsn)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "mark");
+    char *text = NULL;
+
+    TRY(pg_query_text(source, scratch, "writing a marker into the source's WAL",
+                      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'mark')::text", NULL, 0, &text));
+    if (text == NULL || !lsn_parse(text, out_lsn))
+        return error_new(ERROR_BUG, "the source's answer to a marker is no position");
+    return NULL;
 }

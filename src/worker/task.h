@@ -4,6 +4,9 @@
  * Made and freed by the main thread; everything here is set before the threads that read it start, or is an atomic, or has
  * its own lock (progress, spool, wakes). The first error that is not a cancellation decides how the sync ends: whoever
  * finds it hands it to task_fail, which asks all others to stop.
+ *
+ * Threads: main draws and waits; the orchestrator (worker/sync.c) goes through the phases and owns `arena` while it runs; receiver,
+ * feeder with its lane, and monitor are the stream's; the copy workers are copy_jobs'.
  */
 #pragma once
 
@@ -13,50 +16,89 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "model/meter.h"
 #include "model/options.h"
 #include "model/progress.h"
+#include "model/snapshot.h"
+#include "pg/catalog.h"
 #include "pg/conn.h"
 #include "pg/endpoint.h"
+#include "pg/publication.h"
+#include "pg/schema.h"
+#include "pg/state.h"
 #include "sys/file.h"
 #include "sys/stop.h"
+#include "sys/thread.h"
 #include "sys/wake.h"
+#include "worker/history.h"
 #include "worker/task_folder.h"
 #include "worker/worker.h"
 
 struct spool;
+struct pg_snapshot_holder;
 
 struct task {
-    struct arena *arena; /* the main thread's, then the orchestrator's; others have their own */
+    struct arena *arena;
     const struct sync_options *options;
     struct worker_hooks hooks;
     struct progress *progress;
     struct progress_counters *counters;
-    struct stop *stop; /* of this sync's threads: requested by the user's stop and by task_fail */
+    struct stop *stop;        /* the orchestrator and what it waits for: requested by the user's stop and by task_fail */
+    struct stop *stream_stop; /* receiver, feeder, lane, monitor: likewise, and when everything is applied */
 
     struct pg_endpoint *source;
     struct pg_endpoint *target;
-    const char *pair; /* "a:1/x -> b:2/y", for messages */
+    const char *pair; /* "a:1/x to b:2/y", for messages */
     const char *folder;
     struct file_lock *lock;
     struct task_record *record;
-    const char *encoding; /* the source's server encoding: client_encoding on both sides */
-    int source_version;   /* 150018 */
 
+    /* Found or made by worker/prepare, before the stream's threads start */
+    struct server_facts source_facts;
+    struct history history; /* (P6) of the slot */
+    struct pg_publication_names publications;
+    bool is_binary; /* the stream's values */
+    struct snapshot slot_saw;
+    bool slot_saw_is_known;
+    struct state state; /* the target's, as of the start */
+    struct pg_snapshot_holder *holder; /* of a slot just made; NULL when the synchronization was found */
+    struct pg_conn *guard;             /* session on the target that holds the task's advisory lock */
     struct spool *spool;
+
+    /* Set by worker/full before the feeder starts */
+    const struct state_relation *relations; /* by source_oid */
+    unsigned n_relations;
+    const uint32_t *ignored; /* ascending */
+    unsigned n_ignored;
+    struct schema schema;
+    struct schema_target *schema_target;
+    bool may_be_replica; /* our sessions on the target may set session_replication_role */
+
+    struct thread *receiver;
+    struct thread *follower;
+    struct thread *monitor;
     struct wake *news;   /* the spool has more to read, or the lane is idle: for the feeder */
-    struct wake *events; /* something changed that the orchestrator waits for */
+    struct wake *events; /* something changed that the orchestrator may wait for */
+    struct wake *ended;  /* the orchestrator has: for the main thread */
+    struct meter meter;  /* the control server's thread alone */
 
     _Atomic uint64_t durable_lsn;    /* on the target's disk; the spool is trimmed below it */
-    _Atomic uint64_t received_first; /* end of the slot's consistent point: where the stream begins */
     _Atomic uint64_t until_lsn;      /* the feeder takes nothing that ends behind it; 0: no such limit */
-    _Atomic bool is_at_until;        /* it saw one that does, or the stream passed it */
+    _Atomic bool is_at_until;        /* everything before until_lsn is applied */
     _Atomic bool stop_asked;         /* "pgtide stop": finish normally */
-    _Atomic bool is_consistent;      /* the stream has passed the newest gate */
+    _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
+    _Atomic bool is_consistent;      /* everything before it is applied */
     _Atomic int64_t clock_offset_us; /* the source's clock minus ours */
 
     pthread_mutex_t mutex; /* of failure */
     struct error *failure;
 };
+
+/* (G2) The gate of a copied table of the source; NULL for one that was made later. */
+const struct gate *task_gate(const struct task *t, uint32_t oid);
+
+/* Tables that were there at the copy and are not part of it: members of extensions. */
+bool task_ignores(const struct task *t, uint32_t oid);
 
 /* The sessions' application_name: "pgtide <task id> <role>". In `a`. */
 char *task_session_name(struct arena *a, const struct task *t, const char *role);
@@ -67,5 +109,14 @@ void task_fail(struct task *t, struct error *err);
 /* What task_fail kept, given away; NULL when nothing failed. */
 struct error *task_take_failure(struct task *t);
 
-MUST_USE struct error *task_connect_source(struct task *t, const char *role, struct pg_conn **out_conn);
-MUST_USE struct error *task_connect_target(struct task *t, const char *role, struct pg_conn **out_conn);
+/* Sessions with ordinary statements; `stop` is t->stop or t->stream_stop, whichever ends the caller. Try until it works. */
+MUST_USE struct error *task_connect_source(const struct task *t, const char *role, const struct stop *stop,
+                                           struct pg_conn **out_conn);
+MUST_USE struct error *task_connect_target(const struct task *t, const char *role, const struct stop *stop,
+                                           struct pg_conn **out_conn);
+
+/*
+ * Writes a marker into the source's WAL (a logical message in a transaction of its own). Everything committed on the source before the
+ * call is applied when counters->applied_lsn has reached *out_lsn.
+ */
+MUST_USE struct error *task_mark(struct pg_conn *source, struct lsn *out_lsn);

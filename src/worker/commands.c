@@ -1,0 +1,252 @@
+/* The commands that look at a sync from outside: check, status, wait, stop. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/client.h"
+#include "control/status.h"
+#include "worker/finish.h"
+#include "worker/prepare.h"
+#include "worker/worker.h"
+
+enum { POLL_MS = 100, CALL_MS = 5000 };
+
+/* One pair, seen from outside: no lock is taken, nothing is made. */
+struct pair {
+    struct arena *arena;
+    const struct sync_options *options;
+    struct stop *stop;
+    struct pg_endpoint *source;
+    struct pg_endpoint *target;
+    const char *folder;
+    struct task_record *record; /* NULL: nothing is known of this pair */
+};
+
+static void json_release_cleanup_(json_t **j)
+{
+    json_decref(*j);
+}
+
+MUST_USE static struct error *pair_open(struct arena *a, const struct sync_options *options, struct stop *stop,
+                                        struct pair *out)
+{
+    struct pair p = {.arena = a, .options = options, .stop = stop};
+
+    TRY(pg_endpoint_parse(a, "source", options->source, &p.source));
+    TRY(pg_endpoint_parse(a, "target", options->target, &p.target));
+    p.folder = task_folder_path(a, options->state_dir, pg_endpoint_key(p.source), pg_endpoint_key(p.target));
+    TRY(task_record_read(a, p.folder, &p.record));
+    *out = p;
+    return NULL;
+}
+
+static const char *pair_name(const struct pair *p)
+{
+    return arena_printf(p->arena, "%s to %s", pg_endpoint_name(p->source), pg_endpoint_name(p->target));
+}
+
+/* ---- check ---- */
+
+struct error *worker_check(const struct sync_options *options, struct arena *a, struct stop *stop,
+                           struct check_item **out_items, unsigned *out_n)
+{
+    struct pg_endpoint *source = NULL, *target = NULL;
+    struct precheck_report report;
+
+    TRY(pg_endpoint_parse(a, "source", options->source, &source));
+    TRY(pg_endpoint_parse(a, "target", options->target, &target));
+    TRY(prepare_report(options, a, source, target, stop, &report));
+    *out_items = report.items;
+    *out_n = report.n_items;
+    return prepare_judge(a, &report);
+}
+
+/* ---- status ---- */
+
+/* *out_reply is NULL when no sync of the pair runs. */
+MUST_USE static struct error *ask_running(const struct pair *p, const char *command, json_t **out_reply)
+{
+    CLEANUP(control_close) struct control_client *client = NULL;
+
+    *out_reply = NULL;
+    TRY(control_connect(p->folder, &client));
+    return client == NULL ? NULL : control_call(client, command, NULL, CALL_MS, out_reply);
+}
+
+/* What the target remembers: the last position, and how many tables have their gate. */
+MUST_USE static struct error *read_target(const struct pair *p, struct progress_counters *c)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    struct state state;
+
+    TRY(pg_connect(p->target, (struct pg_connect_options){.application_name = "pgtide status", .stop = p->stop}, &target));
+    TRY(state_read(target, p->arena, p->record->id, &state));
+    if (!state.exists)
+        return NULL;
+    atomic_store(&c->tables_done, state.n_relations);
+    for (unsigned i = 0; i < state.n_relations; i++)
+        atomic_fetch_add(&c->rows_copied, state.relations[i].rows);
+    if (state.n_lanes > 0) {
+        atomic_store(&c->applied_lsn, state.lanes[0].position.end.value);
+        atomic_store(&c->transactions_applied, state.lanes[0].position.transactions);
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_document)
+{
+    struct progress *progress = progress_new(p->arena);
+    struct status_facts facts = {.state = STATUS_NONE,
+                                 .source = pg_endpoint_name(p->source),
+                                 .target = pg_endpoint_name(p->target),
+                                 .state_folder = p->folder};
+    CLEANUP(error_free) struct error *err = NULL;
+
+    if (p->record != NULL) {
+        facts.state = p->record->is_completed ? STATUS_COMPLETED : STATUS_INTERRUPTED;
+        facts.task = p->record->id;
+        facts.slot = p->record->slot;
+        facts.publication = p->record->publication;
+        progress_set_phase(progress, p->record->is_completed ? PHASE_COMPLETED : PHASE_STARTING);
+    }
+    if (facts.state == STATUS_INTERRUPTED)
+        err = read_target(p, progress_counters(progress));
+    if (err != NULL)
+        facts.problem = arena_printf(p->arena, "the target could not be asked: %s", error_message(err));
+    *out_document = status_document(&facts, p->record == NULL ? NULL : progress, NULL);
+    return NULL;
+}
+
+struct error *worker_status(const struct sync_options *options, struct stop *stop, json_t **out_document)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "status");
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    TRY(ask_running(&p, "status", out_document));
+    return *out_document != NULL ? NULL : status_at_rest(&p, out_document);
+}
+
+/* ---- wait ---- */
+
+static bool text_is(const json_t *document, const char *member, const char *text)
+{
+    const char *value = json_string_value(json_object_get(document, member));
+
+    return value != NULL && strcmp(value, text) == 0;
+}
+
+static bool is_reached(const json_t *status, enum wait_for what, struct lsn mark)
+{
+    const char *applied = json_string_value(json_object_get(status, "applied_lsn"));
+    struct lsn at;
+
+    if (text_is(status, "state", "completed"))
+        return true;
+    if (!text_is(status, "phase", "incremental") && !text_is(status, "phase", "stopping"))
+        return false;
+    return what == WAIT_INCREMENTAL || (applied != NULL && lsn_parse(applied, &at) && !lsn_before(at, mark));
+}
+
+MUST_USE static struct error *mark_source(const struct pair *p, struct lsn *out)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    TRY(pg_connect(p->source, (struct pg_connect_options){.application_name = "pgtide wait", .stop = p->stop}, &source));
+    return task_mark(source, out);
+}
+
+MUST_USE static struct error *no_sync_runs(struct pair *p)
+{
+    TRY(task_record_read(p->arena, p->folder, &p->record));
+    if (p->record != NULL && p->record->is_completed)
+        return NULL; /* it has ended in the ordinary way, with everything applied */
+    return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", pair_name(p)),
+                      "%s", p->record == NULL ? "Nothing is known of this pair here. Is --state-dir the one the sync uses?"
+                                              : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
+}
+
+struct error *worker_wait(const struct sync_options *options, enum wait_for what, int timeout_ms, struct stop *stop)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
+    int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
+    struct lsn mark = LSN_NONE;
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    if (what == WAIT_CAUGHT_UP)
+        TRY(mark_source(&p, &mark));
+    for (;;) {
+        CLEANUP(json_release) json_t *status = NULL;
+
+        TRY(ask_running(&p, "status", &status));
+        if (status == NULL)
+            return no_sync_runs(&p);
+        if (is_reached(status, what, mark))
+            return NULL;
+        if (timeout_ms >= 0 && clock_now_us() > deadline_us)
+            return error_new(ERROR_TRANSIENT, "%s was not reached within %d s",
+                             what == WAIT_INCREMENTAL ? "the incremental phase" : "the source's position of the call",
+                             timeout_ms / 1000);
+        if (stop_wait_ms(stop, POLL_MS))
+            return stop_check(stop);
+    }
+}
+
+/* ---- stop ---- */
+
+/* The running sync was asked; it ends by itself when everything is applied and removed. */
+MUST_USE static struct error *wait_for_end(struct pair *p)
+{
+    for (;;) {
+        CLEANUP(json_release) json_t *status = NULL;
+        CLEANUP(error_free) struct error *err = ask_running(p, "status", &status);
+
+        if (err == NULL && status == NULL)
+            break;
+        if (stop_wait_ms(p->stop, POLL_MS))
+            return stop_check(p->stop);
+    }
+    struct task_record *record = NULL;
+    TRY(task_record_read(p->arena, p->folder, &record));
+    if (record != NULL && record->is_completed)
+        return NULL;
+    return error_hint(error_new(ERROR_CONFIG, "the sync of %s ended before it was stopped in order", pair_name(p)),
+                      "Its own output and \"%s/log\" say why. Run the same command again to go on, or \"pgtide stop --force\" "
+                      "to remove what it made without applying the rest.",
+                      p->folder);
+}
+
+/* Nobody runs: this process removes. */
+MUST_USE static struct error *force(struct pair *p)
+{
+    struct task t = {.arena = p->arena, .options = p->options, .source = p->source, .target = p->target,
+                     .folder = p->folder, .record = p->record, .stop = p->stop};
+    CLEANUP(file_lock_release) struct file_lock *lock = NULL;
+
+    TRY(task_folder_lock(p->arena, p->folder, pair_name(p), &lock));
+    return finish_by_force(&t);
+}
+
+struct error *worker_stop(const struct sync_options *options, bool by_force, struct progress *progress,
+                          struct stop *stop, struct worker_hooks hooks)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "stop");
+    CLEANUP(json_release) json_t *reply = NULL;
+    struct sync_options until_now = *options;
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    if (p.record == NULL)
+        return error_hint(error_new(ERROR_CONFIG, "nothing is known of a sync of %s", pair_name(&p)),
+                          "Is --state-dir the one the sync uses? \"pgtide slots list\" shows what is left on a server.");
+    if (p.record->is_completed) {
+        log_info("the sync of %s was stopped before: nothing is left to do", pair_name(&p));
+        return NULL;
+    }
+    if (by_force)
+        return force(&p);
+    TRY(ask_running(&p, "stop", &reply));
+    if (reply != NULL)
+        return wait_for_end(&p);
+    until_now.until = UNTIL_CAUGHT_UP;
+    return worker_sync(&until_now, progress, stop, hooks);
+}

@@ -1,0 +1,129 @@
+#include "worker/finish.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/publication.h"
+#include "pg/sequence.h"
+#include "pg/slot.h"
+#include "pg/state.h"
+#include "worker/full.h"
+
+/* Read from the source after everything else is applied, set on the target, read back. */
+MUST_USE static struct error *copy_sequences(struct pg_conn *source, struct pg_conn *target)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "sequences");
+    struct sequence *sequences = NULL;
+    unsigned n = 0;
+
+    TRY(sequence_read(source, scratch, &sequences, &n));
+    TRY(sequence_write(target, scratch, sequences, n));
+    log_info("set %u sequence%s on the target", n, n == 1 ? "" : "s");
+    return NULL;
+}
+
+MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn *source)
+{
+    FAULT_POINT("finish.before_slot_drop");
+    if (t->record->owns_slot)
+        TRY(pg_slot_drop(source, t->record->slot));
+    FAULT_POINT("finish.after_slot_drop");
+    if (t->record->owns_publication)
+        TRY(pg_publication_drop(source, t->record->publication));
+    return NULL;
+}
+
+MUST_USE static struct error *remove_local(struct task *t)
+{
+    TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
+    return folder_remove(arena_printf(t->arena, "%s/schema", t->folder));
+}
+
+MUST_USE static struct error *remove_all(struct task *t, struct pg_conn *source, struct pg_conn *target)
+{
+    TRY(remove_from_source(t, source));
+    FAULT_POINT("finish.before_state_drop");
+    TRY(state_drop(target, t->record->id));
+    FAULT_POINT("finish.after_state_drop");
+    TRY(remove_local(t));
+    t->record->is_completed = true;
+    return task_record_write(t->folder, t->record);
+}
+
+struct error *finish_run(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(full_finish(t));
+    TRY(task_connect_source(t, "finish", t->stop, &source));
+    TRY(task_connect_target(t, "finish", t->stop, &target));
+    TRY(copy_sequences(source, target));
+    t->record->is_stopping = true;
+    t->record->completed_at =
+        arena_strdup(t->arena, lsn_format((struct lsn){atomic_load(&t->counters->applied_lsn)}).text);
+    TRY(task_record_write(t->folder, t->record));
+    return remove_all(t, source, target);
+}
+
+struct error *finish_again(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_source(t, "finish", t->stop, &source));
+    TRY(task_connect_target(t, "finish", t->stop, &target));
+    return remove_all(t, source, target);
+}
+
+/* Once, without patience: a server that is gone for good must not keep us. */
+MUST_USE static struct error *connect_once(struct task *t, const struct pg_endpoint *e, struct pg_conn **out_conn)
+{
+    return pg_connect(e,
+                      (struct pg_connect_options){.application_name = task_session_name(t->arena, t, "finish"),
+                                                  .stop = t->stop},
+                      out_conn);
+}
+
+MUST_USE static struct error *force_source(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct error *err = connect_once(t, t->source, &source);
+
+    if (err == NULL)
+        err = remove_from_source(t, source);
+    return err == NULL ? NULL
+                       : error_wrap(err, "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
+                                         "slot keeps WAL for ever",
+                                    t->record->slot, t->record->publication);
+}
+
+MUST_USE static struct error *force_target(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    struct error *err = connect_once(t, t->target, &target);
+
+    if (err == NULL)
+        err = state_fence(target, t->record->id, NULL, 0);
+    if (err == NULL)
+        err = state_drop(target, t->record->id);
+    return err == NULL ? NULL : error_wrap(err, "schema \"pgtide\" may be left on the target");
+}
+
+struct error *finish_by_force(struct task *t)
+{
+    struct error *source_err = force_source(t);
+    struct error *target_err = force_target(t);
+
+    if (source_err == NULL && target_err == NULL) {
+        TRY(remove_local(t));
+        t->record->is_completed = true;
+        return task_record_write(t->folder, t->record);
+    }
+    if (source_err != NULL && target_err != NULL) {
+        log_error(target_err, "stop --force");
+        error_free(target_err);
+        target_err = NULL;
+    }
+    return error_hint(source_err != NULL ? source_err : target_err,
+                      "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
+}

@@ -1,0 +1,347 @@
+#include "worker/follow.h"
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "pg/pgoutput.h"
+#include "pg/target.h"
+#include "pg/target_table.h"
+#include "sync/apply.h"
+#include "sync/feeder.h"
+#include "sync/spool.h"
+#include "sync/spool_reader.h"
+#include "sys/queue.h"
+#include "sys/thread.h"
+
+enum {
+    WINDOWS = 2,
+    RECORDS_A_STEP = 512,
+    RECORDS_TO_BOUNDARY = 16, /* while the lane waits: to the end of the transaction and not far beyond it */
+    DURABLE_EVERY_MS = 1000,
+    IDLE_MS = 1000,
+    UNFINISHED_MS = 5, /* how long complete transactions wait for the end of one that is arriving */
+};
+
+struct follow {
+    struct task *task;
+    struct arena *arena;
+    struct pg_target *target;
+    struct pg_table_resolver *resolver;
+    struct apply *apply;
+    struct feeder *feeder;
+    struct window *windows[WINDOWS];
+
+    /* One session */
+    struct spool_reader *reader;
+    struct queue *to_lane;
+    struct queue *free_windows;
+    struct thread *lane;
+    atomic_uint n_with_lane; /* windows handed over and not yet applied */
+    int64_t durable_due_us;
+};
+
+/* The feeder reads the spool. */
+static struct error *next_record(void *self, struct arena *a, struct feed_record *out)
+{
+    static const enum feed_kind kinds[] = {
+        [SPOOL_NONE] = FEED_NONE,
+        [SPOOL_MESSAGE] = FEED_MESSAGE,
+        [SPOOL_RELATION] = FEED_RELATION,
+        [SPOOL_KEEPALIVE] = FEED_KEEPALIVE,
+    };
+    struct spool_record record;
+
+    TRY(spool_reader_next(self, a, &record));
+    *out = (struct feed_record){.kind = kinds[record.kind],
+                                .bytes = record.bytes,
+                                .length = record.length,
+                                .at = record.wal,
+                                .received_us = record.received_us};
+    return NULL;
+}
+
+/* Our own tables on a source that is also somebody's target are nobody's data. */
+static bool is_ours(const struct stream_relation *relation)
+{
+    return strcmp(relation->schema, "pgtide") == 0;
+}
+
+/* (G2) Puts the table's gate before it. Tables made after the copy have none: all of their rows are in the stream. */
+static struct error *resolve_table(void *self, struct arena *a, const struct stream_relation *relation,
+                                   struct target_table **out)
+{
+    struct follow *f = self;
+
+    if (is_ours(relation) || task_ignores(f->task, relation->oid)) {
+        struct target_table *table = ARENA_NEW(a, struct target_table);
+
+        *table = (struct target_table){.relation = relation, .mode = TABLE_IGNORED};
+        *out = table;
+        return NULL;
+    }
+    TRY(pg_table_resolve(f->resolver, a, relation, out));
+    (*out)->gate = task_gate(f->task, relation->oid);
+    return NULL;
+}
+
+static void note_commit(struct follow *f, bool durable)
+{
+    struct task *t = f->task;
+    struct progress_counters *c = t->counters;
+    struct apply_position position = apply_position(f->apply);
+    struct apply_counters counters = apply_counters(f->apply);
+    int64_t delay_us = clock_wall_us() + atomic_load(&t->clock_offset_us) - position.committed_us;
+
+    if (position.committed_us != 0)
+        atomic_store(&c->delay_us, delay_us < 0 ? 0 : delay_us);
+    atomic_store(&c->applied_lsn, apply_upto(f->apply).value);
+    atomic_store(&c->transactions_applied, position.transactions);
+    atomic_store(&c->rows_applied, counters.rows);
+    atomic_store(&c->windows_fast, counters.windows_fast);
+    atomic_store(&c->windows_slow, counters.windows_slow);
+    atomic_store(&c->conflicts, counters.conflicts);
+    if (durable && !apply_is_open(f->apply))
+        atomic_store(&t->durable_lsn, position.end.value);
+    if (atomic_load(&t->consistent_lsn) != 0 && apply_upto(f->apply).value >= atomic_load(&t->consistent_lsn))
+        atomic_store(&t->is_consistent, true);
+}
+
+MUST_USE static struct error *lane_loop(struct follow *f)
+{
+    struct window *w;
+
+    while ((w = queue_take(f->to_lane)) != NULL) {
+        int64_t now = clock_now_us();
+        bool durable = now >= f->durable_due_us;
+        uint64_t slow = apply_counters(f->apply).windows_slow;
+
+        TRY(apply_window(f->apply, w, durable));
+        if (durable)
+            f->durable_due_us = now + DURABLE_EVERY_MS * 1000;
+        if (apply_counters(f->apply).windows_slow > slow)
+            log_debug("applied row by row: %s", apply_why_slow(f->apply));
+        note_commit(f, durable);
+        window_reset(w);
+        atomic_fetch_sub(&f->n_with_lane, 1);
+        if (!queue_put(f->free_windows, w))
+            return NULL;
+        wake_ring(f->task->news);
+        wake_ring(f->task->events);
+    }
+    return NULL;
+}
+
+static struct error *lane_run(void *self)
+{
+    struct follow *f = self;
+
+    struct error *err = lane_loop(f);
+    apply_abandon(f->apply);
+    queue_close(f->to_lane);
+    queue_close(f->free_windows);
+    wake_ring(f->task->news);
+    return err;
+}
+
+static bool lane_is_idle(struct follow *f)
+{
+    return atomic_load(&f->n_with_lane) == 0;
+}
+
+/* What was filled goes to the lane; false when the lane has ended. */
+static bool hand_over(struct follow *f, struct window *w)
+{
+    atomic_fetch_add(&f->n_with_lane, 1);
+    window_close(w);
+    return queue_put(f->to_lane, w);
+}
+
+enum filling {
+    FILLING_GO_ON,
+    FILLING_HAND_OVER,
+    FILLING_WAIT,
+    FILLING_WAIT_SHORTLY,
+};
+
+static enum filling judge_window(struct follow *f, const struct window *w, enum feeder_state state)
+{
+    bool is_ready = !window_is_empty(w) && lane_is_idle(f);
+
+    switch (state) {
+    case FEEDER_FULL:
+        return FILLING_HAND_OVER;
+    case FEEDER_MORE:
+        return is_ready && feeder_at_boundary(f->feeder) ? FILLING_HAND_OVER : FILLING_GO_ON;
+    case FEEDER_IDLE:
+        if (!is_ready)
+            return FILLING_WAIT;
+        return feeder_at_boundary(f->feeder) ? FILLING_HAND_OVER : FILLING_WAIT_SHORTLY;
+    case FEEDER_AT_END:
+        return is_ready ? FILLING_HAND_OVER : FILLING_WAIT;
+    }
+    return FILLING_WAIT;
+}
+
+/* Everything that was received is applied: there is no delay, however long ago the last commit was. */
+static void note_rest(struct follow *f, const struct window *w, enum feeder_state state)
+{
+    if (!window_is_empty(w) || !lane_is_idle(f))
+        return;
+    atomic_store(&f->task->counters->delay_us, 0);
+    if (state == FEEDER_AT_END && !atomic_exchange(&f->task->is_at_until, true)) {
+        atomic_store(&f->task->counters->applied_lsn, atomic_load(&f->task->until_lsn));
+        wake_ring(f->task->events);
+    }
+}
+
+/* Fills one window and hands it over. *out_goes_on is false when the lane has ended or a stop was requested. */
+MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bool *out_goes_on)
+{
+    struct task *t = f->task;
+
+    *out_goes_on = false;
+    while (!stop_requested(t->stream_stop)) {
+        enum feeder_state state;
+        bool lane_waits = lane_is_idle(f) && !window_is_empty(w);
+
+        TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
+        enum filling filling = judge_window(f, w, state);
+        if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
+                                             !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
+            *out_goes_on = hand_over(f, w);
+            return NULL;
+        }
+        if (filling == FILLING_WAIT) {
+            note_rest(f, w, state);
+            wake_wait(t->news, t->stream_stop, IDLE_MS);
+        }
+        if (thread_ended(f->lane))
+            return NULL;
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *feed_loop(struct follow *f)
+{
+    bool goes_on = true;
+
+    while (goes_on) {
+        struct window *w = queue_take(f->free_windows);
+
+        if (w == NULL)
+            return NULL;
+        struct error *err = fill_window(f, w, &goes_on);
+        /* What was read before the error is applied all the same: the lane takes it, then the session ends. */
+        if (err != NULL && error_kind(err) != ERROR_TRANSIENT && !window_is_empty(w) && !hand_over(f, w))
+            log_debug("the last window was not applied: the lane had ended");
+        TRY(err);
+    }
+    return NULL;
+}
+
+/* The lane's error came first: the feeder only noticed that nobody took its windows. */
+static struct error *first_of(struct error *lane, struct error *feeder)
+{
+    if (lane == NULL)
+        return feeder;
+    error_free(feeder);
+    return lane;
+}
+
+MUST_USE static struct error *run_session(struct follow *f)
+{
+    struct apply_position position;
+
+    TRY(apply_resume(f->apply, &position));
+    log_info("applying changes from %s on", lsn_format(position.end).text);
+    note_commit(f, false);
+    TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
+    feeder_restart(f->feeder, (struct record_source){.next = next_record, .self = f->reader}, position.end);
+    feeder_set_until(f->feeder, (struct lsn){atomic_load(&f->task->until_lsn)});
+
+    f->to_lane = queue_new(1);
+    f->free_windows = queue_new(WINDOWS);
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        window_reset(f->windows[i]);
+        if (!queue_try_put(f->free_windows, f->windows[i]))
+            return error_new(ERROR_BUG, "a window had no room in its own queue");
+    }
+    atomic_store(&f->n_with_lane, 0);
+    TRY(thread_start("lane 1", lane_run, f, &f->lane));
+    struct error *err = feed_loop(f);
+    queue_close(f->to_lane);
+    return first_of(thread_join(TAKE(f->lane)), err);
+}
+
+static void end_session(struct follow *f)
+{
+    queue_free(TAKE(f->to_lane));
+    queue_free(TAKE(f->free_windows));
+    spool_reader_close(TAKE(f->reader));
+}
+
+MUST_USE static struct error *follow_for_ever(struct follow *f)
+{
+    struct backoff backoff = {0};
+    uint64_t applied = 0;
+
+    for (;;) {
+        struct error *err = run_session(f);
+
+        end_session(f);
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+            return err;
+        if (apply_counters(f->apply).transactions != applied)
+            backoff_reset(&backoff);
+        applied = apply_counters(f->apply).transactions;
+        if (backoff.tries == 0)
+            log_warn("applying was interrupted, going on from the target's position: %s", error_message(err));
+        error_free(err);
+        if (stop_wait_ms(f->task->stream_stop, backoff_next_ms(&backoff)))
+            return NULL;
+    }
+}
+
+static void follow_open(struct follow *f, struct task *t)
+{
+    *f = (struct follow){.task = t, .arena = arena_new(NULL, "follow")};
+    f->target = pg_target_new(f->arena, (struct pg_target_options){
+                                            .endpoint = t->target,
+                                            .application_name = task_session_name(f->arena, t, "lane 1"),
+                                            .encoding = t->source_facts.encoding,
+                                            .task = t->record->id,
+                                            .lane = 1,
+                                            .lane_count = 1,
+                                            .stop = t->stream_stop,
+                                        });
+    f->resolver = pg_table_resolver_new(f->arena, (struct pg_table_resolver_options){
+                                                      .endpoint = t->target,
+                                                      .application_name = task_session_name(f->arena, t, "resolver"),
+                                                      .stop = t->stream_stop,
+                                                  });
+    f->apply = apply_new(f->arena, pg_target_port(f->target),
+                         (struct apply_options){.on_conflict = t->options->on_conflict});
+    f->feeder = feeder_new(f->arena, pgoutput_decoder(f->arena),
+                           (struct table_resolver){.table = resolve_table, .self = f});
+    for (unsigned i = 0; i < WINDOWS; i++)
+        f->windows[i] = window_new(f->arena, (struct window_limits){0});
+}
+
+static void follow_close(struct follow *f)
+{
+    pg_table_resolver_close(f->resolver);
+    pg_target_close(f->target);
+    arena_free(f->arena);
+}
+
+struct error *follow_run(void *self)
+{
+    struct task *t = self;
+    struct follow f;
+
+    follow_open(&f, t);
+    struct error *err = follow_for_ever(&f);
+    follow_close(&f);
+    task_fail(t, err == NULL ? NULL : error_wrap(err, "applying changes"));
+    return NULL;
+}

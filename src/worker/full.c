@@ -1,0 +1,510 @@
+#include "worker/full.h"
+
+#include <inttypes.h>
+
+#include "base/backoff.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/binary.h"
+#include "pg/lineage.h"
+#include "pg/schema.h"
+#include "pg/snapshot.h"
+#include "worker/copy_jobs.h"
+
+enum { WAIT_MS = 500, HEAP_BLOCK_BYTES = 8192 };
+
+static char *schema_folder(const struct task *t)
+{
+    return arena_printf(t->arena, "%s/schema", t->folder);
+}
+
+/* ---- structure ---- */
+
+/* With the slot's own snapshot; a synchronization that was killed before its dump was finished takes a new one. */
+MUST_USE static struct error *dump(struct task *t, const struct schema_programs *programs)
+{
+    struct schema_dump_options options = {
+        .programs = programs, .source = t->source, .folder = schema_folder(t), .stop = t->stop};
+    CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *other = NULL;
+
+    if (t->holder == NULL) {
+        const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "dump"),
+                                                   .stop = t->stop};
+
+        TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &other));
+    }
+    options.snapshot = pg_snapshot_of(t->holder == NULL ? other : t->holder)->id;
+    log_info("dumping the structure with %s", programs->pg_dump);
+    TRY(state_forget_done(t->guard, t->record->id));
+    return schema_dump(t->arena, options);
+}
+
+MUST_USE static struct error *load_or_dump(struct task *t, struct schema *out)
+{
+    struct schema_programs programs;
+    bool found = false;
+
+    if (t->holder == NULL) /* a new slot has a new snapshot: an older dump may not fit it */
+        TRY(schema_load(t->arena, schema_folder(t), out, &found));
+    if (found)
+        return NULL;
+    if (t->state.task.structure_done && t->holder == NULL)
+        return error_hint(error_new(ERROR_CONFIG, "the dump of the structure in \"%s\" is gone", schema_folder(t)),
+                          "It says which indexes and constraints are still to be made. Start again with an empty target "
+                          "after \"pgtide stop --force\".");
+    TRY(schema_find_programs(t->arena, t->source_facts.version_number / 10000, t->stop, &programs));
+    TRY(dump(t, &programs));
+    TRY(schema_load(t->arena, schema_folder(t), out, &found));
+    return found ? NULL : error_new(ERROR_BUG, "the dump just made cannot be found");
+}
+
+static void structure_progress(void *self, unsigned n_entries)
+{
+    struct task *t = self;
+
+    atomic_store(&t->counters->structure.done, n_entries);
+}
+
+MUST_USE static struct error *restore_structure(struct task *t, const struct schema *schema,
+                                                struct schema_target *schema_target)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    struct progress_step *step = &t->counters->structure;
+
+    atomic_store(&step->total, schema->pre.n_entries);
+    atomic_store(&step->state, STEP_RUNNING);
+    if (!t->state.task.structure_done) {
+        TRY(task_connect_target(t, "structure", t->stop, &target));
+        FAULT_POINT("full.before_structure");
+        TRY(schema_restore_pre(target, schema_target, schema, structure_progress, t));
+        FAULT_POINT("full.after_structure");
+        TRY(state_set_structure_done(target, t->record->id));
+    }
+    atomic_store(&step->done, schema->pre.n_entries);
+    atomic_store(&step->state, STEP_DONE);
+    return NULL;
+}
+
+/* ---- rows and indexes ---- */
+
+/* What becomes the copy's plan. */
+struct copy_input {
+    struct task *task;
+    const struct schema *schema;
+    struct catalog catalog; /* of the source, only tables that the dump has */
+    struct copy_jobs_table *tables;
+    uint32_t n_tables;
+    struct copy_jobs_entry *entries;
+    uint32_t n_entries;
+};
+
+static int compare_oid(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Tables made since the dump are not on the target and not part of the copy. */
+static void keep_dumped(struct task *t, const struct schema *schema, struct catalog *catalog)
+{
+    uint32_t *dumped = arena_alloc(t->arena, (schema->pre.n_entries + 1) * sizeof *dumped);
+    size_t n_dumped = 0;
+    unsigned kept = 0;
+
+    for (unsigned i = 0; i < schema->pre.n_entries; i++)
+        if (schema->pre.entries[i].kind == ENTRY_TABLE)
+            dumped[n_dumped++] = schema->pre.entries[i].oid;
+    qsort(dumped, n_dumped, sizeof *dumped, compare_oid);
+    for (unsigned i = 0; i < catalog->n_tables; i++) {
+        if (bsearch(&catalog->tables[i].oid, dumped, n_dumped, sizeof *dumped, compare_oid) != NULL)
+            catalog->tables[kept++] = catalog->tables[i];
+        else
+            log_warn("table \"%s\".\"%s\" was made after the structure was dumped: it is not copied", catalog->tables[i].schema,
+                     catalog->tables[i].name);
+    }
+    catalog->n_tables = kept;
+}
+
+/* In the snapshot that is copied where there is one; a restart looks at what is there now (G3 notices what changed). */
+MUST_USE static struct error *read_catalog(struct task *t, struct pg_conn *source, struct catalog *out)
+{
+    if (t->holder == NULL)
+        return catalog_read(source, t->arena, out);
+    TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
+    TRY(catalog_read(source, t->arena, out));
+    return pg_execute(source, "ending the catalog's snapshot", "COMMIT");
+}
+
+MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_conn *source, struct pg_conn *target,
+                                             const char ***out_reasons)
+{
+    struct task *t = in->task;
+    struct type_list source_types, target_types;
+    struct catalog target_catalog;
+    struct server_facts target_facts;
+
+    TRY(catalog_server(target, t->arena, &target_facts));
+    TRY(catalog_read(target, t->arena, &target_catalog));
+    TRY(binary_read_types(source, t->arena, &source_types));
+    TRY(binary_read_types(target, t->arena, &target_types));
+    const char **reasons = arena_alloc(t->arena, (in->catalog.n_tables + 1) * sizeof *reasons);
+    binary_choose(t->arena,
+                  &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
+                  &(struct binary_side){target_facts.version_number, &target_catalog, &target_types}, reasons);
+    *out_reasons = reasons;
+    return NULL;
+}
+
+static struct copy_jobs_table job_table(struct copy_input *in, const struct catalog_table *table, const char *text_reason)
+{
+    struct task *t = in->task;
+    const char **columns = arena_alloc(t->arena, (table->n_columns + 1) * sizeof *columns);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < table->n_columns; i++)
+        if (table->columns[i].generated == GENERATED_NOT)
+            columns[n++] = table->columns[i].name;
+    if (text_reason != NULL)
+        log_info("copying table \"%s\".\"%s\" in text format: %s", table->schema, table->name, text_reason);
+    return (struct copy_jobs_table){
+        .oid = table->oid,
+        .schema = table->schema,
+        .name = table->name,
+        .n_columns = n,
+        .columns = columns,
+        .is_binary = text_reason == NULL,
+        .is_ours = t->options->if_not_empty != NOT_EMPTY_MERGE,
+        .plan = {.bytes = table->heap_bytes + table->toast_bytes,
+                 .heap_blocks = (uint32_t)(table->heap_bytes / HEAP_BLOCK_BYTES),
+                 .parent = COPY_NONE,
+                 .has_rows = true,
+                 .can_split = table->is_heap && t->source_facts.version_number >= 140000 &&
+                              t->options->if_not_empty != NOT_EMPTY_MERGE},
+    };
+}
+
+static uint32_t place_of(const struct copy_input *in, uint32_t oid)
+{
+    uint32_t low = 0, high = in->n_tables; /* sorted by oid */
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (in->tables[middle].oid == oid)
+            return middle;
+        if (in->tables[middle].oid < oid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return COPY_NONE;
+}
+
+static int compare_table(const void *a, const void *b)
+{
+    const struct copy_jobs_table *x = a, *y = b;
+
+    return x->oid < y->oid ? -1 : x->oid > y->oid;
+}
+
+/* Leaves and, without rows of their own, the partitioned tables above them. */
+MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn *source, const char *const *reasons)
+{
+    struct task *t = in->task;
+    struct partition *partitions = NULL;
+    unsigned n_partitions = 0;
+
+    TRY(lineage_partitions(source, t->arena, &partitions, &n_partitions));
+    in->tables = arena_alloc(t->arena, (in->catalog.n_tables + n_partitions + in->schema->post.n_entries + 1) *
+                                           sizeof *in->tables);
+    for (unsigned i = 0; i < in->catalog.n_tables; i++)
+        in->tables[in->n_tables++] = job_table(in, &in->catalog.tables[i], reasons[i]);
+    qsort(in->tables, in->n_tables, sizeof *in->tables, compare_table);
+
+    uint32_t n_leaves = in->n_tables;
+    for (unsigned i = 0; i < n_partitions; i++)
+        in->tables[n_leaves++] = (struct copy_jobs_table){
+            .oid = partitions[i].parent, .schema = "", .name = "", .plan = {.parent = COPY_NONE}};
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++)
+        if (in->schema->post.entries[i].table_is_partitioned)
+            in->tables[n_leaves++] = (struct copy_jobs_table){.oid = in->schema->post.entries[i].table_oid,
+                                                              .schema = "",
+                                                              .name = "",
+                                                              .plan = {.parent = COPY_NONE}};
+    qsort(in->tables, n_leaves, sizeof *in->tables, compare_table);
+    in->n_tables = 0;
+    for (uint32_t i = 0; i < n_leaves; i++)
+        if (i == 0 || in->tables[i].oid != in->tables[in->n_tables - 1].oid)
+            in->tables[in->n_tables++] = in->tables[i];
+    for (unsigned i = 0; i < n_partitions; i++) {
+        uint32_t place = place_of(in, partitions[i].oid);
+
+        if (place != COPY_NONE)
+            in->tables[place].plan.parent = place_of(in, partitions[i].parent);
+    }
+    return NULL;
+}
+
+static bool is_built_with_rows(const struct entry *e)
+{
+    return e->kind == ENTRY_INDEX || e->kind == ENTRY_CONSTRAINT || e->kind == ENTRY_INDEX_ATTACH;
+}
+
+/* --no-indexes leaves out what only makes reading faster, and what would attach it. */
+static bool is_left_out(const struct task *t, const struct schema *schema, const struct entry *e)
+{
+    if (t->options->with_indexes)
+        return false;
+    if (e->kind == ENTRY_INDEX)
+        return !e->is_unique && !e->is_identity;
+    if (e->kind != ENTRY_INDEX_ATTACH)
+        return false;
+    for (unsigned i = 0; i < e->n_dependencies; i++) {
+        const struct entry *needed = script_find(&schema->post, e->dependencies[i]);
+
+        if (needed != NULL && needed->kind == ENTRY_INDEX && is_left_out(t, schema, needed))
+            return true;
+    }
+    return false;
+}
+
+static const char *joined(struct arena *a, const struct entry *e)
+{
+    const char *sql = "";
+
+    for (unsigned i = 0; i < e->n_statements; i++)
+        sql = arena_printf(a, "%s%s\n", sql, e->statements[i]);
+    return sql;
+}
+
+static enum copy_entry_kind lock_of(const struct entry *e)
+{
+    if (e->kind == ENTRY_INDEX_ATTACH)
+        return COPY_ENTRY_ATTACH;
+    return e->kind == ENTRY_INDEX && e->n_statements == 1 ? COPY_ENTRY_SHARED : COPY_ENTRY_EXCLUSIVE;
+}
+
+static void list_entries(struct copy_input *in)
+{
+    struct task *t = in->task;
+
+    in->entries = arena_alloc(t->arena, (in->schema->post.n_entries + 1) * sizeof *in->entries);
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        const struct entry *e = &in->schema->post.entries[i];
+        uint32_t table = is_built_with_rows(e) ? place_of(in, e->table_oid) : COPY_NONE;
+
+        /* The index of a materialized view, or of a table dropped meanwhile: later, with the other objects. */
+        if (table == COPY_NONE || is_left_out(t, in->schema, e))
+            continue;
+        in->entries[in->n_entries++] = (struct copy_jobs_entry){
+            .name = arena_printf(t->arena, "%s %s", e->type, e->name),
+            .prelude = e->prelude,
+            .sql = joined(t->arena, e),
+            .plan = {.dump_id = e->id,
+                     .kind = lock_of(e),
+                     .table = table,
+                     .bytes = e->index_bytes,
+                     .depends = e->dependencies,
+                     .n_depends = e->n_dependencies},
+        };
+    }
+}
+
+MUST_USE static struct error *read_input(struct copy_input *in)
+{
+    struct task *t = in->task;
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    const char **reasons = NULL;
+    uint32_t *ignored = NULL;
+
+    TRY(task_connect_source(t, "catalog", t->stop, &source));
+    TRY(task_connect_target(t, "catalog", t->stop, &target));
+    TRY(read_catalog(t, source, &in->catalog));
+    keep_dumped(t, in->schema, &in->catalog);
+    TRY(choose_formats(in, source, target, &reasons));
+    TRY(list_tables(in, source, reasons));
+    list_entries(in);
+    TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
+    t->ignored = ignored;
+    return NULL;
+}
+
+/* The phase shown: rows first, and "index" for what is left when the last row is in. */
+static void show_phase(struct task *t)
+{
+    if (progress_phase(t->progress) == PHASE_DATA && atomic_load(&t->counters->data.state) == STEP_DONE)
+        progress_set_phase(t->progress, PHASE_INDEX);
+}
+
+MUST_USE static struct error *copy_rows(struct copy_input *in)
+{
+    struct task *t = in->task;
+    struct copy_jobs *jobs = NULL;
+    const struct copy_jobs_options options = {
+        .source = t->source,
+        .target = t->target,
+        .task = t->record->id,
+        .encoding = t->source_facts.encoding,
+        .workers = t->options->jobs,
+        .tables = in->tables,
+        .n_tables = in->n_tables,
+        .entries = in->entries,
+        .n_entries = in->n_entries,
+        .holder = TAKE(t->holder),
+        .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
+        .maintenance_work_mem = "256MB",
+        .parallel_maintenance = -1,
+        .progress = t->progress,
+        .stop = t->stop,
+        .ended = t->events,
+    };
+
+    TRY(copy_jobs_start(t->arena, &options, &jobs));
+    while (!copy_jobs_ended(jobs)) {
+        wake_wait(t->events, NULL, WAIT_MS);
+        show_phase(t);
+    }
+    TRY(copy_jobs_join(jobs));
+    show_phase(t);
+    return NULL;
+}
+
+/* (G2) Every gate from where it was written: with the rows. */
+MUST_USE static struct error *read_gates(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    struct lsn newest = t->state.task.slot_lsn;
+
+    TRY(task_connect_target(t, "gates", t->stop, &target));
+    TRY(state_read(target, t->arena, t->record->id, &t->state));
+    t->relations = t->state.relations;
+    t->n_relations = t->state.n_relations;
+    for (unsigned i = 0; i < t->n_relations; i++)
+        newest = lsn_max(newest, t->relations[i].gate.upto);
+    atomic_store(&t->consistent_lsn, newest.value);
+    return NULL;
+}
+
+MUST_USE static struct error *open_schema(struct task *t, struct schema *schema, struct schema_target **out)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    TRY(load_or_dump(t, schema));
+    TRY(task_connect_source(t, "catalog", t->stop, &source));
+    TRY(schema_resolve(source, t->arena, schema));
+    return schema_target_new(t->guard, t->arena, t->record->id, t->options->if_not_empty != NOT_EMPTY_REFUSE, out);
+}
+
+struct error *full_copy(struct task *t)
+{
+    struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
+
+    progress_set_phase(t->progress, PHASE_STRUCTURE);
+    TRY(open_schema(t, &t->schema, &t->schema_target));
+    TRY(restore_structure(t, &t->schema, t->schema_target));
+    progress_set_phase(t->progress, PHASE_DATA);
+    *in = (struct copy_input){.task = t, .schema = &t->schema};
+    TRY(read_input(in));
+    TRY(copy_rows(in));
+    return read_gates(t);
+}
+
+/* ---- remaining objects ---- */
+
+/* What acts on rows as they are applied unless our sessions are replicas. */
+static bool acts_on_rows(const struct entry *e)
+{
+    return e->kind == ENTRY_FOREIGN_KEY || e->kind == ENTRY_TRIGGER || e->kind == ENTRY_RULE;
+}
+
+/* Whether full_objects has anything to do with it at all. */
+static bool is_an_object(const struct task *t, const struct entry *e)
+{
+    if (e->kind == ENTRY_MATVIEW_DATA)
+        return false;
+    return !is_left_out(t, &t->schema, e);
+}
+
+/* Locks for it are waited for while apply goes on: a deadlock with it is nobody's fault. */
+MUST_USE static struct error *run_patiently(struct task *t, struct pg_conn **target, const struct entry *e,
+                                            enum entry_part part)
+{
+    struct backoff backoff = {0};
+
+    for (;;) {
+        struct error *err = NULL;
+
+        if (*target == NULL)
+            err = task_connect_target(t, "objects", t->stop, target);
+        if (err == NULL)
+            err = schema_run_entry(*target, t->schema_target, e, part);
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+            return err;
+        log_warn("could not make %s %s, trying again: %s", e->type, e->name, error_message(err));
+        error_free(err);
+        if (pg_conn_is_broken(*target))
+            pg_conn_close(TAKE(*target));
+        if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
+            return stop_check(t->stop);
+    }
+}
+
+MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    struct progress_step *step = &t->counters->objects;
+    const struct script *post = &t->schema.post;
+
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        const struct entry *e = &post->entries[i];
+
+        if (is_an_object(t, e) && (also_what_acts_on_rows || !acts_on_rows(e))) {
+            FAULT_POINT("full.object");
+            TRY(run_patiently(t, &target, e, ENTRY_WHOLE));
+        }
+        atomic_store(&step->done, i + 1);
+    }
+    for (unsigned i = 0; i < post->n_entries && also_what_acts_on_rows; i++)
+        if (post->entries[i].kind == ENTRY_FOREIGN_KEY)
+            TRY(run_patiently(t, &target, &post->entries[i], ENTRY_VALIDATE));
+    return NULL;
+}
+
+/* Asked of a session as the lane's is one. */
+MUST_USE static struct error *ask_replica(struct task *t, bool *out_may)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_target(t, "probe", t->stop, &target));
+    struct error *err = pg_execute(target, "becoming a replica", "SET session_replication_role = replica");
+    *out_may = err == NULL;
+    if (err == NULL || (error_kind(err) != ERROR_TRANSIENT && error_kind(err) != ERROR_CANCELLED)) {
+        error_free(err);
+        return NULL;
+    }
+    return err;
+}
+
+struct error *full_objects(struct task *t)
+{
+    struct progress_step *step = &t->counters->objects;
+
+    progress_set_phase(t->progress, PHASE_OBJECTS);
+    atomic_store(&step->total, t->schema.post.n_entries);
+    atomic_store(&step->state, STEP_RUNNING);
+    TRY(ask_replica(t, &t->may_be_replica));
+    TRY(run_entries(t, t->may_be_replica));
+    if (!t->may_be_replica)
+        log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or SET on "
+                 "session_replication_role) on the target they would act on what is applied");
+    atomic_store(&step->done, t->schema.post.n_entries);
+    atomic_store(&step->state, STEP_DONE);
+    return NULL;
+}
+
+struct error *full_finish(struct task *t)
+{
+    return t->may_be_replica ? NULL : run_entries(t, true);
+}

@@ -1,0 +1,63 @@
+#include "worker/history.h"
+
+#include "pg/catalog.h"
+#include "pg/slot.h"
+
+struct error *history_read(struct pg_conn *source, struct arena *a, struct history *out)
+{
+    struct server_facts facts;
+
+    TRY(catalog_server(source, a, &facts));
+    *out = (struct history){
+        .system = facts.system_identifier, .timeline = facts.timeline, .database_oid = facts.database_oid};
+    return NULL;
+}
+
+MUST_USE static struct error *broken(const char *what, const char *was, const char *is)
+{
+    return error_hint(error_new(ERROR_HISTORY, "history broken: the source's %s was %s and is now %s", what, was, is),
+                      "What was copied and the stream that would follow do not fit together. If this is right (a failover, a "
+                      "restored backup, another server under the same name), empty the target and start again after "
+                      "\"pgtide stop --force\".");
+}
+
+struct error *history_compare(const struct history *recorded, const struct history *now)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "history");
+
+    if (strcmp(recorded->system, now->system) != 0)
+        return broken("system identifier", recorded->system, now->system);
+    if (recorded->timeline != now->timeline)
+        return broken("timeline", arena_printf(scratch, "%u", recorded->timeline),
+                      arena_printf(scratch, "%u", now->timeline));
+    if (recorded->database_oid != now->database_oid)
+        return broken("database oid", arena_printf(scratch, "%u", recorded->database_oid),
+                      arena_printf(scratch, "%u", now->database_oid));
+    return NULL;
+}
+
+struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot check");
+    struct pg_slot_facts facts = {0};
+    bool exists = false;
+    struct error *err = NULL;
+
+    TRY(pg_slot_read(source, scratch, slot, &exists, &facts));
+    if (!exists)
+        err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" does not exist on the source any more",
+                        slot);
+    else if (facts.database == NULL || strcmp(facts.database, pg_endpoint_database(pg_conn_endpoint(source))) != 0)
+        err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" belongs to database \"%s\"", slot,
+                        facts.database == NULL ? "" : facts.database);
+    else if (strcmp(facts.wal_status, "lost") == 0)
+        err = error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed", slot);
+    else if (lsn_before(ours, facts.confirmed))
+        err = error_new(ERROR_HISTORY,
+                        "history broken: replication slot \"%s\" is confirmed up to %s, but what was received ends at %s",
+                        slot, lsn_format(facts.confirmed).text, lsn_format(ours).text);
+    if (err != NULL)
+        return error_hint(err, "What was committed in between cannot be had from it. Nothing was changed on either side. Empty "
+                               "the target and start again after \"pgtide stop --force\".");
+    return NULL;
+}

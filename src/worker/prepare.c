@@ -1,0 +1,330 @@
+#include "worker/prepare.h"
+
+#include "base/fault.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "pg/pgoutput.h"
+#include "pg/precheck.h"
+#include "pg/slot.h"
+#include "pg/snapshot.h"
+#include "sync/spool.h"
+#include "worker/spool_folder.h"
+
+enum { SLOT_TRIES = 5, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
+
+bool prepare_finds_task(const struct task *t)
+{
+    return t->record != NULL && !t->record->is_completed;
+}
+
+/* "a,b": as --accept takes it. NULL for none. */
+static const char *item_names(struct arena *a, const struct check_item *items, unsigned n, enum check_result result)
+{
+    const char *names = NULL;
+
+    for (unsigned i = 0; i < n; i++)
+        if (items[i].result == result && !items[i].is_accepted)
+            names = names == NULL ? items[i].id : arena_printf(a, "%s,%s", names, items[i].id);
+    return names;
+}
+
+static bool is_accepted(const struct sync_options *options, const char *id)
+{
+    for (const char *const *accepted = options->accept; *accepted != NULL; accepted++)
+        if (strcmp(*accepted, "all") == 0 || strcmp(*accepted, id) == 0)
+            return true;
+    return false;
+}
+
+struct error *prepare_report(const struct sync_options *options, struct arena *a, struct pg_endpoint *source,
+                             struct pg_endpoint *target, const struct stop *stop, struct precheck_report *out)
+{
+    TRY(precheck_run(
+        a, (struct precheck_options){.source = source, .target = target, .sync = options, .stop = stop}, out));
+    for (unsigned i = 0; i < out->n_items; i++)
+        out->items[i].is_accepted = out->items[i].result == CHECK_ALARM && is_accepted(options, out->items[i].id);
+    return NULL;
+}
+
+struct error *prepare_judge(struct arena *a, const struct precheck_report *report)
+{
+    if (check_allows_start(report->items, report->n_items))
+        return NULL;
+
+    const char *failed = item_names(a, report->items, report->n_items, CHECK_FAILED);
+    const char *alarms = item_names(a, report->items, report->n_items, CHECK_ALARM);
+    if (failed != NULL)
+        return error_hint(error_new(ERROR_REFUSED, "the precheck failed: %s; nothing was begun on either side", failed),
+                          "Mend what the report says, then run the same command again.");
+    return error_hint(error_new(ERROR_REFUSED,
+                                "the precheck has alarms that were not accepted: %s; nothing was begun on either side",
+                                alarms),
+                      "Mend what the report says, or accept it: --accept %s", alarms);
+}
+
+struct error *prepare_check(struct task *t, struct arena *a)
+{
+    struct precheck_report report;
+
+    TRY(prepare_report(t->options, a, t->source, t->target, t->stop, &report));
+    if (t->hooks.checked != NULL)
+        t->hooks.checked(t->hooks.self, report.items, report.n_items);
+    return prepare_judge(a, &report);
+}
+
+/* The target's database, made like the source's when it is missing. */
+MUST_USE static struct error *create_database(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
+    const struct pg_connect_options options = {
+        .application_name = task_session_name(t->arena, t, "create database"), .stop = t->stop};
+
+    TRY(pg_connect(pg_endpoint_with_database(t->arena, t->target, "postgres"), options, &conn));
+    char *exists = NULL;
+    TRY(pg_query_text(conn, t->arena, "looking for the target database",
+                      "SELECT count(*)::text FROM pg_database WHERE datname = $1",
+                      (const char *const[]){pg_endpoint_database(t->target)}, 1, &exists));
+    if (strcmp(exists, "0") != 0)
+        return NULL;
+    log_info("creating database \"%s\" on the target", pg_endpoint_database(t->target));
+    return catalog_create_database(conn, t->arena, pg_endpoint_database(t->target), &t->source_facts);
+}
+
+MUST_USE static struct error *open_target(struct task *t, struct pg_conn **out_conn)
+{
+    struct error *err = task_connect_target(t, "control", t->stop, out_conn);
+
+    if (err == NULL || error_kind(err) == ERROR_CANCELLED)
+        return err;
+    /* Whether it is the database that is missing, asking tells; the first error says what else it may be. */
+    CLEANUP(error_free) struct error *create_err = create_database(t);
+    if (create_err != NULL)
+        return err;
+    error_free(err);
+    return task_connect_target(t, "control", t->stop, out_conn);
+}
+
+/* A session of a dead process may need a moment to notice. */
+MUST_USE static struct error *take_lock(struct task *t, struct pg_conn *target)
+{
+    for (unsigned i = 0; i < LOCK_TRIES; i++) {
+        bool taken = false;
+
+        TRY(state_lock(target, t->record->id, &taken));
+        if (taken)
+            return NULL;
+        TRY(state_fence(target, t->record->id, NULL, 0));
+        if (stop_wait_ms(t->stop, LOCK_EVERY_MS))
+            return stop_check(t->stop);
+    }
+    return error_new(ERROR_CONFIG, "another session holds the lock of task %s on the target", t->record->id);
+}
+
+/* Another pgtide, with a state folder elsewhere, may be writing the same source's rows to this target. */
+MUST_USE static struct error *refuse_others(struct task *t, struct pg_conn *target)
+{
+    struct state_task *tasks = NULL;
+    unsigned n = 0;
+
+    TRY(state_tasks(target, t->arena, &tasks, &n));
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(tasks[i].task, t->record->id) != 0 && strcmp(tasks[i].source_system, t->source_facts.system_identifier) == 0 &&
+            tasks[i].source_database_oid == t->source_facts.database_oid)
+            return error_hint(error_new(ERROR_CONFIG,
+                                        "the target is already being synchronized from database \"%s\" by task %s",
+                                        tasks[i].source_database, tasks[i].task),
+                              "Its state folder is elsewhere (another machine, user or --state-dir). Go on with it there, or "
+                              "remove what it left with \"pgtide slots gc\" on both servers.");
+    return NULL;
+}
+
+static const char *task_tag_text(struct task *t)
+{
+    return arena_printf(t->arena, "%s %s", t->record->id, t->record->slot);
+}
+
+static void ring_news(void *self)
+{
+    wake_ring(self);
+}
+
+MUST_USE static struct error *open_spool(struct task *t)
+{
+    struct segment_store store;
+    const char *tag = task_tag_text(t);
+
+    TRY(spool_folder_open(t->arena, arena_printf(t->arena, "%s/spool", t->folder), &store));
+    return spool_open(store, pgoutput_decoder(t->arena),
+                      (struct spool_options){.task_tag = hash_bytes(tag, strlen(tag), 0),
+                                             .on_visible = ring_news,
+                                             .self = t->news},
+                      &t->spool);
+}
+
+/* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
+MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *source)
+{
+    struct pg_publication_plan plan = {.name = t->record->publication};
+    struct catalog catalog;
+    bool all_have_identity = true;
+
+    TRY(catalog_read(source, t->arena, &catalog));
+    struct pg_publication_table *tables = arena_alloc(t->arena, (catalog.n_tables + 1) * sizeof *tables);
+    for (unsigned i = 0; i < catalog.n_tables; i++) {
+        const struct catalog_table *table = &catalog.tables[i];
+
+        if (table->persistence != 'p')
+            continue;
+        tables[plan.n_tables++] = (struct pg_publication_table){
+            .schema = table->schema, .name = table->name, .inserts_only = !table->has_usable_identity};
+        all_have_identity = all_have_identity && table->has_usable_identity;
+    }
+    plan.tables = tables;
+    if (all_have_identity && t->source_facts.user_is_superuser) {
+        plan.all_tables = true;
+        plan.n_tables = 0;
+    }
+    t->publications = pg_publication_names(t->arena, &plan);
+    log_info("making publication \"%s\" on the source", plan.name);
+    return pg_publication_create(source, &plan);
+}
+
+static void tell_waiting(void *self, const char *transactions)
+{
+    (void)self;
+    log_warn("the slot is waiting for transactions that run on the source: %s", transactions);
+}
+
+MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, struct state_task *out)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *replication = NULL;
+    const struct pg_connect_options walsender = {
+        .application_name = task_session_name(t->arena, t, "slot"), .replication = true, .stop = t->stop};
+    const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),
+                                              .encoding = t->source_facts.encoding,
+                                              .stop = t->stop};
+    struct pg_slot_created slot;
+
+    TRY(pg_slot_drop(source, t->record->slot)); /* of an earlier try */
+    TRY(pg_connect_patiently(t->source, walsender, &replication));
+    FAULT_POINT("prepare.before_slot");
+    TRY(pg_slot_create(replication, t->arena,
+                       &(struct pg_slot_create_options){
+                           .name = t->record->slot, .observer = source, .waiting = tell_waiting},
+                       &slot));
+    FAULT_POINT("prepare.after_slot");
+    /* The first snapshot is the slot's own; the holder exports it anew, so the replication session may end. */
+    TRY(pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){.import = slot.snapshot}, &t->holder));
+    out->slot = t->record->slot;
+    out->slot_lsn = slot.consistent_point;
+    out->slot_snapshot = pg_snapshot_of(t->holder)->text;
+    return NULL;
+}
+
+/* A busy source may have too many transactions for an exported snapshot, or be restarted just now. */
+MUST_USE static struct error *make_slot(struct task *t, struct pg_conn *source, struct pg_conn *target)
+{
+    struct state_task task = t->state.task;
+
+    log_info("making replication slot \"%s\" on the source", t->record->slot);
+    for (unsigned i = 1;; i++) {
+        struct error *err = try_slot(t, source, &task);
+
+        if (err == NULL)
+            break;
+        if (error_kind(err) != ERROR_TRANSIENT || i == SLOT_TRIES || pg_conn_is_broken(source))
+            return err;
+        log_warn("could not make the slot, trying again: %s", error_message(err));
+        error_free(err);
+        if (stop_wait_ms(t->stop, 1000))
+            return stop_check(t->stop);
+    }
+    /* The spool first: a slot that the target knows has a spool that begins where it does. */
+    TRY(spool_reset_to(t->spool, task.slot_lsn));
+    FAULT_POINT("prepare.spool_reset");
+    TRY(state_set_slot(target, &task));
+    t->state.task = task;
+    return NULL;
+}
+
+/* (P6) */
+MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
+{
+    const struct state_task *task = &t->state.task;
+    const struct history recorded = {.system = task->source_system,
+                                     .timeline = task->source_timeline,
+                                     .database_oid = task->source_database_oid};
+
+    TRY(history_compare(&recorded, &t->history));
+    TRY(history_check_slot(source, t->record->slot, spool_end(t->spool)));
+    t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
+    struct pg_publication_facts inserts;
+    const char *second = arena_printf(t->arena, "%s_inserts", t->record->publication);
+    TRY(pg_publication_read(source, second, &inserts));
+    if (inserts.exists)
+        t->publications.names[t->publications.n++] = second;
+    return NULL;
+}
+
+static bool nothing_is_copied(const struct state *state)
+{
+    return state->n_relations == 0 &&
+           (state->n_lanes == 0 || (state->n_lanes == 1 && lsn_is_none(state->lanes[0].position.end)));
+}
+
+/* (G2) What the slot's snapshot saw, every later one must see too. */
+MUST_USE static struct error *note_slot_snapshot(struct task *t)
+{
+    if (t->state.task.slot_snapshot == NULL)
+        return NULL;
+    TRY(snapshot_parse(t->arena, t->state.task.slot_snapshot, &t->slot_saw));
+    t->slot_saw_is_known = true;
+    return NULL;
+}
+
+MUST_USE static struct error *find_state(struct task *t, struct pg_conn *target)
+{
+    const struct state_task fresh = {
+        .task = t->record->id,
+        .source_system = t->history.system,
+        .source_timeline = t->history.timeline,
+        .source_database_oid = t->history.database_oid,
+        .source_database = t->source_facts.database,
+        .version = PGTIDE_VERSION,
+    };
+
+    TRY(take_lock(t, target));
+    TRY(state_fence(target, t->record->id, NULL, 0));
+    TRY(refuse_others(t, target));
+    TRY(state_read(target, t->arena, t->record->id, &t->state));
+    if (t->state.exists)
+        return NULL;
+    if (!lsn_is_none(spool_end(t->spool)))
+        return error_hint(error_new(ERROR_HISTORY,
+                                    "history broken: the target has no state of task %s, though its stream was received",
+                                    t->record->id),
+                          "The target was restored, emptied or is another server. Remove what is left with \"pgtide stop "
+                          "--force\", then start again with an empty target.");
+    TRY(state_create(target, &fresh));
+    return state_read(target, t->arena, t->record->id, &t->state);
+}
+
+struct error *prepare_run(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    TRY(task_connect_source(t, "control", t->stop, &source));
+    TRY(catalog_server(source, t->arena, &t->source_facts));
+    TRY(history_read(source, t->arena, &t->history));
+    t->is_binary = t->source_facts.version_number >= 140000;
+    TRY(open_spool(t));
+    TRY(open_target(t, &t->guard));
+    TRY(find_state(t, t->guard));
+    if (lsn_is_none(t->state.task.slot_lsn) || nothing_is_copied(&t->state)) {
+        TRY(make_publication(t, source));
+        TRY(make_slot(t, source, t->guard));
+    } else {
+        TRY(find_slot(t, source));
+    }
+    return note_slot_snapshot(t);
+}

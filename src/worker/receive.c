@@ -1,0 +1,231 @@
+#include "worker/receive.h"
+
+#include <inttypes.h>
+
+#include "base/backoff.h"
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/stream.h"
+#include "sync/spool.h"
+#include "worker/history.h"
+
+enum {
+    SYNC_EVERY_MS = 100,
+    SYNC_EVERY_BYTES = 8 * 1024 * 1024,
+    FEEDBACK_EVERY_MS = 1000, /* far below a third of any sensible wal_sender_timeout */
+    MESSAGES_A_ROUND = 10000,
+    WAIT_WHILE_FULL_MS = 100,
+};
+
+struct receiver {
+    struct task *task;
+    struct pg_stream *stream;
+    struct lsn durable;   /* on the spool's disk */
+    struct lsn confirmed; /* what the source was told last */
+    struct lsn heard;     /* the last WAL position that the source mentioned */
+    struct lsn keepalive; /* to be recorded; LSN_NONE: none */
+    size_t unsynced;      /* bytes */
+    int64_t sync_due_us;
+    int64_t feedback_due_us;
+    bool reply_requested;
+    bool was_full;
+};
+
+/* (P4) Until the spool has it, a keepalive is nothing but a number to show. */
+static void take_keepalive(struct receiver *r, const struct stream_message *m)
+{
+    r->reply_requested = r->reply_requested || m->reply_requested;
+    r->keepalive = m->end;
+}
+
+MUST_USE static struct error *take_messages(struct receiver *r)
+{
+    struct stream_message m;
+
+    for (unsigned i = 0; i < MESSAGES_A_ROUND; i++) {
+        TRY(pg_stream_next(r->stream, &m));
+        if (m.kind == STREAM_NOTHING)
+            break;
+        r->heard = lsn_max(r->heard, m.end);
+        if (m.kind == STREAM_KEEPALIVE) {
+            take_keepalive(r, &m);
+            continue;
+        }
+        r->keepalive = LSN_NONE; /* older than what came now */
+        TRY(spool_append(r->task->spool, m.bytes, m.length, m.start, clock_wall_us()));
+        r->unsynced += m.length;
+    }
+    if (!lsn_is_none(r->keepalive)) {
+        TRY(spool_keepalive(r->task->spool, r->keepalive, clock_wall_us()));
+        r->unsynced++;
+        r->keepalive = LSN_NONE;
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *sync_spool(struct receiver *r)
+{
+    int64_t now = clock_now_us();
+
+    if (r->unsynced == 0 || (now < r->sync_due_us && r->unsynced < SYNC_EVERY_BYTES && !r->reply_requested))
+        return NULL;
+    TRY(spool_sync(r->task->spool, &r->durable));
+    r->unsynced = 0;
+    r->sync_due_us = now + SYNC_EVERY_MS * 1000;
+    return NULL;
+}
+
+/* (P3) */
+static struct lsn may_be_forgotten(const struct receiver *r)
+{
+    struct lsn on_target = {atomic_load(&r->task->durable_lsn)};
+
+    if (r->task->options->ack == ACK_TARGET && lsn_before(on_target, r->durable))
+        return on_target;
+    return r->durable;
+}
+
+MUST_USE static struct error *send_feedback(struct receiver *r)
+{
+    struct progress_counters *c = r->task->counters;
+    int64_t now = clock_now_us();
+
+    if (!r->reply_requested && now < r->feedback_due_us)
+        return NULL;
+    struct lsn forget = may_be_forgotten(r);
+    FAULT_POINT("receive.before_feedback");
+    TRY(pg_stream_feedback(r->stream, lsn_max(r->heard, forget), forget, (struct lsn){atomic_load(&c->applied_lsn)},
+                           false));
+    r->confirmed = forget;
+    r->reply_requested = false;
+    r->feedback_due_us = now + FEEDBACK_EVERY_MS * 1000;
+    return NULL;
+}
+
+static void show(struct receiver *r)
+{
+    struct progress_counters *c = r->task->counters;
+
+    atomic_store(&c->received_lsn, r->heard.value);
+    atomic_store(&c->spooled_lsn, r->durable.value);
+    atomic_store(&c->spool_bytes, spool_bytes(r->task->spool));
+    atomic_store(&c->transactions_received, spool_transactions(r->task->spool));
+}
+
+static int wait_ms(const struct receiver *r)
+{
+    int64_t due = r->feedback_due_us;
+
+    if (r->unsynced > 0 && r->sync_due_us < due)
+        due = r->sync_due_us;
+    int64_t ms = (due - clock_now_us() + 999) / 1000;
+    return ms < 0 ? 0 : (int)ms;
+}
+
+/* Over its limit the spool takes nothing more: the source keeps its WAL meanwhile, and is told that we live. */
+MUST_USE static struct error *wait_or_rest(struct receiver *r)
+{
+    bool is_full = spool_is_full(r->task->spool);
+
+    if (is_full != r->was_full)
+        log_warn(is_full ? "the spool is full (%" PRIu64 " bytes): reading from the source stops until changes are applied"
+                         : "the spool has room again (%" PRIu64 " bytes used): reading from the source goes on",
+                 spool_bytes(r->task->spool));
+    r->was_full = is_full;
+    if (!is_full)
+        return pg_stream_wait(r->stream, wait_ms(r));
+    stop_wait_ms(r->task->stream_stop, WAIT_WHILE_FULL_MS);
+    return NULL;
+}
+
+/* (P6) A server that answers at the same address need not be the same server. */
+MUST_USE static struct error *check_history(struct receiver *r)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "history");
+    CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
+    struct task *t = r->task;
+    struct history now;
+
+    TRY(pg_connect(t->source,
+                   (struct pg_connect_options){.application_name = task_session_name(scratch, t, "check"),
+                                               .stop = t->stream_stop},
+                   &conn));
+    TRY(history_read(conn, scratch, &now));
+    TRY(history_compare(&t->history, &now));
+    return history_check_slot(conn, t->record->slot, spool_end(t->spool));
+}
+
+MUST_USE static struct error *open_stream(struct receiver *r)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "receiver");
+    struct task *t = r->task;
+
+    TRY(check_history(r));
+    return pg_stream_open((struct pg_stream_options){.endpoint = t->source,
+                                                     .application_name = task_session_name(scratch, t, "receiver"),
+                                                     .slot = t->record->slot,
+                                                     .publications = t->publications.names,
+                                                     .n_publications = t->publications.n,
+                                                     .from = spool_end(t->spool),
+                                                     .binary = t->is_binary,
+                                                     .decoding_work_mem = "256MB",
+                                                     .nap_us = PG_STREAM_NAP_US,
+                                                     .stop = t->stream_stop},
+                          &r->stream);
+}
+
+MUST_USE static struct error *receive_session(struct receiver *r)
+{
+    struct task *t = r->task;
+
+    TRY(spool_break(t->spool));
+    r->durable = spool_end(t->spool);
+    r->keepalive = LSN_NONE;
+    r->unsynced = 0;
+    TRY(open_stream(r));
+    log_info("receiving changes from %s on", lsn_format(spool_end(t->spool)).text);
+    while (!stop_requested(t->stream_stop)) {
+        if (!spool_is_full(t->spool))
+            TRY(take_messages(r));
+        TRY(spool_write(t->spool));
+        FAULT_POINT("receive.written");
+        TRY(sync_spool(r));
+        TRY(spool_trim(t->spool, (struct lsn){atomic_load(&t->durable_lsn)}));
+        TRY(send_feedback(r));
+        show(r);
+        TRY(wait_or_rest(r));
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *receive_for_ever(struct receiver *r)
+{
+    struct task *t = r->task;
+    struct backoff backoff = {0};
+
+    for (;;) {
+        int64_t began_us = clock_now_us();
+        struct error *err = receive_session(r);
+
+        pg_stream_close(TAKE(r->stream));
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+            return err;
+        if (clock_now_us() - began_us > 10 * 1000000)
+            backoff_reset(&backoff);
+        if (backoff.tries == 0)
+            log_warn("the change stream broke, connecting again: %s", error_message(err));
+        error_free(err);
+        if (stop_wait_ms(t->stream_stop, backoff_next_ms(&backoff)))
+            return NULL;
+    }
+}
+
+struct error *receive_run(void *self)
+{
+    struct receiver r = {.task = self};
+
+    struct error *err = receive_for_ever(&r);
+    task_fail(r.task, err == NULL ? NULL : error_wrap(err, "receiving changes"));
+    return NULL;
+}

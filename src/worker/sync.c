@@ -1,0 +1,318 @@
+/* One sync from its first connection to its end. */
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/server.h"
+#include "control/status.h"
+#include "pg/snapshot.h"
+#include "sync/spool.h"
+#include "worker/finish.h"
+#include "worker/follow.h"
+#include "worker/full.h"
+#include "worker/monitor.h"
+#include "worker/prepare.h"
+#include "worker/receive.h"
+#include "worker/worker.h"
+
+enum { TICK_MS = 200, WAIT_MS = 200 };
+
+/* ---- the orchestrator ---- */
+
+MUST_USE static struct error *start_stream(struct task *t)
+{
+    TRY(thread_start("receiver", receive_run, t, &t->receiver));
+    return thread_start("monitor", monitor_run, t, &t->monitor);
+}
+
+/* Their errors went to task_fail. */
+static void join(struct thread **thread)
+{
+    if (*thread == NULL)
+        return;
+    struct error *err = thread_join(TAKE(*thread));
+    error_free(err);
+}
+
+static void end_stream(struct task *t)
+{
+    stop_request(t->stream_stop);
+    wake_ring(t->news);
+    join(&t->follower);
+    join(&t->receiver);
+    join(&t->monitor);
+}
+
+/* Until everything before `upto` is applied. */
+MUST_USE static struct error *wait_applied(struct task *t, struct lsn upto)
+{
+    while (atomic_load(&t->counters->applied_lsn) < upto.value && !atomic_load(&t->is_at_until)) {
+        TRY(stop_check(t->stop));
+        wake_wait(t->events, t->stop, WAIT_MS);
+    }
+    return stop_check(t->stop);
+}
+
+/* A marker, so that it ends also when the source is idle. */
+MUST_USE static struct error *catch_up(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct lsn mark;
+
+    TRY(task_connect_source(t, "marker", t->stop, &source));
+    TRY(task_mark(source, &mark));
+    return wait_applied(t, mark);
+}
+
+MUST_USE static struct error *wait_until_position(struct task *t)
+{
+    while (!atomic_load(&t->is_at_until) && !atomic_load(&t->stop_asked)) {
+        TRY(stop_check(t->stop));
+        wake_wait(t->events, t->stop, WAIT_MS);
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *wait_for_stop(struct task *t)
+{
+    while (!atomic_load(&t->stop_asked)) {
+        TRY(stop_check(t->stop));
+        wake_wait(t->events, t->stop, WAIT_MS);
+    }
+    return catch_up(t);
+}
+
+/* Until what the user asked for is reached. */
+MUST_USE static struct error *follow_until(struct task *t)
+{
+    progress_set_phase(t->progress, PHASE_INCREMENTAL);
+    log_info("following: changes are applied as they are committed on the source");
+    if (t->options->type == SYNC_FULL)
+        return NULL;
+    switch (t->options->until) {
+    case UNTIL_CAUGHT_UP:
+        return catch_up(t);
+    case UNTIL_LSN:
+        return wait_until_position(t);
+    case UNTIL_FOREVER:
+        return wait_for_stop(t);
+    }
+    return NULL;
+}
+
+/* What was received in whole, was applied in whole: counted apart, by the spool and by the target. */
+MUST_USE static struct error *compare_counts(const struct task *t)
+{
+    uint64_t received = spool_transactions(t->spool);
+    uint64_t applied = atomic_load(&t->counters->transactions_applied);
+
+    if (atomic_load(&t->counters->applied_lsn) < spool_end(t->spool).value || received == applied)
+        return NULL;
+    return error_hint(error_new(ERROR_BUG, "%" PRIu64 " transactions were received but %" PRIu64 " were applied", received,
+                                applied),
+                      "Do not use the target before both sides were compared. Nothing was removed. Please report this with "
+                      "the log in the state folder.");
+}
+
+MUST_USE static struct error *check_until(const struct task *t)
+{
+    struct lsn until = {atomic_load(&t->until_lsn)};
+
+    if (lsn_is_none(until) || until.value >= atomic_load(&t->consistent_lsn))
+        return NULL;
+    return error_hint(error_new(ERROR_CONFIG, "--until %s lies before the snapshot that was copied, which ends at %s",
+                                lsn_format(until).text,
+                                lsn_format((struct lsn){atomic_load(&t->consistent_lsn)}).text),
+                      "The target holds later changes already. Choose a position from now on; \"pgtide status\" shows them.");
+}
+
+MUST_USE static struct error *run_phases(struct task *t)
+{
+    TRY(prepare_run(t));
+    TRY(start_stream(t));
+    TRY(full_copy(t));
+    TRY(check_until(t));
+    progress_set_phase(t->progress, PHASE_CATCH_UP);
+    TRY(thread_start("feeder", follow_run, t, &t->follower));
+    if (lsn_is_none((struct lsn){atomic_load(&t->until_lsn)}))
+        TRY(catch_up(t));
+    TRY(wait_applied(t, (struct lsn){atomic_load(&t->consistent_lsn)}));
+    TRY(full_objects(t));
+    TRY(follow_until(t));
+    progress_set_phase(t->progress, PHASE_STOPPING);
+    end_stream(t);
+    TRY(stop_check(t->stop));
+    TRY(compare_counts(t));
+    return finish_run(t);
+}
+
+static struct error *orchestrate(void *self)
+{
+    struct task *t = self;
+    struct error *err = NULL;
+
+    if (t->record->is_stopping) {
+        log_info("finishing an interrupted stop: removing what is left on the servers");
+        progress_set_phase(t->progress, PHASE_STOPPING);
+        err = finish_again(t);
+    } else {
+        err = run_phases(t);
+    }
+    if (err == NULL)
+        progress_set_phase(t->progress, PHASE_COMPLETED);
+    task_fail(t, err);
+    end_stream(t);
+    wake_ring(t->ended);
+    return NULL;
+}
+
+/* ---- the control socket ---- */
+
+static json_t *status_of(struct task *t)
+{
+    const struct status_facts facts = {
+        .state = STATUS_RUNNING,
+        .pid = (int)getpid(),
+        .task = t->record->id,
+        .source = pg_endpoint_name(t->source),
+        .target = pg_endpoint_name(t->target),
+        .slot = t->record->slot,
+        .publication = t->record->publication,
+        .state_folder = t->folder,
+    };
+    struct meter_reading reading = meter_read(&t->meter, t->progress);
+
+    return status_document(&facts, t->progress, &reading);
+}
+
+static struct error *handle(void *self, const char *command, json_t *request, json_t **out_reply)
+{
+    struct task *t = self;
+
+    (void)request;
+    if (strcmp(command, "status") == 0) {
+        *out_reply = status_of(t);
+        return NULL;
+    }
+    if (strcmp(command, "stop") == 0) {
+        log_info("a normal stop was asked for: what is committed now is applied first");
+        atomic_store(&t->stop_asked, true);
+        wake_ring(t->events);
+        *out_reply = json_object();
+        return NULL;
+    }
+    return error_new(ERROR_USAGE, "there is no command \"%s\"", command);
+}
+
+static void sample(void *self)
+{
+    struct task *t = self;
+
+    meter_sample(&t->meter, t->progress);
+}
+
+/* ---- the main thread ---- */
+
+MUST_USE static struct error *open_record(struct task *t)
+{
+    if (prepare_finds_task(t)) {
+        log_info("going on with task %s, %s", t->record->id, t->pair);
+        return NULL;
+    }
+    TRY(prepare_check(t, t->arena));
+    TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
+    TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
+    TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
+    TRY(task_record_write(t->folder, t->record)); /* (R1) */
+    log_info("beginning task %s, %s", t->record->id, t->pair);
+    return NULL;
+}
+
+MUST_USE static struct error *open_task(struct task *t)
+{
+    TRY(pg_endpoint_parse(t->arena, "source", t->options->source, &t->source));
+    TRY(pg_endpoint_parse(t->arena, "target", t->options->target, &t->target));
+    t->pair = arena_printf(t->arena, "%s to %s", pg_endpoint_name(t->source), pg_endpoint_name(t->target));
+    t->folder = task_folder_path(t->arena, t->options->state_dir, pg_endpoint_key(t->source), pg_endpoint_key(t->target));
+    TRY(task_folder_lock(t->arena, t->folder, t->pair, &t->lock));
+    TRY(log_open(arena_printf(t->arena, "%s/log", t->folder)));
+    TRY(task_record_read(t->arena, t->folder, &t->record));
+    TRY(stop_new(&t->stream_stop));
+    TRY(wake_new(&t->news));
+    TRY(wake_new(&t->ended));
+    return wake_new(&t->events);
+}
+
+/* The user's stop reaches all; the display is drawn; until the orchestrator has ended. */
+static void watch(struct task *t, struct stop *stop, const struct thread *orchestrator)
+{
+    while (!thread_ended(orchestrator)) {
+        if (t->hooks.tick != NULL)
+            t->hooks.tick(t->hooks.self);
+        if (stop_requested(stop)) {
+            stop_request(t->stop);
+            stop_request(t->stream_stop);
+            wake_ring(t->events);
+            wake_ring(t->news);
+        }
+        wake_wait(t->ended, NULL, TICK_MS);
+    }
+    if (t->hooks.tick != NULL)
+        t->hooks.tick(t->hooks.self);
+}
+
+MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
+{
+    CLEANUP(control_server_stop) struct control_server *server = NULL;
+    struct thread *orchestrator = NULL;
+
+    TRY(open_task(t));
+    TRY(open_record(t));
+    atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
+    TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample}, &server));
+    TRY(thread_start("orchestrator", orchestrate, t, &orchestrator));
+    watch(t, stop, orchestrator);
+    TRY(thread_join(orchestrator));
+    TRY(task_take_failure(t));
+    return progress_phase(t->progress) == PHASE_COMPLETED
+               ? NULL
+               : error_hint(error_new(ERROR_CANCELLED, "the synchronization of %s was interrupted", t->pair),
+                            "The same command goes on where it was. Until then the source keeps WAL for slot \"%s\".",
+                            t->record->slot);
+}
+
+static void free_task(struct task *t)
+{
+    pg_snapshot_release(t->holder);
+    pg_conn_close(t->guard);
+    spool_close(t->spool);
+    wake_free(t->news);
+    wake_free(t->events);
+    wake_free(t->ended);
+    stop_free(t->stream_stop);
+    stop_free(t->stop);
+    file_lock_release(t->lock);
+    error_free(task_take_failure(t));
+    pthread_mutex_destroy(&t->mutex);
+    arena_free(t->arena);
+}
+
+struct error *worker_sync(const struct sync_options *options, struct progress *progress, struct stop *stop,
+                          struct worker_hooks hooks)
+{
+    struct task t = {
+        .arena = arena_new(NULL, "task"),
+        .options = options,
+        .hooks = hooks,
+        .progress = progress,
+        .counters = progress_counters(progress),
+        .mutex = PTHREAD_MUTEX_INITIALIZER,
+    };
+
+    struct error *err = stop_new(&t.stop);
+    if (err == NULL)
+        err = run_task(&t, stop);
+    free_task(&t);
+    return err;
+}
