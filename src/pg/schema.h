@@ -30,11 +30,13 @@ MUST_USE struct error *schema_find_programs(struct arena *a, int least_major, co
 struct schema_dump_options {
     const struct schema_programs *programs;
     const struct pg_endpoint *source;
-    const char *folder;   /* <state>/schema; made when missing */
-    const char *snapshot; /* an exported one, alive until this returns */
+    const char *folder;           /* <state>/schema; made when missing */
+    const char *snapshot;         /* an exported one, alive until this returns */
+    const char *application_name; /* "pgtide 0f3a… dump" */
     const struct stop *stop;
 };
 
+/* ERROR_CONFIG with pg_dump's words when it fails, also when it lost its connection: the snapshot's holder knows. */
 MUST_USE struct error *schema_dump(struct arena *a, struct schema_dump_options options);
 
 struct schema {
@@ -48,7 +50,11 @@ MUST_USE struct error *schema_load(struct arena *a, const char *folder, struct s
 /* Fills table_oid and its neighbours in the post-data entries; what was dropped meanwhile keeps 0. One query a catalog. */
 MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema);
 
-/* What of the scripts this target takes. */
+/*
+ * What of the scripts this target takes. Left out, each with a warning in the log: OWNER TO, GRANT, REVOKE, DEFAULT PRIVILEGES, policies and
+ * user mappings that name a role which is not there; OWNER TO a role that we may not become; for a user who is no
+ * superuser also SET SESSION AUTHORIZATION (the grants stay) and comments on extensions.
+ */
 struct schema_target;
 
 /* Asks the target for its roles and our rights. `existing_may_stay`: an object that is there already is left as it is. */

@@ -1,13 +1,14 @@
 /*
  * Takes a script of pg_restore --verbose apart into the entries of its archive, exactly.
  *
- * Pure. The script is read as psql would read it (quotes, dollar quotes, nested comments, parentheses, BEGIN ATOMIC
- * bodies), so a header is only looked for between statements, never inside a string; and only the header of the very
- * entry that must come next is taken. The order comes from `pg_restore --list` and from the three passes in which pg_restore
- * writes a script: everything, then ACLs, then event triggers and the data of materialized views
- * (pg_backup_archiver.c: _tocEntryRestorePass).
+ * Pure. The script is read as psql would read it (sql_lexer.h, and psql's rule for BEGIN ATOMIC bodies), so a header is only
+ * looked for between statements, never inside a string, a name or a body; there nothing but pg_restore can write comments
+ * (names in them have their newlines replaced: sanitize_line). Each header must be that of an entry of pg_restore --list
+ * (dump id, catalog, oid) that has not come yet, and in the end all must have come.
  *
- * SET commands between entries are state: each entry carries what is in force for it. Everything lives in the arena.
+ * SET commands between entries are state: each entry carries what is in force for it. The order of the script is kept: it is
+ * not that of the list (ACLs and event triggers come last). psql's own \restrict lines (since 2025) are left out.
+ * Everything lives in the arena.
  */
 #pragma once
 
@@ -44,8 +45,9 @@ struct entry {
     uint32_t oid; /* of the object on the source; 0 for what has none (ACL, COMMENT, INDEX ATTACH) */
     enum entry_kind kind;
     const char *type;   /* pg_dump's words: "FK CONSTRAINT" */
-    const char *name;   /* for people: schema, name (pg_dump writes "table name" for a constraint), newlines replaced */
+    const char *name;   /* for people: newlines are replaced, a constraint or trigger is "table name" */
     const char *schema; /* "-" when it has none */
+    const char *owner;  /* "" when it has none */
     unsigned n_dependencies;
     const int *dependencies; /* dump ids; some are not in the script (other section) */
     const char *prelude;     /* SET commands in force, ready to run; shared by neighbours */
@@ -63,12 +65,14 @@ struct entry {
 struct script {
     unsigned n_entries;
     struct entry *entries; /* in the order in which they must run */
+    struct entry **by_id;
 };
 
-/* `list` is the output of pg_restore --list for the same section. ERROR_BUG, naming the entry, when both do not fit. */
+/* `list` is the output of pg_restore --list for the same section. ERROR_DATA, naming the entry, when both do not fit. */
 MUST_USE struct error *schema_script_parse(struct arena *a, const char *list, const char *text, struct script *out);
 
-const struct entry *script_find(const struct script *s, int id);
+/* NULL when there is none. */
+struct entry *script_find(const struct script *s, int id);
 
 /* ---- one statement ---- */
 

@@ -2,6 +2,7 @@
 #pragma once
 
 extern const char sql_columns[];
+extern const char sql_entry_tables[];
 extern const char sql_sequences[];
 extern const char sql_server_facts[];
 extern const char sql_state[];

@@ -1,0 +1,329 @@
+#include "pg/schema.h"
+
+#include <glob.h>
+#include <unistd.h>
+
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/cells.h"
+#include "pg/endpoint_options.h"
+#include "pg/sql.h"
+#include "sys/child.h"
+#include "sys/file.h"
+
+/* ---- programs ---- */
+
+/* The major version that a program tells, or 0 when it cannot be run: "pg_dump (PostgreSQL) 15.20 (Debian …)". */
+static struct error *major_of(struct arena *a, const char *program, const struct stop *stop, int *out_major)
+{
+    const char *const argv[] = {program, "--version", NULL};
+    struct child_result result;
+    struct error *err = child_run(a, (struct child_options){.argv = argv, .stop = stop}, &result);
+
+    *out_major = 0;
+    if (err != NULL && error_kind(err) == ERROR_CANCELLED)
+        return err;
+    if (err != NULL) {
+        error_free(err); /* not there or not executable: not a candidate */
+        return NULL;
+    }
+    const char *version = strstr(result.output, "(PostgreSQL) ");
+    if (result.exit_status == 0 && version != NULL)
+        *out_major = (int)strtol(version + strlen("(PostgreSQL) "), NULL, 10);
+    return NULL;
+}
+
+/* Takes a pair when both programs are there, of one version, and newer than what we have. */
+static struct error *consider(struct arena *a, const char *pg_dump, const char *pg_restore, const struct stop *stop,
+                              struct schema_programs *best)
+{
+    int dump_major, restore_major;
+
+    if (pg_dump == NULL || pg_restore == NULL || access(pg_dump, X_OK) != 0 || access(pg_restore, X_OK) != 0)
+        return NULL;
+    TRY(major_of(a, pg_dump, stop, &dump_major));
+    TRY(major_of(a, pg_restore, stop, &restore_major));
+    if (dump_major == restore_major && dump_major > best->major)
+        *best = (struct schema_programs){.pg_dump = pg_dump, .pg_restore = pg_restore, .major = dump_major};
+    return NULL;
+}
+
+static struct error *consider_folder(struct arena *a, const char *folder, const struct stop *stop,
+                                     struct schema_programs *best)
+{
+    return consider(a, arena_printf(a, "%s/pg_dump", folder), arena_printf(a, "%s/pg_restore", folder), stop, best);
+}
+
+static void globfree_cleanup_(glob_t *g)
+{
+    globfree(g);
+}
+
+/* Those of the folders first: what PATH has may be a wrapper that chooses by the local cluster. */
+static struct error *look_everywhere(struct arena *a, const struct stop *stop, struct schema_programs *best)
+{
+    CLEANUP(globfree) glob_t folders = {.gl_pathc = 0};
+
+    if (glob("/usr/lib/postgresql/*/bin", GLOB_NOSORT, NULL, &folders) == 0)
+        for (size_t i = 0; i < folders.gl_pathc; i++)
+            TRY(consider_folder(a, folders.gl_pathv[i], stop, best));
+    return consider(a, child_find(a, "pg_dump"), child_find(a, "pg_restore"), stop, best);
+}
+
+struct error *schema_find_programs(struct arena *a, int least_major, const struct stop *stop,
+                                   struct schema_programs *out)
+{
+    const char *only = getenv("PGTIDE_PG_BINDIR");
+    struct schema_programs best = {.major = 0};
+
+    if (only != NULL && only[0] != '\0')
+        TRY(consider_folder(a, only, stop, &best));
+    else
+        TRY(look_everywhere(a, stop, &best));
+
+    if (best.major == 0)
+        return error_hint(
+            error_new(ERROR_CONFIG, "cannot copy the structure: pg_dump and pg_restore were not found"),
+            "Install the package postgresql-client-%d or newer, or set PGTIDE_PG_BINDIR to the folder with "
+            "both programs.",
+            least_major);
+    if (best.major < least_major)
+        return error_hint(
+            error_new(ERROR_CONFIG,
+                      "cannot copy the structure: \"%s\" is of version %d and refuses a server of version %d",
+                      best.pg_dump, best.major, least_major),
+            "Install the package postgresql-client-%d or newer, or set PGTIDE_PG_BINDIR to the folder with "
+            "both programs.",
+            least_major);
+    *out = best;
+    return NULL;
+}
+
+/* ---- the dump ---- */
+
+static const char *file_in(struct arena *a, const char *folder, const char *name)
+{
+    return arena_printf(a, "%s/%s", folder, name);
+}
+
+/* What the program said last: the reason stands there. */
+static const char *last_words(const char *errors)
+{
+    size_t length = strlen(errors);
+    size_t shown = length > 1500 ? 1500 : length;
+
+    return errors + length - shown;
+}
+
+static struct error *run(struct arena *a, const char *what, const char *const *argv, const char *stdout_path,
+                         const struct stop *stop)
+{
+    /* The password is in a file named by the conninfo; one in the environment would come first, and may be the other side's. */
+    static const char *const environment[] = {"PGPASSWORD=", "LC_ALL=C", NULL};
+    struct child_result result;
+
+    TRY(child_run(
+        a, (struct child_options){.argv = argv, .environment = environment, .stdout_path = stdout_path, .stop = stop},
+        &result));
+    if (result.exit_status == 0)
+        return NULL;
+    return error_hint(
+        error_new(ERROR_CONFIG, "%s: \"%s\" ended with status %d: %s", what, argv[0], result.exit_status,
+                  last_words(result.errors)),
+        "The structure is read by pg_dump with the source user: it needs SELECT on all tables and sequences, "
+        "and no other session may hold a table locked exclusively.");
+}
+
+/*
+ * Quotes in the script must mean what our reader takes them for (standard_conforming_strings), the archive must be in
+ * the database's own encoding whatever PGCLIENTENCODING says, and the session must be known as ours.
+ */
+static char *conninfo_for_dump(struct arena *a, const struct schema_dump_options *o, const char *conninfo)
+{
+    const char *options = pg_endpoint_option(o->source, "options");
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    buffer_printf(text, "%s client_encoding='' application_name='%s' options='", conninfo, o->application_name);
+    for (const char *p = options == NULL ? "" : options; *p != '\0'; p++) {
+        if (*p == '\\' || *p == '\'')
+            buffer_append_char(text, '\\');
+        buffer_append_char(text, *p);
+    }
+    buffer_append_text(text, " -c standard_conforming_strings=on'");
+    return arena_strdup(a, buffer_text(text));
+}
+
+static struct error *run_pg_dump(struct arena *a, const struct schema_dump_options *o)
+{
+    const char *passfile = file_in(a, o->folder, "passfile");
+    char *conninfo;
+
+    TRY(pg_endpoint_for_program(a, o->source, passfile, &conninfo));
+    const char *const argv[] = {
+        o->programs->pg_dump,
+        "--format=custom",
+        "--schema-only",
+        "--no-publications",
+        "--no-subscriptions",
+        "--no-tablespaces",
+        "--exclude-schema=pgtide",
+        arena_printf(a, "--snapshot=%s", o->snapshot),
+        arena_printf(a, "--file=%s", file_in(a, o->folder, "archive")),
+        arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, conninfo)),
+        NULL,
+    };
+    struct error *err = run(a, "dumping the structure of the source", argv, NULL, o->stop);
+    struct error *removing = file_remove(passfile);
+
+    if (err != NULL) {
+        error_free(removing);
+        return err;
+    }
+    return removing;
+}
+
+static struct error *write_section(struct arena *a, const struct schema_dump_options *o, const char *section,
+                                   const char *name)
+{
+    const char *archive = file_in(a, o->folder, "archive");
+    const char *option = arena_printf(a, "--section=%s", section);
+    const char *const script[] = {o->programs->pg_restore,
+                                  "--verbose",
+                                  option,
+                                  arena_printf(a, "--file=%s/%s.sql", o->folder, name),
+                                  archive,
+                                  NULL};
+    const char *const list[] = {o->programs->pg_restore, "--list", option, archive, NULL};
+
+    TRY(run(a, "writing the structure's script", script, NULL, o->stop));
+    return run(a, "listing the structure's entries", list, arena_printf(a, "%s/%s.list", o->folder, name), o->stop);
+}
+
+struct error *schema_dump(struct arena *a, struct schema_dump_options options)
+{
+    static const char marker[] = "all files in this folder are complete\n";
+
+    TRY(folder_remove(options.folder));
+    TRY(folder_make(options.folder));
+    TRY(run_pg_dump(a, &options));
+    TRY(write_section(a, &options, "pre-data", "pre"));
+    FAULT_POINT("schema.between_sections");
+    TRY(write_section(a, &options, "post-data", "post"));
+    return file_replace(file_in(a, options.folder, "complete"), marker, strlen(marker));
+}
+
+static struct error *load_section(struct arena *a, const char *folder, const char *name, struct script *out)
+{
+    CLEANUP(arena_free) struct arena *files = arena_new(NULL, "structure files");
+    char *list, *text;
+    size_t list_length, text_length;
+
+    TRY(file_read(files, arena_printf(files, "%s/%s.list", folder, name), &list, &list_length));
+    TRY(file_read(files, arena_printf(files, "%s/%s.sql", folder, name), &text, &text_length));
+    if (list == NULL || text == NULL)
+        return error_new(ERROR_CONFIG, "reading the structure: a file of \"%s\" is missing in \"%s\"", name, folder);
+    if (strlen(text) != text_length || strlen(list) != list_length)
+        return error_new(ERROR_DATA, "reading the structure: \"%s\" in \"%s\" holds a NUL byte", name, folder);
+    struct error *err = schema_script_parse(a, list, text, out);
+    return err == NULL ? NULL : error_wrap(err, "reading \"%s/%s.sql\"", folder, name);
+}
+
+struct error *schema_load(struct arena *a, const char *folder, struct schema *out, bool *out_found)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(a, "structure marker");
+    struct schema schema;
+    char *marker;
+    size_t length;
+
+    TRY(file_read(scratch, file_in(scratch, folder, "complete"), &marker, &length));
+    if (marker != NULL) {
+        TRY(load_section(a, folder, "pre", &schema.pre));
+        TRY(load_section(a, folder, "post", &schema.post));
+        *out = schema;
+    }
+    *out_found = marker != NULL;
+    return NULL;
+}
+
+/* ---- what the entries belong to ---- */
+
+struct entry_key {
+    uint32_t catalog;
+    uint32_t oid;
+    struct entry *entry;
+};
+
+static int by_key(const void *left, const void *right)
+{
+    const struct entry_key *l = left, *r = right;
+
+    if (l->catalog != r->catalog)
+        return l->catalog < r->catalog ? -1 : 1;
+    return (l->oid > r->oid) - (l->oid < r->oid);
+}
+
+static void fill_entry(struct entry *e, char **cell)
+{
+    e->table_oid = cell_u32(cell[2]);
+    e->table_is_partitioned = cell_bool(cell[3]);
+    e->is_unique = cell_bool(cell[4]);
+    e->is_identity = cell_bool(cell[5]);
+    e->index_bytes = cell_u64(cell[6]);
+}
+
+/* An index is attached to the index of a parent table: it belongs to the table of the first one it names. */
+static void resolve_attachments(const struct script *script)
+{
+    for (unsigned i = 0; i < script->n_entries; i++) {
+        struct entry *e = &script->entries[i];
+
+        for (unsigned d = 0; e->kind == ENTRY_INDEX_ATTACH && e->table_oid == 0 && d < e->n_dependencies; d++) {
+            const struct entry *part = script_find(script, e->dependencies[d]);
+
+            if (part != NULL) {
+                e->table_oid = part->table_oid;
+                e->is_identity = part->is_identity;
+            }
+        }
+    }
+}
+
+struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(a, "entries and tables");
+    CLEANUP(buffer_free) struct buffer *catalogs = buffer_new();
+    CLEANUP(buffer_free) struct buffer *oids = buffer_new();
+    const struct script *post = &schema->post;
+    struct entry_key *keys = arena_alloc(scratch, (post->n_entries + 1U) * sizeof *keys);
+    unsigned n = 0;
+    struct pg_rows answer;
+
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        struct entry *e = &post->entries[i];
+
+        if (e->oid == 0)
+            continue;
+        buffer_printf(catalogs, "%c%u", n == 0 ? '{' : ',', e->catalog);
+        buffer_printf(oids, "%c%u", n == 0 ? '{' : ',', e->oid);
+        keys[n++] = (struct entry_key){.catalog = e->catalog, .oid = e->oid, .entry = e};
+    }
+    if (n == 0)
+        return NULL;
+    buffer_append_char(catalogs, '}');
+    buffer_append_char(oids, '}');
+    qsort(keys, n, sizeof *keys, by_key);
+
+    const char *params[] = {buffer_text(catalogs), buffer_text(oids)};
+    TRY(pg_query(source, scratch, "reading which table each index and constraint belongs to", sql_entry_tables, params,
+                 COUNT_OF(params), &answer));
+    for (unsigned r = 0; r < answer.n_rows; r++) {
+        struct entry_key wanted = {.catalog = cell_u32(answer.rows[r][0]), .oid = cell_u32(answer.rows[r][1])};
+        const struct entry_key *key = bsearch(&wanted, keys, n, sizeof wanted, by_key);
+
+        if (key != NULL)
+            fill_entry(key->entry, answer.rows[r]);
+    }
+    resolve_attachments(post);
+    return NULL;
+}

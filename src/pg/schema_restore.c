@@ -1,0 +1,406 @@
+#include "pg/schema.h"
+
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/cells.h"
+#include "pg/error.h"
+#include "pg/schema_roles.h"
+
+enum {
+    ENTRIES_PER_TRANSACTION = 200,
+    STATEMENT_SHOWN = 200, /* bytes of a failing statement */
+};
+
+struct schema_target {
+    const char *task;
+    int version;
+    bool existing_may_stay;
+    struct role_list roles;
+};
+
+struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task, bool existing_may_stay,
+                                struct schema_target **out)
+{
+    struct schema_target *t = ARENA_NEW(a, struct schema_target);
+
+    t->task = arena_strdup(a, task);
+    t->version = pg_conn_version(target);
+    t->existing_may_stay = existing_may_stay;
+    TRY(schema_roles_read(target, a, &t->roles));
+    *out = t;
+    return NULL;
+}
+
+/* ---- what is run for an entry ---- */
+
+/* What an entry becomes on this target: some statements are left out, some are said otherwise. */
+struct job {
+    const struct entry *entry;
+    unsigned n_statements;
+    const char **statements;
+};
+
+/* A schema that is there is as good as made: every new database has "public", and others may have been prepared. */
+static const char *as_this_target_takes_it(struct arena *a, const struct entry *e, const char *statement)
+{
+    static const char create[] = "CREATE SCHEMA ";
+
+    if (e->kind != ENTRY_SCHEMA || strncmp(statement, create, strlen(create)) != 0)
+        return statement;
+    return arena_printf(a, "CREATE SCHEMA IF NOT EXISTS %s", statement + strlen(create));
+}
+
+static struct job job_for(const struct schema_target *t, struct arena *a, const struct entry *e)
+{
+    struct job job = {.entry = e, .statements = arena_alloc(a, (e->n_statements + 1U) * sizeof(char *))};
+    struct role_filter filter = {.roles = &t->roles};
+
+    for (unsigned i = 0; i < e->n_statements; i++) {
+        const char *reason = role_filter_reason(&filter, a, e->statements[i]);
+
+        if (reason == NULL)
+            job.statements[job.n_statements++] = as_this_target_takes_it(a, e, e->statements[i]);
+        else
+            log_warn("left out \"%.*s\": %s", (int)strcspn(e->statements[i], "\n"), e->statements[i], reason);
+    }
+    return job;
+}
+
+/* Access methods of tables came with 12; before there is only the one that a newer pg_dump asks for. */
+static const char *prelude_for(const struct schema_target *t, struct arena *a, const char *prelude)
+{
+    static const char unknown[] = "SET default_table_access_method";
+    const char *line = strstr(prelude, unknown);
+
+    if (t->version >= 120000 || line == NULL)
+        return prelude;
+    const char *end = line + strcspn(line, "\n");
+    return arena_printf(a, "%.*s%s", (int)(line - prelude), prelude, end);
+}
+
+/* ---- running ---- */
+
+/* SQLSTATEs that mean "it is there already", some only for some entries. */
+static const struct {
+    const char *sqlstate;
+    const char *type; /* NULL: any */
+} already_there[] = {
+    {"42P07", NULL},           /* table, index, view, sequence */
+    {"42710", NULL},           /* type, constraint, trigger, rule, policy, … */
+    {"42723", NULL},           /* function */
+    {"42P06", NULL},           /* schema */
+    {"42P16", "CONSTRAINT"},   /* multiple primary keys */
+    {"42809", "TABLE ATTACH"}, /* is already a partition */
+    {"55000", "SEQUENCE"},     /* is already an identity column */
+};
+
+static bool is_already_there(const PGresult *result, const struct entry *e)
+{
+    for (size_t i = 0; i < COUNT_OF(already_there); i++)
+        if (pg_result_is(result, already_there[i].sqlstate) &&
+            (already_there[i].type == NULL || strcmp(already_there[i].type, e->type) == 0))
+            return true;
+    return false;
+}
+
+static struct error *name_failure(struct pg_conn *target, const PGresult *result, const struct job *job,
+                                  const char *statement)
+{
+    const struct entry *e = job->entry;
+    struct error *err = pg_error(pg_conn_handle(target), result, "restoring it failed");
+
+    return error_wrap(err, "target \"%s\": %s \"%s\"%s%s%s (%.*s%s)", pg_endpoint_name(pg_conn_endpoint(target)),
+                      e->type, e->name, strcmp(e->schema, "-") == 0 ? "" : " in schema \"",
+                      strcmp(e->schema, "-") == 0 ? "" : e->schema, strcmp(e->schema, "-") == 0 ? "" : "\"",
+                      STATEMENT_SHOWN, statement, strlen(statement) > STATEMENT_SHOWN ? " ..." : "");
+}
+
+static void pgresult_clear_cleanup_(PGresult **result)
+{
+    PQclear(*result); /* accepts NULL */
+}
+
+struct outcome {
+    struct error *failure; /* the statement's, when the session is fine */
+    bool is_already_there;
+};
+
+/* The job and statement that the n-th result of a batch belongs to. */
+static const struct job *job_of_result(const struct job *jobs, unsigned n_jobs, unsigned n, const char **out_statement)
+{
+    for (unsigned i = 0; i < n_jobs; i++) {
+        if (n < jobs[i].n_statements) {
+            *out_statement = jobs[i].statements[n];
+            return &jobs[i];
+        }
+        n -= jobs[i].n_statements;
+    }
+    *out_statement = "";
+    return &jobs[n_jobs - 1];
+}
+
+/* All statements of all jobs in one round trip. The server answers one by one and stops at the first that fails. */
+static struct error *run_jobs(struct pg_conn *target, const struct job *jobs, unsigned n_jobs, struct outcome *out)
+{
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    unsigned n_results = 0;
+
+    *out = (struct outcome){.failure = NULL};
+    for (unsigned i = 0; i < n_jobs; i++)
+        for (unsigned s = 0; s < jobs[i].n_statements; s++)
+            buffer_printf(sql, "%s\n", jobs[i].statements[s]);
+    if (sql->length == 0)
+        return NULL;
+    if (PQsendQuery(pg_conn_handle(target), buffer_text(sql)) == 0)
+        return pg_error(pg_conn_handle(target), NULL, "restoring the structure");
+
+    for (;;) {
+        CLEANUP(pgresult_clear) PGresult *result = NULL;
+
+        TRY(pg_conn_result(target, &result));
+        if (result == NULL)
+            return NULL;
+        bool is_good = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
+        if (!is_good && out->failure == NULL) {
+            const char *statement;
+            const struct job *job = job_of_result(jobs, n_jobs, n_results, &statement);
+
+            out->failure = name_failure(target, result, job, statement);
+            out->is_already_there = is_already_there(result, job->entry);
+        }
+        n_results++;
+    }
+}
+
+static struct error *record(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
+                            unsigned n_jobs)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "record of entries");
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    const char *task = pg_quote_literal(scratch, t->task);
+
+    buffer_append_text(sql, "INSERT INTO pgtide.done (task, dump_id) VALUES ");
+    for (unsigned i = 0; i < n_jobs; i++)
+        buffer_printf(sql, "%s(%s, %d)", i == 0 ? "" : ", ", task, jobs[i].entry->id);
+    return pg_execute(target, "recording what of the structure is done", buffer_text(sql));
+}
+
+static struct error *run_transaction(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
+                                     unsigned n_jobs, struct outcome *out)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "prelude");
+
+    TRY(pg_execute(target, "beginning to restore the structure", "BEGIN; SET LOCAL synchronous_commit = off"));
+    TRY(pg_execute(target, "setting up to restore the structure", prelude_for(t, scratch, jobs[0].entry->prelude)));
+    TRY(run_jobs(target, jobs, n_jobs, out));
+    if (out->failure != NULL)
+        return pg_execute(target, "giving up a part of the structure", "ROLLBACK");
+    FAULT_POINT("schema.before_record");
+    TRY(record(target, t, jobs, n_jobs));
+    FAULT_POINT("schema.before_commit");
+    return pg_execute(target, "committing a part of the structure", "COMMIT");
+}
+
+/* The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get there. */
+static struct error *restore_jobs(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
+                                  unsigned n_jobs)
+{
+    struct outcome outcome = {.failure = NULL};
+    struct error *err = run_transaction(target, t, jobs, n_jobs, &outcome);
+
+    if (err != NULL || outcome.failure == NULL) {
+        error_free(outcome.failure);
+        return err;
+    }
+    if (!t->existing_may_stay || !outcome.is_already_there)
+        return outcome.failure;
+    error_free(outcome.failure);
+
+    if (n_jobs == 1) {
+        log_info("%s \"%s\" exists on the target already and is left as it is", jobs[0].entry->type,
+                 jobs[0].entry->name);
+        return record(target, t, jobs, 1);
+    }
+    for (unsigned i = 0; i < n_jobs; i++)
+        TRY(restore_jobs(target, t, &jobs[i], 1));
+    return NULL;
+}
+
+struct done_set {
+    unsigned n;
+    int *ids;
+};
+
+static int by_number(const void *left, const void *right)
+{
+    const int *l = left, *r = right;
+
+    return (*l > *r) - (*l < *r);
+}
+
+static struct error *read_done(struct pg_conn *target, struct arena *a, const struct schema_target *t,
+                               struct done_set *out)
+{
+    struct pg_rows answer;
+
+    TRY(pg_query(target, a, "reading what of the structure is done",
+                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY dump_id", &t->task, 1, &answer));
+    out->n = answer.n_rows;
+    out->ids = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->ids);
+    for (unsigned r = 0; r < answer.n_rows; r++)
+        out->ids[r] = cell_int(answer.rows[r][0]);
+    return NULL;
+}
+
+static bool is_done(const struct done_set *done, int id)
+{
+    return bsearch(&id, done->ids, done->n, sizeof id, by_number) != NULL;
+}
+
+struct error *schema_restore_pre(struct pg_conn *target, struct schema_target *t, const struct schema *schema,
+                                 void (*done)(void *self, unsigned n_entries), void *self)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "restore");
+    struct done_set before = {.n = 0};
+    const struct script *pre = &schema->pre;
+
+    TRY(read_done(target, scratch, t, &before));
+    for (unsigned at = 0; at < pre->n_entries;) {
+        CLEANUP(arena_free) struct arena *part = arena_new(scratch, "part of the structure");
+        struct job jobs[ENTRIES_PER_TRANSACTION];
+        unsigned n_jobs = 0;
+        const char *prelude = NULL;
+
+        if (pg_conn_stop(target) != NULL)
+            TRY(stop_check(pg_conn_stop(target)));
+        while (at < pre->n_entries && n_jobs < ENTRIES_PER_TRANSACTION) {
+            const struct entry *e = &pre->entries[at];
+
+            if (n_jobs > 0 && strcmp(e->prelude, prelude) != 0)
+                break;
+            prelude = e->prelude;
+            if (!is_done(&before, e->id))
+                jobs[n_jobs++] = job_for(t, part, e);
+            at++;
+        }
+        if (n_jobs > 0)
+            TRY(restore_jobs(target, t, jobs, n_jobs));
+        if (done != NULL)
+            done(self, at);
+    }
+    return NULL;
+}
+
+/* ---- post-data ---- */
+
+static bool has_words(const struct token *tokens, const char *first, const char *second)
+{
+    for (; tokens->kind != TOKEN_END; tokens++)
+        if (tokens[0].kind == TOKEN_WORD && tokens[1].kind == TOKEN_WORD && strcmp(tokens[0].text, first) == 0 &&
+            strcmp(tokens[1].text, second) == 0)
+            return true;
+    return false;
+}
+
+bool schema_can_validate_later(const struct entry *e, int target_version)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "foreign key");
+    unsigned n;
+
+    if (e->kind != ENTRY_FOREIGN_KEY || e->n_statements == 0 || (e->table_is_partitioned && target_version < 180000))
+        return false;
+    /* One that is not valid or not enforced on the source stays so. */
+    const struct token *tokens = statement_tokens(scratch, e->statements[0], &n);
+    return !has_words(tokens, "not", "valid") && !has_words(tokens, "not", "enforced");
+}
+
+/* "ALTER TABLE ONLY s.t ADD CONSTRAINT c FOREIGN KEY …": who validates says the same names again. */
+static struct error *validate_statement(struct arena *a, const struct entry *e, const char **out)
+{
+    unsigned n;
+    const struct token *t = statement_tokens(a, e->statements[0], &n);
+    unsigned at = n > 2 && strcmp(t[2].text, "only") == 0 && t[2].kind == TOKEN_WORD ? 3 : 2;
+
+    if (n < at + 6 || strcmp(t[at + 1].text, ".") != 0 || strcmp(t[at + 3].text, "add") != 0 ||
+        strcmp(t[at + 4].text, "constraint") != 0)
+        return error_new(ERROR_BUG, "cannot read the foreign key \"%s\": %s", e->name, e->statements[0]);
+    *out = arena_printf(a, "ALTER TABLE %s VALIDATE CONSTRAINT %s;", pg_quote_name(a, t[at].text, t[at + 2].text),
+                        pg_quote_identifier(a, t[at + 5].text));
+    return NULL;
+}
+
+static struct error *job_for_part(const struct schema_target *t, struct arena *a, const struct entry *e,
+                                  enum entry_part part, struct job *out)
+{
+    bool in_two = schema_can_validate_later(e, t->version);
+
+    *out = job_for(t, a, e);
+    if (part == ENTRY_VALIDATE) {
+        out->n_statements = in_two ? 1 : 0;
+        return in_two ? validate_statement(a, e, &out->statements[0]) : NULL;
+    }
+    if (in_two) {
+        const char *statement = e->statements[0];
+
+        out->statements[0] = arena_printf(a, "%.*s NOT VALID;", (int)(strlen(statement) - 1), statement);
+    }
+    return NULL;
+}
+
+/* Waits for another session that is at the same entry, should there be one. */
+static struct error *claim(struct pg_conn *target, struct arena *a, const struct schema_target *t, int id,
+                           bool *out_is_new)
+{
+    const char *params[] = {t->task, arena_printf(a, "%d", id)};
+    struct pg_rows answer;
+
+    TRY(pg_query(target, a, "recording what of the structure is done",
+                 "INSERT INTO pgtide.done (task, dump_id) VALUES ($1, $2::int) ON CONFLICT DO NOTHING RETURNING 1",
+                 params, COUNT_OF(params), &answer));
+    *out_is_new = answer.n_rows == 1;
+    return NULL;
+}
+
+static struct error *run_claimed(struct pg_conn *target, const struct schema_target *t, struct arena *a,
+                                 const struct job *job, struct outcome *out)
+{
+    TRY(pg_execute(target, "setting up to restore an entry", prelude_for(t, a, job->entry->prelude)));
+    TRY(run_jobs(target, job, 1, out));
+    if (out->failure != NULL)
+        return NULL;
+    FAULT_POINT("schema.before_entry_commit");
+    return pg_execute(target, "committing an entry of the structure", "COMMIT");
+}
+
+struct error *schema_run_entry(struct pg_conn *target, const struct schema_target *t, const struct entry *e,
+                               enum entry_part part)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "entry");
+    int id = part == ENTRY_VALIDATE ? -e->id : e->id;
+    struct outcome outcome = {.failure = NULL};
+    struct job job;
+    bool is_new;
+
+    TRY(job_for_part(t, scratch, e, part, &job));
+    TRY(pg_execute(target, "beginning to restore an entry", "BEGIN"));
+    struct error *err = claim(target, scratch, t, id, &is_new);
+    if (err == NULL && is_new)
+        err = run_claimed(target, t, scratch, &job, &outcome);
+    if (err == NULL && is_new && outcome.failure == NULL)
+        return NULL;
+
+    if (err == NULL)
+        err = pg_execute(target, "giving up an entry of the structure", "ROLLBACK");
+    else if (!pg_conn_is_broken(target))
+        error_free(pg_execute(target, "giving up an entry of the structure", "ROLLBACK"));
+    if (err != NULL || outcome.failure == NULL) {
+        error_free(outcome.failure);
+        return err;
+    }
+    if (!t->existing_may_stay || !outcome.is_already_there)
+        return outcome.failure;
+    error_free(outcome.failure);
+    log_info("%s \"%s\" exists on the target already and is left as it is", e->type, e->name);
+    return claim(target, scratch, t, id, &is_new);
+}
