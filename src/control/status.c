@@ -48,7 +48,7 @@ static json_t *steps(struct progress *p, const struct meter_reading *reading)
     json_t *all = json_object();
 
     for (enum meter_step i = 0; i < METER_FULL_STEPS; i++) {
-        const struct progress_step *step = meter_progress_step(p, i);
+        struct progress_step *step = meter_progress_step(p, i);
         int state = atomic_load_explicit(&step->state, memory_order_relaxed);
 
         json_object_set_new(all, meter_step_name(i),

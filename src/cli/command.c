@@ -1,0 +1,272 @@
+#include "cli/command.h"
+
+#include <string.h>
+
+#define PAIR                                                                          \
+    {                                                                                 \
+        {.name = "SOURCE", .offset = offsetof(struct command_line, sync.source)},     \
+            {.name = "TARGET", .offset = offsetof(struct command_line, sync.target)}, \
+    }
+
+static const char whole_database[] = "this version synchronizes the whole database";
+static const char needs_sync_only[] = "this version synchronizes, follows and stops; it does not compare or cut over";
+
+static const struct word slots_actions[] = {{"list", SLOTS_LIST}, {"gc", SLOTS_GC}, {0}};
+static const struct word shells[] = {{"bash", SHELL_BASH}, {0}};
+
+static const struct command_spec commands[COMMAND_COUNT] = {
+    /* clang-format off */
+    [COMMAND_SYNC] = {
+        .name = "sync",
+        .summary = "copy a database to another server and keep following its changes",
+        .details =
+            "Checks both sides, copies structure and rows under one snapshot, applies every change that is made\n"
+            "meanwhile, and goes on following. Ctrl-C stops cleanly; the same command goes on where it was, also after\n"
+            "a crash or a power cut. SOURCE and TARGET are anything libpq takes: a URI, key=value pairs, service=NAME.\n"
+            "The target database is created when it is missing.",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide sync postgresql://app@old/shop postgresql://app@new/shop",
+            "copy everything and follow until Ctrl-C or pgtide stop",
+            "pgtide sync service=old service=new --until caught-up",
+            "copy, apply what was committed meanwhile, stop and clean up: for scripts",
+            "pgtide sync service=old service=new --accept replica-identity --jobs 8",
+            "with eight copy workers, although some tables have no key",
+            NULL},
+    },
+    [COMMAND_CHECK] = {
+        .name = "check",
+        .summary = "tell what stands in the way of a sync, and how to mend it",
+        .details =
+            "Changes nothing on either side. Exit status 0 when a sync with the same options would begin, 3 when not.",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide check service=old service=new", "a report with the SQL that mends each finding",
+            "pgtide check service=old service=new --json | jq '.items[] | select(.result == \"FAILED\")'",
+            "what failed, for a program",
+            NULL},
+    },
+    [COMMAND_STATUS] = {
+        .name = "status",
+        .summary = "show how far the sync of a pair is, running or interrupted",
+        .details = "",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide status service=old service=new", "once, for people",
+            "pgtide status service=old service=new --json | jq .delay_seconds", "the delay alone",
+            NULL},
+    },
+    [COMMAND_WAIT] = {
+        .name = "wait",
+        .summary = "wait until the running sync of a pair follows, or has caught up",
+        .details =
+            "incremental: the copy is done and changes are followed. caught-up: all that was committed on the source\n"
+            "when this command was given is applied on the target.",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide wait service=old service=new --for caught-up --timeout 60",
+            "exit status 1 when it takes longer than a minute",
+            NULL},
+    },
+    [COMMAND_STOP] = {
+        .name = "stop",
+        .summary = "end a sync for good: apply what is committed, set sequences, clean up both servers",
+        .details =
+            "Ends the running sync of the pair; without one, goes on with it until everything is applied. Then the\n"
+            "slot, the publication and the schema pgtide are removed. To pause, use Ctrl-C on the sync instead.",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide stop service=old service=new", "before the application is pointed at the new server",
+            "pgtide stop service=old service=new --force", "clean up without applying the rest: the target is left as it is",
+            NULL},
+    },
+    [COMMAND_SLOTS] = {
+        .name = "slots",
+        .summary = "list or remove what pgtide left behind on a server",
+        .details =
+            "A forgotten replication slot makes its server keep WAL until the disk is full. gc removes what no sync\n"
+            "uses and none on this machine can resume.",
+        .arguments = {
+            {.name = "ACTION", .offset = offsetof(struct command_line, slots), .words = slots_actions},
+            {.name = "URI", .offset = offsetof(struct command_line, server)},
+        },
+        .examples = (const char *const[]){
+            "pgtide slots list service=old", "slots, publications and schemas, with what they cost",
+            "pgtide slots gc service=old", "remove those that nothing can resume",
+            NULL},
+    },
+    [COMMAND_COMPARE] = {
+        .name = "compare",
+        .summary = "prove that both sides are equal",
+        .details = "",
+        .arguments = PAIR,
+        .later = needs_sync_only,
+    },
+    [COMMAND_CUTOVER] = {
+        .name = "cutover",
+        .summary = "switch over to the target",
+        .details = "",
+        .arguments = PAIR,
+        .later = needs_sync_only,
+    },
+    [COMMAND_RESUME] = {
+        .name = "resume",
+        .summary = "go on after a stop at a conflict, with a decision",
+        .details = "",
+        .arguments = PAIR,
+        .later = "the same \"pgtide sync\" command goes on where it stopped, with --on-conflict for what to do",
+    },
+    [COMMAND_CONFLICTS] = {
+        .name = "conflicts",
+        .summary = "list recorded conflicts",
+        .details = "",
+        .arguments = PAIR,
+        .later = "conflicts are recorded on the target in the table pgtide.conflict",
+    },
+    [COMMAND_COMPLETION] = {
+        .name = "completion",
+        .summary = "print a script that completes pgtide's commands and options in a shell",
+        .details = "",
+        .arguments = {{.name = "SHELL", .offset = offsetof(struct command_line, shell), .words = shells}},
+        .examples = (const char *const[]){
+            "source <(pgtide completion bash)", "in this shell",
+            "pgtide completion bash > /etc/bash_completion.d/pgtide", "for everybody",
+            NULL},
+    },
+    [COMMAND_HELP] = {.name = "help", .summary = "show this, or the help of one command", .details = ""},
+    /* clang-format on */
+};
+
+#define ON(command) (1U << (COMMAND_##command))
+#define FIELD(name) .offset = offsetof(struct command_line, name)
+
+enum {
+    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP),
+    OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
+    OF_ALL = (1U << COMMAND_COUNT) - 1,
+};
+
+static const struct word sync_types[] = {
+    {"full", SYNC_FULL, "use --until caught-up, which ends by itself too"},
+    {"full+incremental", SYNC_FULL_INCREMENTAL},
+    {"incremental", SYNC_INCREMENTAL, "this version always begins with a copy"},
+    {0},
+};
+static const struct word until_words[] = {{"caught-up", UNTIL_CAUGHT_UP}, {0}};
+static const struct word conflict_policies[] = {
+    {"error", CONFLICT_ERROR}, {"ignore", CONFLICT_IGNORE}, {"overwrite", CONFLICT_OVERWRITE}, {0}};
+static const struct word not_empty_policies[] = {
+    {"refuse", NOT_EMPTY_REFUSE}, {"merge", NOT_EMPTY_MERGE}, {"truncate", NOT_EMPTY_TRUNCATE}, {0}};
+static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
+static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"caught-up", WAIT_CAUGHT_UP}, {0}};
+
+const struct option_spec option_specs[] = {
+    /* clang-format off */
+    /* how long */
+    {.name = "until", .value = "caught-up|LSN", .commands = ON(SYNC), .kind = OPTION_UNTIL, .words = until_words,
+     .help = "stop and clean up when all that was committed at that moment, or up to LSN, is applied; default: follow"},
+    {.name = "type", .value = "TYPE", .commands = ON(SYNC), .kind = OPTION_WORD, FIELD(sync.type), .words = sync_types,
+     .help = "full, full+incremental (default) or incremental"},
+    {.name = "for", .value = "incremental|caught-up", .commands = ON(WAIT), .kind = OPTION_WORD, FIELD(wait_for),
+     .words = wait_words, .is_required = true, .help = "what to wait for"},
+    {.name = "timeout", .value = "SECONDS", .commands = ON(WAIT), .kind = OPTION_NUMBER, FIELD(timeout_s), .least = 1,
+     .most = 2000000, .help = "give up after this time, with exit status 1; default: never"},
+
+    /* what */
+    {.name = "select", .value = "RULE", .commands = OF_TASK, .kind = OPTION_LIST, .later = whole_database,
+     .help = "choose tables by rules such as 'sales.*' and '!sales.tmp_*'"},
+    {.name = "select-from", .value = "FILE", .commands = OF_TASK, .kind = OPTION_TEXT, .later = whole_database,
+     .help = "choose tables by a file"},
+    {.name = "with-dependencies", .commands = OF_TASK, .kind = OPTION_FLAG, .later = whole_database,
+     .help = "choose what the chosen tables need, too"},
+    {.name = "no-indexes", .commands = OF_TASK, .kind = OPTION_FLAG_OFF, FIELD(sync.with_indexes),
+     .help = "leave out indexes that back no constraint and no replica identity"},
+    {.name = "no-ddl", .commands = OF_TASK, .kind = OPTION_FLAG,
+     .later = "this version carries no DDL that is run while it follows: it is as if --no-ddl were given",
+     .help = "do not carry DDL while following"},
+    {.name = "populate-matviews", .commands = OF_TASK, .kind = OPTION_FLAG,
+     .later = "this version leaves materialized views empty; refresh them on the target",
+     .help = "populate materialized views on the target"},
+    {.name = "accounts", .commands = OF_TASK, .kind = OPTION_FLAG,
+     .later = "this version does not carry roles; make them on the target first",
+     .help = "carry roles, too"},
+    {.name = "dml", .value = "LIST", .commands = OF_TASK, .kind = OPTION_LIST,
+     .later = "this version carries insert, update, delete and truncate, all of them",
+     .help = "kinds of changes to carry"},
+
+    /* decisions */
+    {.name = "on-conflict", .value = "error|ignore|overwrite", .commands = OF_TASK, .kind = OPTION_WORD,
+     FIELD(sync.on_conflict), .words = conflict_policies,
+     .help = "when a change does not fit the row on the target; default error: stop, nothing lost"},
+    {.name = "if-not-empty", .value = "refuse|merge|truncate", .commands = OF_TASK, .kind = OPTION_WORD,
+     FIELD(sync.if_not_empty), .words = not_empty_policies,
+     .help = "when tables on the target have rows already; default refuse"},
+    {.name = "accept", .value = "ITEM", .commands = OF_TASK, .kind = OPTION_LIST, FIELD(sync.accept),
+     .help = "accept an alarm of the precheck, or all; may be repeated or a list with commas"},
+    {.name = "skip-check", .value = "ITEM", .commands = OF_TASK, .kind = OPTION_LIST, FIELD(sync.skip_checks),
+     .help = "leave out a precheck item; may be repeated or a list with commas"},
+    {.name = "fix", .commands = ON(CHECK), .kind = OPTION_FLAG,
+     .later = "the report has the SQL that mends each finding; run it yourself", .help = "mend what is safe to mend"},
+    {.name = "force", .commands = ON(STOP) | ON(SLOTS), .kind = OPTION_FLAG, FIELD(has_force),
+     .help = "stop: remove everything without applying the rest; slots gc: also what could be resumed"},
+
+    /* how */
+    {.name = "jobs", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1, .most = 64,
+     .help = "workers that copy tables and build indexes; default 4"},
+    {.name = "lanes", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1, .most = 64,
+     .most_now = 1, .help = "sessions that apply changes; default 1"},
+    {.name = "max-rate", .value = "MB/S", .commands = ON(SYNC), .kind = OPTION_NUMBER, .least = 1, .most = 9999,
+     .later = "this version copies as fast as it can; fewer --jobs are gentler", .help = "limit of the copy's speed"},
+    {.name = "ack", .value = "spool|target", .commands = ON(SYNC), .kind = OPTION_WORD, FIELD(sync.ack),
+     .words = ack_modes,
+     .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},
+    {.name = "publication", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.publication),
+     .help = "use this publication instead of one of our own"},
+    {.name = "slot", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.slot),
+     .help = "name of the replication slot"},
+    {.name = "state-dir", .value = "DIR", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_TEXT, FIELD(sync.state_dir),
+     .help = "where the state of syncs is kept; default $PGTIDE_STATE_DIR, else ~/.local/state/pgtide"},
+
+    /* output */
+    {.name = "json", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_FLAG, FIELD(wants_json),
+     .help = "output for programs: one document, for sync and stop one event a line (docs/json.md)"},
+    {.name = "quiet", .commands = ON(SYNC) | ON(STOP) | ON(WAIT), .kind = OPTION_FLAG, FIELD(is_quiet),
+     .help = "say nothing but errors"},
+    {.name = "help", .commands = OF_ALL, .kind = OPTION_HELP, FIELD(wants_help), .help = "show this"},
+    /* clang-format on */
+};
+
+const size_t n_option_specs = COUNT_OF(option_specs);
+
+const struct command_spec *command_spec(enum command command)
+{
+    return &commands[command];
+}
+
+const struct command_spec *command_find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(commands); i++) {
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    }
+    return NULL;
+}
+
+enum command command_of(const struct command_spec *spec)
+{
+    return (enum command)(spec - commands);
+}
+
+const struct option_spec *option_find(const char *name)
+{
+    for (size_t i = 0; i < n_option_specs; i++) {
+        if (strcmp(option_specs[i].name, name) == 0)
+            return &option_specs[i];
+    }
+    return NULL;
+}
+
+bool option_belongs_to(const struct option_spec *option, enum command command)
+{
+    return (option->commands & 1U << command) != 0;
+}

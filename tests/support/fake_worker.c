@@ -1,0 +1,84 @@
+#include "support/fake_worker.h"
+
+#include "control/status.h"
+
+struct fake_worker fake_worker;
+
+static struct error *outcome(void)
+{
+    return fake_worker.outcome == ERROR_KIND_COUNT ? NULL : error_new(fake_worker.outcome, "%s", fake_worker.message);
+}
+
+static void called(const struct sync_options *options)
+{
+    fake_worker.n_calls++;
+    if (options != NULL)
+        fake_worker.options = *options;
+}
+
+struct error *worker_sync(const struct sync_options *options, struct progress *progress, struct stop *stop,
+                          struct worker_hooks hooks)
+{
+    called(options);
+    hooks.checked(hooks.self, fake_worker.items, fake_worker.n_items);
+    if (fake_worker.work != NULL)
+        fake_worker.work(progress, stop);
+    return outcome();
+}
+
+struct error *worker_check(const struct sync_options *options, struct arena *a, struct stop *stop,
+                           struct check_item **out_items, unsigned *out_n)
+{
+    (void)stop;
+    called(options);
+    *out_items = arena_alloc(a, (fake_worker.n_items + 1) * sizeof **out_items);
+    memcpy(*out_items, fake_worker.items, fake_worker.n_items * sizeof **out_items);
+    *out_n = fake_worker.n_items;
+    return outcome();
+}
+
+struct error *worker_status(const struct sync_options *options, struct stop *stop, json_t **out_document)
+{
+    struct error *err = outcome();
+
+    (void)stop;
+    called(options);
+    if (err == NULL)
+        *out_document = status_document(&(struct status_facts){.state = STATUS_NONE}, NULL, NULL);
+    return err;
+}
+
+struct error *worker_wait(const struct sync_options *options, enum wait_for what, int timeout_ms, struct stop *stop)
+{
+    (void)stop;
+    called(options);
+    fake_worker.wait_for = what;
+    fake_worker.timeout_ms = timeout_ms;
+    return outcome();
+}
+
+struct error *worker_stop(const struct sync_options *options, bool force, struct progress *progress, struct stop *stop,
+                          struct worker_hooks hooks)
+{
+    (void)hooks;
+    called(options);
+    fake_worker.has_force = force;
+    if (fake_worker.work != NULL)
+        fake_worker.work(progress, stop);
+    return outcome();
+}
+
+struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc, bool force, struct arena *a,
+                           struct stop *stop, struct leftover **out_leftovers, unsigned *out_n)
+{
+    (void)state_dir;
+    (void)a;
+    (void)stop;
+    called(NULL);
+    fake_worker.server = conninfo;
+    fake_worker.is_gc = gc;
+    fake_worker.has_force = force;
+    *out_leftovers = fake_worker.leftovers;
+    *out_n = fake_worker.n_leftovers;
+    return outcome();
+}

@@ -1,0 +1,28 @@
+/*
+ * worker/worker.h without servers: what the commands were called with, and answers of the test's choice. For tests of cli.
+ * One thread.
+ */
+#pragma once
+
+#include "worker/worker.h"
+
+struct fake_worker {
+    /* Given by the test */
+    enum error_kind outcome; /* ERROR_KIND_COUNT: success */
+    const char *message;
+    const struct check_item *items;
+    unsigned n_items;
+    struct leftover *leftovers;
+    unsigned n_leftovers;
+    void (*work)(struct progress *progress, struct stop *stop); /* what a sync does; NULL: nothing */
+
+    /* Seen by the worker */
+    unsigned n_calls;
+    struct sync_options options; /* of the last call */
+    const char *server;
+    enum wait_for wait_for;
+    int timeout_ms;
+    bool has_force, is_gc;
+};
+
+extern struct fake_worker fake_worker;
