@@ -180,10 +180,19 @@ void window_count_bytes(struct window *w, size_t bytes)
     w->n_bytes += bytes;
 }
 
-/* Transactions count as rows, so that empty ones fill a window too. */
+/*
+ * Transactions count as rows, so that empty ones fill a window too. Inside a transaction there is a quarter more, because a
+ * window that reaches its end saves the target a savepoint and a commit.
+ */
 bool window_is_full(const struct window *w)
 {
-    return w->n_changes + w->n_transactions >= w->limits.rows || w->n_bytes >= w->limits.bytes;
+    size_t rows = w->limits.rows, bytes = w->limits.bytes;
+
+    if (w->is_open) {
+        rows += rows / 4;
+        bytes += bytes / 4;
+    }
+    return w->n_changes + w->n_transactions >= rows || w->n_bytes >= bytes;
 }
 
 bool window_is_empty(const struct window *w)

@@ -29,7 +29,7 @@
 
 struct window;
 
-/* Zeros stand for the defaults. */
+/* Zeros stand for the defaults. A transaction that is open may go a quarter beyond rows and bytes if it ends there. */
 struct window_limits {
     unsigned rows;           /* 50,000 */
     size_t bytes;            /* 16 MiB; a single larger row is let through */

@@ -1,0 +1,602 @@
+#include "support/model_target.h"
+
+#include <assert.h>
+
+#include "base/buffer.h"
+#include "support/rows.h"
+
+enum { QUEUE_MAX = 100000, CONFLICTS_MAX = 4096 };
+
+/* Rows are immutable; a state is a list of pointers to them, so that transactions are cheap to copy. */
+struct model_rows {
+    const struct value **rows;
+    size_t n, capacity;
+};
+
+struct model_state {
+    struct model_rows tables[MODEL_TABLES_MAX];
+    struct apply_position position;
+    unsigned n_conflicts;
+};
+
+struct queued {
+    const struct batch *batch;
+    const struct target_table *const *tables;
+    unsigned n_tables;
+};
+
+struct model_target {
+    struct arena *arena;
+    struct model_table tables[MODEL_TABLES_MAX];
+    unsigned n_tables;
+    struct model_state durable, working, saved;
+    bool is_open, has_savepoint;
+    bool has_failed; /* the transaction: only rollbacks until then */
+    bool is_broken;  /* the session: only rollback and resume */
+    struct queued *queue;
+    unsigned n_queued;
+    struct model_conflict conflicts[CONFLICTS_MAX];
+    struct fault *fault;
+    void (*committed)(void *self, struct apply_position position);
+    void *committed_self;
+    struct model_calls calls;
+};
+
+struct model_target *model_target_new(struct arena *a)
+{
+    struct model_target *m = ARENA_NEW(a, struct model_target);
+
+    m->arena = a;
+    m->queue = (void *)arena_bytes(a, QUEUE_MAX * sizeof *m->queue);
+    return m;
+}
+
+void model_target_add_table(struct model_target *m, struct model_table table)
+{
+    assert(m->n_tables < MODEL_TABLES_MAX);
+    m->tables[m->n_tables++] = table;
+}
+
+static unsigned index_of(const struct model_target *m, uint32_t oid)
+{
+    unsigned i = 0;
+
+    while (i < m->n_tables && m->tables[i].oid != oid)
+        i++;
+    return i;
+}
+
+static void append_row(struct model_target *m, struct model_rows *t, const struct value *row)
+{
+    if (t->n == t->capacity) {
+        size_t wider = t->capacity == 0 ? 64 : 2 * t->capacity;
+        const struct value **rows = (void *)arena_bytes(m->arena, wider * sizeof(struct value *));
+
+        if (t->n > 0)
+            memcpy(rows, t->rows, t->n * sizeof(struct value *));
+        t->rows = rows;
+        t->capacity = wider;
+    }
+    t->rows[t->n++] = row;
+}
+
+static void copy_state(struct model_target *m, struct model_state *to, const struct model_state *from)
+{
+    to->position = from->position;
+    to->n_conflicts = from->n_conflicts;
+    for (unsigned i = 0; i < m->n_tables; i++) {
+        to->tables[i].n = 0;
+        for (size_t k = 0; k < from->tables[i].n; k++)
+            append_row(m, &to->tables[i], from->tables[i].rows[k]);
+    }
+}
+
+/* All values the model keeps are its own, and as wide as can be, so that a table may gain columns. */
+static struct value *own_row(struct model_target *m, const struct value *row, unsigned n)
+{
+    struct value wide[MODEL_COLUMNS_MAX] = {0};
+
+    memcpy(wide, row, n * sizeof *row);
+    return row_copy(m->arena, wide, MODEL_COLUMNS_MAX);
+}
+
+void model_target_put(struct model_target *m, uint32_t oid, const char *row)
+{
+    append_row(m, &m->durable.tables[index_of(m, oid)], row_from_text(m->arena, row, MODEL_COLUMNS_MAX));
+}
+
+void model_target_crash(struct model_target *m)
+{
+    m->is_open = false;
+    m->has_savepoint = false;
+    m->has_failed = false;
+    m->is_broken = false;
+    m->n_queued = 0;
+}
+
+void model_target_set_fault(struct model_target *m, struct fault *fault)
+{
+    m->fault = fault;
+}
+
+void model_target_on_commit(struct model_target *m, void (*committed)(void *self, struct apply_position position),
+                            void *self)
+{
+    m->committed = committed;
+    m->committed_self = self;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+const char *model_target_rows(struct arena *a, const struct model_target *m, uint32_t oid)
+{
+    const struct model_rows *t = &m->durable.tables[index_of(m, oid)];
+    char **texts = arena_alloc(a, (t->n + 1) * sizeof(char *));
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    for (size_t i = 0; i < t->n; i++) {
+        buffer_clear(b);
+        row_to_text(b, t->rows[i], m->tables[index_of(m, oid)].n_columns);
+        texts[i] = arena_strdup(a, buffer_text(b));
+    }
+    qsort(texts, t->n, sizeof(char *), compare_texts);
+    buffer_clear(b);
+    for (size_t i = 0; i < t->n; i++)
+        buffer_printf(b, "%s%s", i == 0 ? "" : " ", texts[i]);
+    return arena_strdup(a, buffer_text(b));
+}
+
+struct apply_position model_target_position(const struct model_target *m)
+{
+    return m->durable.position;
+}
+
+unsigned model_target_conflicts(const struct model_target *m, const struct model_conflict **out)
+{
+    *out = m->conflicts;
+    return m->durable.n_conflicts;
+}
+
+struct model_calls model_target_calls(const struct model_target *m)
+{
+    return m->calls;
+}
+
+bool model_target_is_open(const struct model_target *m)
+{
+    return m->is_open;
+}
+
+static struct model_rows *rows_of(struct model_target *m, const struct target_table *table)
+{
+    return &m->working.tables[index_of(m, table->relation->oid)];
+}
+
+static const struct model_table *table_of(const struct model_target *m, const struct target_table *table)
+{
+    return &m->tables[index_of(m, table->relation->oid)];
+}
+
+static bool matches_key(const struct target_table *table, const struct value *row, const struct value *key)
+{
+    if (table->mode != TABLE_KEYED) {
+        for (unsigned i = 0; i < table->relation->n_columns; i++)
+            if (!value_equal(&row[i], &key[i]))
+                return false;
+        return true;
+    }
+    for (unsigned i = 0; i < table->n_key; i++)
+        if (!value_equal(&row[table->key[i]], &key[i]))
+            return false;
+    return true;
+}
+
+enum { NOT_FOUND = -1 };
+
+static long find_row(const struct model_rows *t, const struct target_table *table, const struct value *key)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (matches_key(table, t->rows[i], key))
+            return (long)i;
+    return NOT_FOUND;
+}
+
+static void remove_row(struct model_rows *t, size_t i)
+{
+    memmove(&t->rows[i], &t->rows[i + 1], (t->n - i - 1) * sizeof(struct value *));
+    t->n--;
+}
+
+static bool collides(const struct model_table *table, const struct target_table *how, const struct value *a,
+                     const struct value *b, const char **out_constraint)
+{
+    bool same_key = how->mode == TABLE_KEYED;
+
+    for (unsigned i = 0; i < how->n_key && same_key; i++)
+        same_key = value_equal(&a[how->key[i]], &b[how->key[i]]);
+    if (same_key) {
+        *out_constraint = "key";
+        return true;
+    }
+    *out_constraint = "unique";
+    return table->unique >= 0 && a[table->unique].state != VALUE_NULL &&
+           value_equal(&a[table->unique], &b[table->unique]);
+}
+
+/* The row, other than `but`, that keeps this one out. */
+static long find_blocker(const struct model_target *m, const struct model_rows *t, const struct target_table *how,
+                         const struct value *row, long but, const char **out_constraint)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if ((long)i != but && collides(table_of(m, how), how, t->rows[i], row, out_constraint))
+            return (long)i;
+    return NOT_FOUND;
+}
+
+static bool is_refused(const struct model_table *table, const struct value *row)
+{
+    for (unsigned i = 0; table->refused != NULL && i < table->n_columns; i++)
+        if (row[i].state == VALUE_TEXT && row[i].length == strlen(table->refused) &&
+            memcmp(row[i].bytes, table->refused, row[i].length) == 0)
+            return true;
+    return false;
+}
+
+/* The row as it will be: UNCHANGED and what is not written stay. `old` may be NULL. */
+static struct value *new_image(struct model_target *m, const struct target_table *how, const struct value *old,
+                               const struct value *row)
+{
+    struct value *image = own_row(m, row, how->relation->n_columns);
+
+    for (unsigned i = 0; i < MODEL_COLUMNS_MAX; i++) {
+        bool stays = i >= how->relation->n_columns || !how->is_written[i] || image[i].state == VALUE_UNCHANGED;
+
+        if (stays)
+            image[i] = old == NULL ? (struct value){.state = VALUE_NULL} : old[i];
+    }
+    return image;
+}
+
+static bool states_agree(enum value_state a, enum value_state b)
+{
+    return a == b || (a == VALUE_NULL && b != VALUE_UNCHANGED) || (b == VALUE_NULL && a != VALUE_UNCHANGED);
+}
+
+static void check_states(const struct batch *b, unsigned i, unsigned k)
+{
+    const struct target_table *t = b->table;
+
+    for (unsigned c = 0; b->rows[i].row != NULL && c < t->relation->n_columns; c++)
+        assert(!t->is_written[c] || states_agree(b->rows[i].row[c].state, b->rows[k].row[c].state));
+    for (unsigned c = 0; b->rows[i].key != NULL && c < t->n_key; c++)
+        assert(states_agree(b->rows[i].key[c].state, b->rows[k].key[c].state));
+}
+
+static bool keys_equal(const struct value *a, const struct value *b, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (!value_equal(&a[i], &b[i]))
+            return false;
+    return true;
+}
+
+static void check_batch(const struct batch *b)
+{
+    const struct target_table *t = b->table;
+
+    assert(b->n_rows > 0);
+    assert(t->mode == TABLE_KEYED || b->op == BATCH_INSERT || b->n_rows == 1);
+    for (unsigned i = 0; i < b->n_rows; i++) {
+        assert((b->rows[i].row == NULL) == (b->op == BATCH_DELETE));
+        assert((b->rows[i].key == NULL) == (b->op == BATCH_INSERT));
+        for (unsigned k = 0; k < i; k++) {
+            check_states(b, i, k);
+            assert(b->op == BATCH_INSERT || !keys_equal(b->rows[i].key, b->rows[k].key, t->n_key)); /* F8 */
+        }
+    }
+}
+
+/* False: a data error. *count is how many rows were touched. */
+static bool run_row_of_batch(struct model_target *m, const struct batch *b, const struct batch_row *r, unsigned *count)
+{
+    struct model_rows *t = rows_of(m, b->table);
+    long at = b->op == BATCH_INSERT ? NOT_FOUND : find_row(t, b->table, r->key);
+    const char *constraint;
+
+    if (b->op != BATCH_INSERT && at == NOT_FOUND)
+        return true;
+    ++*count;
+    if (b->op == BATCH_DELETE) {
+        remove_row(t, (size_t)at);
+        return true;
+    }
+    const struct value *image = new_image(m, b->table, at == NOT_FOUND ? NULL : t->rows[at], r->row);
+    if (is_refused(table_of(m, b->table), image) || find_blocker(m, t, b->table, image, at, &constraint) != NOT_FOUND)
+        return false;
+    if (at == NOT_FOUND)
+        append_row(m, t, image);
+    else
+        t->rows[at] = image;
+    return true;
+}
+
+static bool run_batch(struct model_target *m, const struct batch *b)
+{
+    unsigned count = 0;
+
+    check_batch(b);
+    for (unsigned i = 0; i < b->n_rows; i++)
+        if (!run_row_of_batch(m, b, &b->rows[i], &count))
+            return false;
+    return count == b->n_rows;
+}
+
+static void run_truncate(struct model_target *m, const struct queued *q)
+{
+    for (unsigned i = 0; i < q->n_tables; i++)
+        rows_of(m, q->tables[i])->n = 0;
+}
+
+MUST_USE static struct error *called(struct model_target *m, const char *call)
+{
+    assert(!m->is_broken);
+
+    struct error *err = fault_maybe(m->fault, call);
+    m->is_broken = err != NULL;
+    return err;
+}
+
+static struct error *op_resume(void *self, struct apply_position *out)
+{
+    struct model_target *m = self;
+
+    model_target_crash(m);
+    TRY(called(m, "resume"));
+    *out = m->durable.position;
+    return NULL;
+}
+
+static struct error *op_table(void *self, struct arena *a, const struct stream_relation *relation,
+                              struct target_table **out)
+{
+    struct model_target *m = self;
+    unsigned index = index_of(m, relation->oid);
+    const struct model_table *def = &m->tables[index];
+    struct target_table *t = ARENA_NEW(a, struct target_table);
+    bool *is_written = arena_alloc(a, relation->n_columns);
+
+    TRY(fault_maybe(m->fault, "table"));
+    m->calls.tables++;
+    if (index == m->n_tables)
+        return error_new(ERROR_CONFIG, "the target has no table \"%s.%s\"", relation->schema, relation->name);
+    for (unsigned i = 0; i < relation->n_columns; i++)
+        is_written[i] = (int)i != def->generated;
+    *t = (struct target_table){
+        .relation = relation,
+        .mode = def->mode,
+        .n_key = def->n_key,
+        .key = def->key,
+        .is_written = is_written,
+        .has_other_unique = def->unique >= 0,
+        .gate = def->gate,
+    };
+    *out = t;
+    return NULL;
+}
+
+static struct error *op_begin(void *self)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "begin"));
+    assert(!m->is_open);
+    m->calls.begins++;
+    m->is_open = true;
+    m->has_failed = false;
+    m->has_savepoint = false;
+    copy_state(m, &m->working, &m->durable);
+    return NULL;
+}
+
+static void enqueue(struct model_target *m, struct queued q)
+{
+    assert(m->is_open && !m->has_failed && m->n_queued < QUEUE_MAX);
+    m->queue[m->n_queued++] = q;
+}
+
+static struct error *op_batch(void *self, const struct batch *batch)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "batch"));
+    m->calls.batches++;
+    enqueue(m, (struct queued){.batch = batch});
+    return NULL;
+}
+
+static struct error *op_truncate(void *self, const struct target_table *const *tables, unsigned n,
+                                 bool restart_identity)
+{
+    struct model_target *m = self;
+
+    (void)restart_identity;
+    TRY(called(m, "truncate"));
+    m->calls.truncates++;
+    enqueue(m, (struct queued){.tables = tables, .n_tables = n});
+    return NULL;
+}
+
+static struct error *op_settle(void *self, struct arena *a, bool *out_as_expected, const char **out_why)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "settle"));
+    assert(m->is_open && !m->has_failed);
+    for (unsigned i = 0; i < m->n_queued && !m->has_failed; i++) {
+        if (m->queue[i].batch == NULL)
+            run_truncate(m, &m->queue[i]);
+        else
+            m->has_failed = !run_batch(m, m->queue[i].batch);
+    }
+    m->n_queued = 0;
+    *out_as_expected = !m->has_failed;
+    if (m->has_failed)
+        *out_why = arena_strdup(a, "a batch did not touch the rows it has");
+    return NULL;
+}
+
+static struct error *op_savepoint(void *self)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "savepoint"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    m->calls.savepoints++;
+    m->has_savepoint = true;
+    copy_state(m, &m->saved, &m->working);
+    return NULL;
+}
+
+static struct error *op_rollback_to_savepoint(void *self)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "rollback to savepoint"));
+    assert(m->is_open && m->has_savepoint);
+    m->has_failed = false;
+    m->n_queued = 0;
+    copy_state(m, &m->working, &m->saved);
+    return NULL;
+}
+
+static void remove_blockers(struct model_target *m, const struct target_table *table, const struct value *image,
+                            long *at, struct row_result *out)
+{
+    struct model_rows *t = rows_of(m, table);
+    const struct value **removed = (void *)arena_alloc(m->arena, (t->n + 1) * sizeof(struct value *));
+    const char *constraint;
+    long blocker;
+
+    while ((blocker = find_blocker(m, t, table, image, *at, &constraint)) != NOT_FOUND) {
+        removed[out->n_removed++] = t->rows[blocker];
+        remove_row(t, (size_t)blocker);
+        *at -= *at > blocker;
+    }
+    out->removed = removed;
+}
+
+static struct error *op_row(void *self, struct arena *a, const struct row_change *change, enum row_overwrite overwrite,
+                            struct row_result *out)
+{
+    struct model_target *m = self;
+    const struct target_table *table = change->table;
+    struct model_rows *t = rows_of(m, table);
+    long at = change->op == BATCH_INSERT ? NOT_FOUND : find_row(t, table, change->row.key);
+    const char *constraint;
+
+    TRY(called(m, "row"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    m->calls.rows++;
+    *out = (struct row_result){.outcome = ROW_DONE};
+    if (change->op != BATCH_INSERT && at == NOT_FOUND) {
+        out->outcome = ROW_MISSING;
+        return NULL;
+    }
+    if (change->op == BATCH_DELETE) {
+        remove_row(t, (size_t)at);
+        return NULL;
+    }
+
+    const struct value *image = new_image(m, table, at == NOT_FOUND ? NULL : t->rows[at], change->row.row);
+    if (is_refused(table_of(m, table), image))
+        return error_new(ERROR_DATA, "new row for relation \"%s\" violates check constraint \"no_%s\"",
+                         table->relation->name, table_of(m, table)->refused);
+    if (overwrite == ROW_OVERWRITE)
+        remove_blockers(m, table, image, &at, out);
+    long blocker = find_blocker(m, t, table, image, at, &constraint);
+    if (blocker != NOT_FOUND) {
+        out->outcome = ROW_DUPLICATE;
+        out->constraint = arena_strdup(a, constraint);
+        out->is_identical = true;
+        for (unsigned i = 0; i < MODEL_COLUMNS_MAX; i++)
+            out->is_identical = out->is_identical && value_equal(&image[i], &t->rows[blocker][i]);
+        return NULL;
+    }
+    if (at == NOT_FOUND)
+        append_row(m, t, image);
+    else
+        t->rows[at] = image;
+    return NULL;
+}
+
+static struct error *op_conflict(void *self, const struct conflict *c)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "conflict"));
+    assert(m->is_open && !m->has_failed && m->working.n_conflicts < CONFLICTS_MAX);
+    m->conflicts[m->working.n_conflicts++] = (struct model_conflict){
+        .oid = c->change.table->relation->oid,
+        .kind = c->kind,
+        .policy = c->policy,
+        .action = c->action,
+        .xid = c->xid,
+        .n_removed = c->n_removed,
+    };
+    return NULL;
+}
+
+static struct error *op_commit(void *self, struct apply_position position, bool durable)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "commit, before it was done"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    assert(m->durable.position.end.value < position.end.value);
+    m->calls.commits++;
+    m->calls.durable_commits += durable;
+    m->working.position = position;
+    copy_state(m, &m->durable, &m->working);
+    m->is_open = false;
+    if (m->committed != NULL)
+        m->committed(m->committed_self, position);
+    return called(m, "commit, its answer"); /* (P5) it is done, and nobody knows */
+}
+
+static void op_rollback(void *self)
+{
+    struct model_target *m = self;
+
+    m->is_open = false;
+    m->has_savepoint = false;
+    m->has_failed = false;
+    m->n_queued = 0;
+}
+
+struct target model_target(struct model_target *m)
+{
+    static const struct target_ops ops = {
+        .resume = op_resume,
+        .table = op_table,
+        .begin = op_begin,
+        .batch = op_batch,
+        .truncate = op_truncate,
+        .settle = op_settle,
+        .savepoint = op_savepoint,
+        .rollback_to_savepoint = op_rollback_to_savepoint,
+        .row = op_row,
+        .conflict = op_conflict,
+        .commit = op_commit,
+        .rollback = op_rollback,
+    };
+
+    return (struct target){&ops, m};
+}
+
+struct table_resolver model_target_resolver(struct model_target *m)
+{
+    return (struct table_resolver){.table = op_table, .self = m};
+}
