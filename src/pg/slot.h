@@ -21,7 +21,7 @@ struct pg_slot_create_options {
     const char *name;
 
     /* Creation waits for every transaction that runs when it begins. After 5 s, and every 30 s, `waiting` is told for which. */
-    struct pg_conn *observer; /* an ordinary session on the source; NULL: nobody is told */
+    struct pg_conn *observer;                              /* an ordinary session on the source; NULL: nobody is told */
     void (*waiting)(void *self, const char *transactions); /* "pid 4711 (app, 12 s): update …; prepared …" */
     void *self;
 };
@@ -47,11 +47,11 @@ MUST_USE struct error *pg_slot_drop(struct pg_conn *source, const char *name);
 struct pg_slot_facts {
     const char *name;
     const char *plugin;
-    const char *database; /* NULL: a physical slot */
-    int active_pid;       /* 0: nobody reads it */
-    struct lsn restart;   /* WAL from here on is kept */
-    struct lsn confirmed; /* what we said may be forgotten */
-    const char *wal_status; /* "reserved", "extended", "unreserved", "lost"; "" before 13 */
+    const char *database;    /* NULL: a physical slot */
+    int active_pid;          /* 0: nobody reads it */
+    struct lsn restart;      /* WAL from here on is kept */
+    struct lsn confirmed;    /* what we said may be forgotten */
+    const char *wal_status;  /* "reserved", "extended", "unreserved", "lost"; "" before 13 */
     uint64_t retained_bytes; /* WAL behind the current insert position that is kept for it */
 };
 

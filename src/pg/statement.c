@@ -355,7 +355,8 @@ static void build_update(struct arena *a, struct builder *b)
     bool only_looks = sets_nothing(form);
     unsigned *numbers = is_list ? NULL : number_params(a, b);
 
-    buffer_printf(b->sql, only_looks ? "SELECT FROM %s%s AS t" : "UPDATE %s%s AS t", form->plan->only, form->plan->name);
+    buffer_printf(b->sql, only_looks ? "SELECT FROM %s%s AS t" : "UPDATE %s%s AS t", form->plan->only,
+                  form->plan->name);
     if (!only_looks)
         append_assignments(b, numbers);
     if (is_list) {
@@ -719,8 +720,7 @@ static bool joins_format(const struct statement_field *f, const struct value *v,
 enum copy_format statement_copy_format(const struct batch *batch)
 {
     const struct table_plan *plan = batch->table->handle;
-    struct statement_input in = {
-        .table = batch->table, .op = batch->op, .rows = batch->rows, .n_rows = batch->n_rows};
+    struct statement_input in = {.table = batch->table, .op = batch->op, .rows = batch->rows, .n_rows = batch->n_rows};
     enum copy_format format = COPY_IMPOSSIBLE;
 
     if (batch->op != BATCH_INSERT)

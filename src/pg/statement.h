@@ -81,9 +81,9 @@ struct statement_params {
     unsigned capacity;
     const char **values; /* NULL for SQL NULL; point to the rows or into `data` */
     int *lengths;
-    int *formats;     /* 0 text, 1 binary */
-    size_t *offsets;  /* into `data`, until everything is there */
-    size_t bytes;     /* of all values */
+    int *formats;    /* 0 text, 1 binary */
+    size_t *offsets; /* into `data`, until everything is there */
+    size_t bytes;    /* of all values */
     struct buffer *data;
 };
 

@@ -34,16 +34,17 @@
 enum { PG_STREAM_NAP_US = 300 };
 
 struct pg_stream_options {
-    const struct pg_endpoint *endpoint;   /* the source */
-    const char *application_name;         /* "pgtide 0f3a… receiver" */
+    const struct pg_endpoint *endpoint; /* the source */
+    const char *application_name;       /* "pgtide 0f3a… receiver" */
     const char *slot;
     const char *const *publications;
     unsigned n_publications;
-    struct lsn from;                      /* LSN_NONE: where the slot was confirmed up to */
-    bool binary;                          /* from 14 on; older servers send text */
-    const char *decoding_work_mem;        /* logical_decoding_work_mem of the session, from 13 on: "256MB"; NULL: the server's */
-    unsigned nap_us;                      /* PG_STREAM_NAP_US; 0: never nap */
-    const struct stop *stop;              /* NULL: cannot be stopped */
+    struct lsn from; /* LSN_NONE: where the slot was confirmed up to */
+    bool binary;     /* from 14 on; older servers send text */
+    const char
+        *decoding_work_mem;  /* logical_decoding_work_mem of the session, from 13 on: "256MB"; NULL: the server's */
+    unsigned nap_us;         /* PG_STREAM_NAP_US; 0: never nap */
+    const struct stop *stop; /* NULL: cannot be stopped */
 };
 
 struct pg_stream;
@@ -61,12 +62,12 @@ enum stream_message_kind {
 
 struct stream_message {
     enum stream_message_kind kind;
-    struct lsn start;       /* WAL */
-    struct lsn end;         /* the server's WAL end as of sending */
-    int64_t sent_us;        /* by the source's clock, Unix microseconds */
-    const char *bytes;      /* WAL: the plugin's message; until the next call */
+    struct lsn start;  /* WAL */
+    struct lsn end;    /* the server's WAL end as of sending */
+    int64_t sent_us;   /* by the source's clock, Unix microseconds */
+    const char *bytes; /* WAL: the plugin's message; until the next call */
     size_t length;
-    bool reply_requested;   /* KEEPALIVE: feedback is due at once, else the server takes us for dead */
+    bool reply_requested; /* KEEPALIVE: feedback is due at once, else the server takes us for dead */
 };
 
 /* Never waits. Gives all that libpq has buffered before it says STREAM_NOTHING. */
@@ -74,7 +75,7 @@ MUST_USE struct error *pg_stream_next(struct pg_stream *s, struct stream_message
 
 /*
  * Until something may have arrived, or `timeout_ms` (-1: none) is over; sends what is left of feedback meanwhile.
- * ERROR_CANCELLED when stopped.
+ * ERROR_CANCELLED when stopped; the stream is still good for a last feedback.
  */
 MUST_USE struct error *pg_stream_wait(struct pg_stream *s, int timeout_ms);
 

@@ -106,6 +106,7 @@ static void check_count(struct pipe *p, const struct pipe_expect *e, PGresult *r
     p->failure = (struct pipe_failure){
         .is_failure = true,
         .is_count = true,
+        .rows = rows,
         .message = arena_printf(p->failure_arena, "%s touched %" PRIu64 " rows, expected were %" PRIu64,
                                 describe(p->failure_arena, e), rows, e->rows),
     };
@@ -288,7 +289,7 @@ struct error *pipe_failure_error(const struct pipe *p)
     return f->hint == NULL ? err : error_hint(err, "%s", f->hint);
 }
 
-const PGresult *pipe_result(const struct pipe *p)
+PGresult *pipe_result(const struct pipe *p)
 {
     return p->kept;
 }

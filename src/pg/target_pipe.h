@@ -51,6 +51,7 @@ MUST_USE struct error *pipe_sync(struct pipe *p);
 struct pipe_failure {
     bool is_failure;
     bool is_count;       /* it worked, but not on as many rows as expected */
+    uint64_t rows;       /* then: on how many */
     char sqlstate[6];    /* "" for a count */
     const char *message; /* what was attempted, on what, and why it failed */
     const char *detail;  /* the server's DETAIL, or NULL */
@@ -67,7 +68,7 @@ void pipe_forget(struct pipe *p);
 MUST_USE RETURNS_NONNULL struct error *pipe_failure_error(const struct pipe *p);
 
 /* Of the last command with `keep`, after a sync without failure; NULL when none. Good until the next pipe_forget. */
-const PGresult *pipe_result(const struct pipe *p);
+PGresult *pipe_result(const struct pipe *p);
 
 /*
  * COPY … FROM STDIN outside of the pipeline (it is not allowed inside), with what `encode` makes: called until *out_done,

@@ -49,22 +49,24 @@ struct column_plan {
     uint32_t foreign_type;
     uint32_t foreign_array_type;
 
-    const char *equals;     /* "=" or "OPERATOR(\"s\".=)" of the type's (for keys: the index's) btree equality; NULL: none */
-    bool is_exact;          /* that equality holds only for identical values (not so for numeric, float8, citext …) */
-    bool is_unnestable;     /* (F12) unnest gives one value an element: neither array nor composite */
-    bool is_written;        /* false: generated */
+    const char
+        *equals;   /* "=" or "OPERATOR(\"s\".=)" of the type's (for keys: the index's) btree equality; NULL: none */
+    bool is_exact; /* that equality holds only for identical values (not so for numeric, float8, citext …) */
+    bool is_unnestable;      /* (F12) unnest gives one value an element: neither array nor composite */
+    bool is_written;         /* false: generated */
     bool is_always_identity; /* GENERATED ALWAYS AS IDENTITY: INSERT may override, UPDATE may not */
 };
 
 struct table_plan {
-    uint64_t id; /* of this plan, never used twice in a process */
-    uint32_t oid; /* on the target */
-    const char *label;  /* "schema.table" for messages */
-    const char *name;   /* "schema"."table", quoted */
-    const char *only;   /* "ONLY " for a plain table, "" for a partitioned one: rows of inheritance children are not ours */
+    uint64_t id;       /* of this plan, never used twice in a process */
+    uint32_t oid;      /* on the target */
+    const char *label; /* "schema.table" for messages */
+    const char *name;  /* "schema"."table", quoted */
+    const char
+        *only; /* "ONLY " for a plain table, "" for a partitioned one: rows of inheritance children are not ours */
     unsigned n_columns; /* of the relation */
     const struct column_plan *columns;
-    unsigned n_extra; /* further columns of the target that a row keeps when it is deleted and inserted again */
+    unsigned n_extra;         /* further columns of the target that a row keeps when it is deleted and inserted again */
     const char *const *extra; /* quoted */
     bool has_always_identity;
 };
