@@ -152,20 +152,27 @@ static struct record_header new_record(const struct spool *s, enum record_kind k
     };
 }
 
-/* Does not fit in a block: goes to the store from where it is. Not visible before it is whole. */
+/* The payload goes to the store from where it is. Not visible before it is whole. */
+MUST_USE static struct error *append_in_two(struct spool *s, const char *header, const char *payload, size_t length)
+{
+    TRY(append_to_last(s, header, RECORD_HEADER_BYTES));
+    s->tail_is_torn = true; /* until its payload follows */
+    TRY(store_append(s, s->number, payload, length));
+    s->tail_is_torn = false;
+    return NULL;
+}
+
+/* A message that does not fit in a block. */
 MUST_USE static struct error *put_large(struct spool *s, const struct record_header *h, const char *payload)
 {
     char header[RECORD_HEADER_BYTES];
 
     record_header_encode(h, s->shared.task_tag, (struct spool_place){s->number, s->written}, payload, header);
-    TRY(append_to_last(s, header, sizeof header));
-    s->tail_is_torn = true; /* until its payload follows */
 
-    struct error *err = store_append(s, s->number, payload, h->length);
+    struct error *err = append_in_two(s, header, payload, h->length);
     if (err != NULL)
         return error_wrap(err, "writing a message of %" PRIu32 " bytes to spool segment %" PRIu64, h->length,
                           s->number);
-    s->tail_is_torn = false;
     now_visible(s, sizeof header + (uint64_t)h->length);
     return NULL;
 }
