@@ -165,3 +165,41 @@ struct error *copy_table_recorded(struct pg_conn *target, struct arena *a, const
     *out_recorded = count == NULL ? 0 : (unsigned)strtoul(count, NULL, 10);
     return NULL;
 }
+
+struct error *copy_table_filled(struct pg_conn *target, struct arena *a, struct copy_filled **out, unsigned *out_n)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(target, a, "looking for tables on the target that are not empty",
+                 "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                 " WHERE c.relkind = 'r' AND c.relpersistence <> 't'"
+                 " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgtide') AND pg_relation_size(c.oid) > 0"
+                 " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
+                 NULL, 0, &rows));
+    struct copy_filled *filled = arena_alloc(a, (rows.n_rows + 1) * sizeof *filled);
+    for (unsigned i = 0; i < rows.n_rows; i++)
+        filled[i] = (struct copy_filled){rows.rows[i][0], rows.rows[i][1]};
+    *out = filled;
+    *out_n = rows.n_rows;
+    return NULL;
+}
+
+bool copy_table_is_filled(const struct copy_filled *filled, unsigned n, const struct copy_source_table *t)
+{
+    unsigned low = 0, high = n;
+
+    while (low < high) {
+        unsigned middle = low + (high - low) / 2;
+        int order = strcmp(filled[middle].schema, t->schema);
+
+        if (order == 0)
+            order = strcmp(filled[middle].name, t->name);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}

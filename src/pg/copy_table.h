@@ -61,3 +61,14 @@ MUST_USE struct error *copy_table_record(struct pg_conn *target, struct arena *a
 MUST_USE struct error *copy_table_recorded(struct pg_conn *target, struct arena *a, const char *task,
                                            const struct copy_source_table *const *tables, unsigned n,
                                            unsigned *out_recorded);
+
+/* A table of the target that has pages: rows of somebody, or of a COPY of ours that was cut short. */
+struct copy_filled {
+    const char *schema;
+    const char *name;
+};
+
+/* All of the database, sorted by schema, then name, bytewise. Lives in `a`. */
+MUST_USE struct error *copy_table_filled(struct pg_conn *target, struct arena *a, struct copy_filled **out,
+                                         unsigned *out_n);
+bool copy_table_is_filled(const struct copy_filled *filled, unsigned n, const struct copy_source_table *t);

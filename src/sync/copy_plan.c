@@ -718,7 +718,6 @@ static void begin(struct copy_plan *p)
             continue;
         if (p->tables[i].group != NULL)
             p->tables[i].group->is_building = false;
-        check_complete(p, i);
     }
     for (uint32_t i = 0; i < p->n_tables; i++)
         if (p->tables[i].is_copied && p->tables[i].group != NULL)

@@ -11,8 +11,7 @@
  * snapshot and a new gate (G2), tables copied in part begin anew (G3). Any other error fails the run, names the table, and
  * leaves the others to finish what they are at.
  *
- * copy_jobs_start, copy_jobs_ended, copy_jobs_join: one thread. The arena is only used by that thread and, between start
- * and join, by the coordinator; nobody else may allocate from it meanwhile.
+ * copy_jobs_start, copy_jobs_ended, copy_jobs_join: one thread.
  */
 #pragma once
 
@@ -73,7 +72,7 @@ struct copy_jobs_options {
 
 struct copy_jobs;
 
-/* `options` with all it points to must live until join. On an error the holder is released. */
+/* `options` with all it points to must live until join, `a` too. On an error the holder is released. */
 MUST_USE struct error *copy_jobs_start(struct arena *a, const struct copy_jobs_options *options, struct copy_jobs **out_jobs);
 
 /* True when join will not block. */

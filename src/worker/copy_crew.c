@@ -1,0 +1,141 @@
+#include "worker/copy_crew.h"
+
+#include "base/backoff.h"
+#include "base/log.h"
+
+/* ---- progress ---- */
+
+void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t bytes)
+{
+    struct copy_credit *c = &crew->credits[table];
+    uint64_t passed = atomic_fetch_add(&c->passed, bytes) + bytes;
+    uint64_t most = crew->options->tables[table].plan.bytes;
+    uint64_t now = passed < most ? passed : most;
+    uint64_t before = atomic_load(&c->credited);
+
+    while (before < now)
+        if (atomic_compare_exchange_weak(&c->credited, &before, now)) {
+            atomic_fetch_add(&crew->counters->data.done, now - before);
+            return;
+        }
+}
+
+void copy_crew_credit_all(struct copy_crew *crew, uint32_t table)
+{
+    copy_crew_credit(crew, table, crew->options->tables[table].plan.bytes);
+}
+
+void copy_crew_show_counts(struct copy_crew *crew)
+{
+    struct copy_plan_counts counts = copy_plan_counts(crew->plan);
+
+    atomic_store(&crew->counters->tables_done, counts.tables_copied);
+    atomic_store(&crew->counters->index.done, counts.entries_built);
+    if (counts.tables_copied == counts.tables)
+        atomic_store(&crew->counters->data.state, STEP_DONE);
+}
+
+/* ---- the snapshot ---- */
+
+struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot_holder *holder)
+{
+    const struct pg_snapshot *s = pg_snapshot_of(holder);
+    struct pg_snapshot *all = arena_alloc(crew->arena, (crew->generation + 2) * sizeof *all);
+    struct pg_snapshot kept = {
+        .id = arena_strdup(crew->arena, s->id),
+        .text = arena_strdup(crew->arena, s->text),
+        .gate.upto = s->gate.upto,
+    };
+
+    TRY(snapshot_parse(crew->arena, kept.text, &kept.gate.snapshot));
+    if (crew->snapshots != NULL)
+        memcpy(all, crew->snapshots, (crew->generation + 1) * sizeof *all);
+    all[++crew->generation] = kept;
+    crew->snapshots = all;
+    crew->holder = holder;
+    return NULL;
+}
+
+MUST_USE static struct error *hold_patiently(const struct copy_jobs_options *o, struct pg_snapshot_holder **out_holder)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot holder");
+    const struct pg_connect_options session = {
+        .application_name = arena_printf(scratch, "pgtide %s holder", o->task),
+        .encoding = o->encoding,
+        .stop = o->stop,
+    };
+    const struct pg_snapshot_wish wish = {.covers = o->slot_saw};
+    struct backoff backoff = {0};
+
+    for (;;) {
+        struct error *err = pg_snapshot_hold(o->source, session, wish, out_holder);
+
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+            return err;
+        log_warn("%s; trying again", error_message(err));
+        error_free(err);
+        if (stop_wait_ms(o->stop, backoff_next_ms(&backoff)))
+            return stop_check(o->stop);
+    }
+}
+
+struct error *copy_crew_renew_snapshot(struct copy_crew *crew)
+{
+    CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *holder = NULL;
+
+    pg_snapshot_release(TAKE(crew->holder));
+    TRY(hold_patiently(crew->options, &holder));
+    TRY(copy_crew_take_snapshot(crew, holder));
+    holder = NULL; /* the crew's */
+    pthread_mutex_lock(&crew->plan_mutex);
+    if (crew->plan != NULL)
+        copy_plan_snapshot_lost(crew->plan, crew->generation);
+    pthread_mutex_unlock(&crew->plan_mutex);
+    return NULL;
+}
+
+struct error *copy_crew_keep_snapshot(struct copy_crew *crew)
+{
+    struct error *err = crew->holder == NULL ? error_new(ERROR_TRANSIENT, "no session holds the snapshot")
+                                             : pg_snapshot_keep(crew->holder);
+
+    if (err == NULL || error_kind(err) == ERROR_CANCELLED)
+        return err;
+    log_warn("the session that held the snapshot is lost: tables not finished get a new one: %s", error_message(err));
+    error_free(err);
+    TRY(copy_crew_renew_snapshot(crew));
+    return error_new(ERROR_TRANSIENT, "the session that held the snapshot was lost");
+}
+
+/* Whether it is the holder that is lost: a session of the source that is lost itself says nothing about that. */
+MUST_USE static struct error *explain(struct copy_crew *crew, unsigned generation, struct error *cause)
+{
+    CLEANUP(error_free) struct error *err = cause;
+
+    if (error_kind(err) == ERROR_CANCELLED)
+        return TAKE(err);
+    if (crew->generation != generation)
+        return error_new(ERROR_TRANSIENT, "the snapshot was replaced by a newer one");
+    TRY(copy_crew_keep_snapshot(crew));
+    return TAKE(err);
+}
+
+struct error *copy_crew_import(struct copy_crew *crew, struct pg_conn *source, unsigned *out_generation,
+                               struct gate *out_gate)
+{
+    pthread_mutex_lock(&crew->snapshot_mutex);
+    unsigned generation = crew->generation;
+    const struct pg_snapshot snapshot = crew->snapshots[generation];
+    pthread_mutex_unlock(&crew->snapshot_mutex);
+
+    struct error *err = pg_snapshot_import(source, snapshot.id);
+    if (err != NULL) {
+        pthread_mutex_lock(&crew->snapshot_mutex);
+        err = explain(crew, generation, err);
+        pthread_mutex_unlock(&crew->snapshot_mutex);
+        return err;
+    }
+    *out_generation = generation;
+    *out_gate = snapshot.gate;
+    return NULL;
+}
