@@ -150,10 +150,9 @@ static int tenths_now(struct progress_step *s)
         return TENTHS_DONE;
     if (total == 0)
         return 0;
-    if (done >= total) /* totals of bytes are estimates */
-        return TENTHS_ALMOST;
-    int tenths = (int)((double)done / (double)total * TENTHS_DONE);
-    return tenths > TENTHS_ALMOST ? TENTHS_ALMOST : tenths;
+
+    double tenths = (double)done / (double)total * TENTHS_DONE;
+    return tenths > TENTHS_ALMOST ? TENTHS_ALMOST : (int)tenths; /* totals of bytes are estimates: may be far above */
 }
 
 double progress_step_percent(struct progress_step *s)

@@ -17,8 +17,7 @@
 enum {
     KILL_AFTER_MS = 5000,
     ERRORS_KEPT = 64 * 1024,
-    READ_STEP = 64 * 1024,
-    LAST_READS = 32, /* after its end: more than a pipe holds, but not for ever when what it started writes on */
+    READ_STEP = 64 * 1024, /* as much as a pipe holds (pipe(7)): one read takes all that is there */
     OUTPUT_MAX = 256 * 1024 * 1024,
     FOLDER_LENGTH_MAX = 4096,
 };
@@ -196,39 +195,36 @@ static struct error *start(struct arena *a, struct child *c, const struct child_
     return NULL;
 }
 
-/* Takes what is there now, at most `reads` times; closes *fd at its end. */
-static struct error *collect(const struct child *c, int *fd, struct buffer *into, unsigned reads)
+/* Takes what is there now; closes *fd at its end. */
+static struct error *collect(const struct child *c, int *fd, struct buffer *into)
 {
-    for (unsigned i = 0; i < reads && *fd >= 0; i++) {
-        ssize_t n = read(*fd, buffer_reserve(into, READ_STEP), READ_STEP);
+    if (*fd < 0)
+        return NULL;
 
-        if (n > 0) {
-            buffer_added(into, (size_t)n);
-            continue;
-        }
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return NULL;
-        if (n < 0)
-            return file_error(errno, "could not read from program \"%s\"", c->program);
+    ssize_t n = read(*fd, buffer_reserve(into, READ_STEP), READ_STEP);
+    if (n > 0)
+        buffer_added(into, (size_t)n);
+    if (n == 0)
         fd_close(fd);
-    }
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        return file_error(errno, "could not read from program \"%s\"", c->program);
     return NULL;
 }
 
-static struct error *collect_output(struct child *c, unsigned reads)
+static struct error *collect_output(struct child *c)
 {
-    TRY(collect(c, &c->output_fd, &c->output, reads));
+    TRY(collect(c, &c->output_fd, &c->output));
     if (c->output.length > c->output_max)
         return error_new(ERROR_CONFIG, "cannot collect the output of program \"%s\": more than %zu bytes", c->program,
                          c->output_max);
     return NULL;
 }
 
-static struct error *collect_errors(struct child *c, unsigned reads)
+static struct error *collect_errors(struct child *c)
 {
     struct buffer *errors = &c->errors;
 
-    TRY(collect(c, &c->errors_fd, errors, reads));
+    TRY(collect(c, &c->errors_fd, errors));
     if (errors->length > ERRORS_KEPT) {
         memmove(errors->bytes, errors->bytes + errors->length - ERRORS_KEPT, ERRORS_KEPT);
         errors->length = ERRORS_KEPT;
@@ -262,11 +258,9 @@ static struct error *follow(struct child *c, const struct stop *stop)
             c->kill_at_us = DEADLINE_NEVER;
             kill_group(c, SIGKILL);
         }
-        bool has_ended = fds[0].revents != 0;
-        unsigned reads = has_ended ? LAST_READS : 1;
-        TRY(collect_output(c, reads));
-        TRY(collect_errors(c, reads));
-        if (has_ended)
+        TRY(collect_output(c));
+        TRY(collect_errors(c));
+        if (fds[0].revents != 0) /* it had ended before these reads: they took its last words */
             return NULL;
         if (fds[3].revents != 0)
             ask_to_end(c);

@@ -1,6 +1,5 @@
 #include "sys/stop.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/eventfd.h>
@@ -38,11 +37,9 @@ void stop_free(struct stop *s)
 void stop_request(struct stop *s)
 {
     static const uint64_t one = 1;
-    int saved = errno; /* a signal handler must leave it as it was */
 
     if (!atomic_exchange(&s->is_requested, true))
-        (void)!write(s->fd, &one, sizeof one); /* cannot fail: it is the only write ever made there */
-    errno = saved;
+        (void)!write(s->fd, &one, sizeof one); /* the only one ever made there, so it cannot fail and change errno */
 }
 
 bool stop_requested(const struct stop *s)

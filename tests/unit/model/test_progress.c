@@ -55,6 +55,8 @@ static void a_hundred_is_said_only_when_the_step_is_done(void **state)
     expect_percent(&s, 99.9);
     s.done = 2000000; /* the estimate was too low */
     expect_percent(&s, 99.9);
+    s.done = UINT64_MAX;
+    expect_percent(&s, 99.9);
     s.state = STEP_DONE;
     expect_percent(&s, 100);
 }

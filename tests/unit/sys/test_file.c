@@ -8,13 +8,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support/expect.h"
 #include "support/folder.h"
+#include "sys/thread.h"
 
 static struct arena *a;
 
@@ -287,6 +290,47 @@ static void a_lock_file_that_was_removed_is_made_anew(void **state)
     expect_content(in(state, "lock"), "second");
 }
 
+struct rivals {
+    const char *path;
+    atomic_int inside;
+    atomic_bool met; /* two held it at the same time */
+};
+
+static struct error *hold_and_remove(void *self)
+{
+    struct rivals *r = self;
+    CLEANUP(arena_free) struct arena *own = arena_new(NULL, "rival");
+
+    for (int i = 0; i < 3000; i++) {
+        CLEANUP(file_lock_release) struct file_lock *lock = NULL;
+        char *holder = NULL;
+
+        arena_reset(own);
+        TRY(file_lock_take(own, r->path, "rival", &lock, &holder));
+        if (lock == NULL)
+            continue;
+        if (atomic_fetch_add(&r->inside, 1) != 0)
+            atomic_store(&r->met, true);
+        sched_yield();
+        atomic_fetch_sub(&r->inside, 1);
+        TRY(file_remove(r->path)); /* from here on others may have it */
+    }
+    return NULL;
+}
+
+/* A lock on a file that was removed between open and lock would exclude nobody. */
+static void removing_the_file_before_release_lets_no_two_in(void **state)
+{
+    struct rivals r = {.path = in(state, "lock")};
+    struct thread *threads[4];
+
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        expect_ok(thread_start("rival", hold_and_remove, &r, &threads[i]));
+    for (size_t i = 0; i < COUNT_OF(threads); i++)
+        expect_ok(thread_join(threads[i]));
+    assert_false(r.met);
+}
+
 static void a_descriptor_closes_at_the_end_of_its_scope_unless_taken(void **state)
 {
     (void)state;
@@ -337,6 +381,7 @@ int main(void)
         TEST(reading_the_lock_file_does_not_give_the_lock_away),
         TEST(a_lock_ends_with_its_process),
         TEST(a_lock_file_that_was_removed_is_made_anew),
+        TEST(removing_the_file_before_release_lets_no_two_in),
         TEST(a_descriptor_closes_at_the_end_of_its_scope_unless_taken),
         TEST(free_space_is_told_and_a_missing_place_is_named),
     };
