@@ -286,7 +286,7 @@ def test_a_password_is_nowhere_to_be_read(world: World):
     run = pgtide.follow()
     read = [Path(f"/proc/{run.pid}/cmdline").read_bytes(), Path(f"/proc/{run.pid}/environ").read_bytes()]
     assert run.interrupt() == INTERRUPTED
-    read += [path.read_bytes() for path in [*pgtide.state.rglob("*"), run.out_path, run.err_path] if path.is_file()]
+    read += [path.read_bytes() for path in [*pgtide.state_dir.rglob("*"), run.out_path, run.err_path] if path.is_file()]
     assert not [text for text in read if b"hush-7f3a" in text]
     pgtide.stop()
 

@@ -101,7 +101,7 @@ def test_p3_with_ack_target_the_source_keeps_what_the_target_has_not_and_the_spo
     assert pair.source.value(f"SELECT confirmed_flush_lsn < '{lsn}' FROM pg_replication_slots WHERE slot_name LIKE 'pgtide%'")
     pair.pgtide.run.kill()
     pair.target.start()
-    for spool in pair.pgtide.state.glob("*/spool"):
+    for spool in pair.pgtide.state_dir.glob("*/spool"):
         shutil.rmtree(spool)
     pair.pgtide.follow()
     pair.finish()
@@ -444,6 +444,6 @@ def test_r1_when_every_server_answers_again_nothing_is_left(world: World, bad_pa
 
 def test_the_state_folder_is_private(pair: Pair):
     pair.pgtide.follow()
-    for path in [pair.pgtide.state, *pair.pgtide.state.rglob("*")]:
+    for path in [pair.pgtide.state_dir, *pair.pgtide.state_dir.rglob("*")]:
         assert Path(path).lstat().st_mode & 0o077 == 0 or path.is_symlink(), f"{path} can be read by others"
     pair.finish()

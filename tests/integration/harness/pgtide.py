@@ -114,7 +114,7 @@ class Pgtide:
         self.binary = binary
         self.source = source
         self.target = target
-        self.state = folder / "state"
+        self.state_dir = folder / "state"
         self.options = options
         self.runs: list[Run] = []
         self._folder = folder
@@ -142,7 +142,7 @@ class Pgtide:
         return run
 
     def slots(self, action: str, uri: str, *options: str) -> Done:
-        argv = [str(self.binary), "slots", action, uri, *options, "--state-dir", str(self.state)]
+        argv = [str(self.binary), "slots", action, uri, *options, "--state-dir", str(self.state_dir)]
         return self._done(argv, " ".join(["slots", action, *options]), 60, {})
 
     def status(self) -> dict[str, Any]:
@@ -173,6 +173,11 @@ class Pgtide:
     def run(self) -> Run:
         return self.runs[-1]
 
+    def state(self) -> str:
+        """"" while nobody can say."""
+        done = self.call("status", "--json")
+        return str(json.loads(done.out)["state"]) if done.status == OK else ""
+
     def phase(self) -> str:
         """Of the running sync, "" while it cannot say; fails when it has ended."""
         assert self.run.is_running, f"{self.run.label} ended with {self.run.status}\n{self.last_words()}"
@@ -191,7 +196,7 @@ class Pgtide:
     # Ours alone
 
     def _argv(self, command: str, *options: str) -> list[str]:
-        return [str(self.binary), command, self.source, self.target, *options, "--state-dir", str(self.state)]
+        return [str(self.binary), command, self.source, self.target, *options, "--state-dir", str(self.state_dir)]
 
     def _done(self, argv: list[str], name: str, deadline_s: float, environment: dict[str, str]) -> Done:
         done = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=deadline_s, stdin=subprocess.DEVNULL,

@@ -169,6 +169,6 @@ class World:
             for run in pgtide.runs:
                 found.append((f"{run.label}: exit status {run.status}, stdout", run.out[-SHOWN:]))
                 found.append((f"{run.label}: stderr", run.err[-SHOWN:]))
-            for log in sorted(pgtide.state.glob("**/log")):
+            for log in sorted(pgtide.state_dir.glob("**/log")):
                 found.append((str(log), log.read_text(errors="replace")[-SHOWN:]))
         return found + [(f"PostgreSQL {cluster.name}", cluster.log_text()[-SHOWN:]) for cluster in self._clusters]
