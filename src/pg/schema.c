@@ -144,7 +144,8 @@ static char *conninfo_for_dump(struct arena *a, const struct schema_dump_options
     const char *options = pg_endpoint_option(o->source, "options");
     CLEANUP(buffer_free) struct buffer *text = buffer_new();
 
-    buffer_printf(text, "%s client_encoding='' application_name='%s' options='", conninfo, o->application_name);
+    buffer_printf(text, "%s client_encoding='' application_name='%s' options='", conninfo,
+                  o->application_name == NULL ? "pgtide dump" : o->application_name);
     for (const char *p = options == NULL ? "" : options; *p != '\0'; p++) {
         if (*p == '\\' || *p == '\'')
             buffer_append_char(text, '\\');

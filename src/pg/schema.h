@@ -32,7 +32,7 @@ struct schema_dump_options {
     const struct pg_endpoint *source;
     const char *folder;           /* <state>/schema; made when missing */
     const char *snapshot;         /* an exported one, alive until this returns */
-    const char *application_name; /* "pgtide 0f3a… dump" */
+    const char *application_name; /* "pgtide 0f3a… dump"; NULL: "pgtide dump" */
     const struct stop *stop;
 };
 

@@ -3,6 +3,10 @@
 
 extern const char sql_columns[];
 extern const char sql_entry_tables[];
+extern const char sql_long_transactions[];
+extern const char sql_not_owned[];
+extern const char sql_objects[];
+extern const char sql_roles_used[];
 extern const char sql_sequences[];
 extern const char sql_server_facts[];
 extern const char sql_state[];
@@ -12,3 +16,4 @@ extern const char sql_target_columns[];
 extern const char sql_target_indexes[];
 extern const char sql_target_relation[];
 extern const char sql_types[];
+extern const char sql_unreadable[];

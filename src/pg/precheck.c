@@ -1,0 +1,208 @@
+#include "pg/precheck.h"
+
+#include <stdarg.h>
+
+#include "base/buffer.h"
+#include "pg/precheck_context.h"
+
+enum { OBJECTS_IN_FIX = 50 };
+
+enum need {
+    NEEDS_NOTHING = 0,
+    NEEDS_SOURCE = 1,
+    NEEDS_TARGET = 2,
+    NEEDS_BOTH = NEEDS_SOURCE | NEEDS_TARGET,
+};
+
+/* In the order in which they run and are shown: what others need comes first. */
+static const struct check {
+    const char *id;
+    enum check_group group;
+    const char *title;
+    enum need needs;
+    precheck_function *run;
+} checks[] = {
+    {"source-reachable", CHECK_NETWORK, "the source can be reached", NEEDS_NOTHING, check_source_reachable},
+    {"target-reachable", CHECK_NETWORK, "the target can be reached", NEEDS_NOTHING, check_target_reachable},
+    {"versions", CHECK_VERSION, "the versions of both servers fit", NEEDS_BOTH, check_versions},
+    {"pg-dump", CHECK_VERSION, "pg_dump is there and new enough", NEEDS_SOURCE, check_pg_dump},
+    {"source-wal-level", CHECK_PARAMETER, "the source writes logical WAL", NEEDS_SOURCE, check_source_wal_level},
+    {"source-replication-slots", CHECK_PARAMETER, "the source has a free replication slot", NEEDS_SOURCE,
+     check_source_slots},
+    {"source-wal-senders", CHECK_PARAMETER, "the source has a free WAL sender", NEEDS_SOURCE, check_source_senders},
+    {"source-locks", CHECK_PARAMETER, "the source can lock all tables for the dump", NEEDS_SOURCE, check_source_locks},
+    {"source-privileges", CHECK_PRIVILEGE, "the source user may read and replicate", NEEDS_SOURCE,
+     check_source_privileges},
+    {"source-standby", CHECK_SOURCE_FACTS, "the source is a primary", NEEDS_SOURCE, check_source_standby},
+    {"replica-identity", CHECK_SOURCE_FACTS, "every table has a replica identity", NEEDS_SOURCE,
+     check_replica_identity},
+    {"unlogged-tables", CHECK_SOURCE_FACTS, "there are no unlogged tables", NEEDS_SOURCE, check_unlogged},
+    {"large-objects", CHECK_SOURCE_FACTS, "there are no large objects", NEEDS_SOURCE, check_large_objects},
+    {"foreign-tables", CHECK_SOURCE_FACTS, "there are no foreign tables", NEEDS_SOURCE, check_foreign_tables},
+    {"tablespaces", CHECK_SOURCE_FACTS, "only the default tablespace is used", NEEDS_SOURCE, check_tablespaces},
+    {"source-ddl", CHECK_SOURCE_FACTS, "the structure stays as it is", NEEDS_SOURCE, check_source_ddl},
+    {"long-transactions", CHECK_SOURCE_FACTS, "no old transaction delays the start", NEEDS_SOURCE,
+     check_long_transactions},
+    {"target-privileges", CHECK_PRIVILEGE, "the target user may create and write", NEEDS_TARGET,
+     check_target_privileges},
+    {"target-settings", CHECK_PARAMETER, "the target takes writes and our sessions", NEEDS_TARGET,
+     check_target_settings},
+    {"encoding", CHECK_TARGET_STATE, "the encoding of the target fits", NEEDS_BOTH, check_encoding},
+    {"extensions", CHECK_TARGET_STATE, "all extensions are available on the target", NEEDS_BOTH, check_extensions},
+    {"roles-missing", CHECK_TARGET_STATE, "all owners and grantees exist on the target", NEEDS_BOTH, check_roles},
+    {"target-empty", CHECK_OBJECT_CONFLICT, "the target has no objects of the same names", NEEDS_BOTH,
+     check_target_empty},
+};
+
+const char *const *precheck_ids(void)
+{
+    static const char *ids[COUNT_OF(checks) + 1]; /* written with the same values by whoever comes */
+
+    for (size_t i = 0; i < COUNT_OF(checks); i++)
+        ids[i] = checks[i].id;
+    return ids;
+}
+
+void item_is(struct precheck *p, struct check_item *item, enum check_result result, const char *fmt, ...)
+{
+    char *reason = NULL;
+    va_list ap;
+
+    va_start(ap, fmt);
+    int length = vasprintf(&reason, fmt, ap);
+    va_end(ap);
+    if (length < 0)
+        abort();
+    item->result = result;
+    item->reason = arena_strdup(p->a, reason);
+    free(reason);
+}
+
+void item_objects_from_rows(struct precheck *p, struct check_item *item, const struct pg_rows *rows)
+{
+    const char **objects = arena_alloc(p->a, (rows->n_rows + 1U) * sizeof *objects);
+
+    for (unsigned r = 0; r < rows->n_rows; r++)
+        objects[r] = rows->rows[r][0];
+    item->objects = objects;
+    item->n_objects = rows->n_rows;
+}
+
+void item_objects_from_tables(struct precheck *p, struct check_item *item,
+                              bool (*is_meant)(const struct catalog_table *t))
+{
+    const char **objects = arena_alloc(p->a, (p->catalog.n_tables + 1U) * sizeof *objects);
+
+    item->n_objects = 0;
+    for (unsigned i = 0; i < p->catalog.n_tables; i++) {
+        const struct catalog_table *t = &p->catalog.tables[i];
+
+        if (is_meant(t))
+            objects[item->n_objects++] = pg_quote_name(p->a, t->schema, t->name);
+    }
+    item->objects = objects;
+}
+
+void item_fix(struct precheck *p, struct check_item *item, enum check_side side, const char *fix)
+{
+    item->fix = arena_printf(p->a, "-- on the %s\n%s", side == ON_SOURCE ? "source" : "target", fix);
+}
+
+void item_fix_each(struct precheck *p, struct check_item *item, enum check_side side, const char *before,
+                   const char *after)
+{
+    CLEANUP(buffer_free) struct buffer *fix = buffer_new();
+
+    for (unsigned i = 0; i < item->n_objects && i < OBJECTS_IN_FIX; i++)
+        buffer_printf(fix, "%s%s%s%s", i == 0 ? "" : "\n", before, item->objects[i], after);
+    if (item->n_objects > OBJECTS_IN_FIX)
+        buffer_printf(fix, "\n-- and for %u more", item->n_objects - OBJECTS_IN_FIX);
+    item_fix(p, item, side, buffer_text(fix));
+}
+
+bool precheck_follows(const struct precheck *p)
+{
+    return p->options->sync->type != SYNC_FULL;
+}
+
+bool precheck_copies(const struct precheck *p)
+{
+    return p->options->sync->type != SYNC_INCREMENTAL;
+}
+
+static bool is_listed(const char *const *ids, const char *id)
+{
+    for (; *ids != NULL; ids++)
+        if (strcmp(*ids, id) == 0)
+            return true;
+    return false;
+}
+
+static struct error *refuse_unknown(const char *const *wanted)
+{
+    for (; *wanted != NULL; wanted++)
+        if (!is_listed(precheck_ids(), *wanted))
+            return error_hint(error_new(ERROR_USAGE, "cannot skip check \"%s\": there is no such check", *wanted),
+                              "pgtide check lists all checks with their names.");
+    return NULL;
+}
+
+/* Errors of a check are its result; only a request to stop ends all. */
+static struct error *run_check(struct precheck *p, const struct check *check, struct check_item *item)
+{
+    *item = (struct check_item){.id = check->id, .group = check->group, .title = check->title, .reason = ""};
+    if (is_listed(p->options->sync->skip_checks, check->id)) {
+        item_is(p, item, CHECK_SKIPPED, "skipped by --skip-check");
+        if (check->needs != NEEDS_NOTHING)
+            return NULL; /* the others make the sessions that all need */
+    }
+    const char *missing = NULL;
+    if ((check->needs & NEEDS_SOURCE) != 0 && p->source == NULL)
+        missing = "source-reachable";
+    else if ((check->needs & NEEDS_TARGET) != 0 && p->target == NULL)
+        missing = "target-reachable";
+    if (missing != NULL) {
+        item_is(p, item, CHECK_SKIPPED, "not checked because %s failed", missing);
+        return NULL;
+    }
+
+    struct error *err = check->run(p, item);
+    if (err == NULL)
+        return NULL;
+    if (error_kind(err) == ERROR_CANCELLED)
+        return err;
+    const char *hint = error_hint_text(err);
+    item_is(p, item, CHECK_FAILED, "%s", error_message(err));
+    item->fix = hint == NULL ? NULL : arena_printf(p->a, "-- %s", hint);
+    error_free(err);
+    return NULL;
+}
+
+static struct error *run_all(struct precheck *p, struct precheck_report *report)
+{
+    report->n_items = COUNT_OF(checks);
+    report->items = arena_alloc(p->a, sizeof *report->items * COUNT_OF(checks));
+    for (size_t i = 0; i < COUNT_OF(checks); i++) {
+        struct check_item *item = &report->items[i];
+
+        TRY(run_check(p, &checks[i], item));
+        report->n_alarms += item->result == CHECK_ALARM;
+        report->n_failed += item->result == CHECK_FAILED;
+    }
+    report->target_is_missing = p->target_is_missing;
+    return NULL;
+}
+
+struct error *precheck_run(struct arena *a, struct precheck_options options, struct precheck_report *out)
+{
+    struct precheck p = {.a = a, .options = &options};
+    struct precheck_report report = {.n_items = 0};
+
+    TRY(refuse_unknown(options.sync->skip_checks));
+    struct error *err = run_all(&p, &report);
+    pg_conn_close(p.source);
+    pg_conn_close(p.target);
+    if (err == NULL)
+        *out = report;
+    return err;
+}

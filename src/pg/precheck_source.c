@@ -1,0 +1,289 @@
+#include <inttypes.h>
+
+#include "pg/cells.h"
+#include "pg/precheck_context.h"
+#include "pg/sql.h"
+
+struct error *check_source_reachable(struct precheck *p, struct check_item *item)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *c = NULL;
+    struct pg_connect_options options = {.application_name = "pgtide check", .stop = p->options->stop};
+
+    TRY(pg_connect(p->options->source, options, &c));
+    TRY(catalog_server(c, p->a, &p->source_facts));
+    TRY(catalog_read(c, p->a, &p->catalog));
+    if (item->result == CHECK_PASSED)
+        item_is(p, item, CHECK_PASSED, "connected to \"%s\" as user \"%s\", version %s, %u tables",
+                pg_endpoint_name(p->options->source), p->source_facts.user, p->source_facts.version,
+                p->catalog.n_tables);
+    p->source = TAKE(c);
+    return NULL;
+}
+
+struct error *check_source_wal_level(struct precheck *p, struct check_item *item)
+{
+    if (!precheck_follows(p)) {
+        item_is(p, item, CHECK_PASSED, "not needed for a full synchronization alone");
+        return NULL;
+    }
+    if (strcmp(p->source_facts.wal_level, "logical") == 0) {
+        item_is(p, item, CHECK_PASSED, "wal_level is logical");
+        return NULL;
+    }
+    item_is(p, item, CHECK_FAILED, "wal_level is %s: changes cannot be decoded", p->source_facts.wal_level);
+    item_fix(p, item, ON_SOURCE, "ALTER SYSTEM SET wal_level = logical; -- then restart the source");
+    return NULL;
+}
+
+/* One more of something that has a limit. */
+static void check_room(struct precheck *p, struct check_item *item, const char *setting, unsigned used, unsigned max)
+{
+    if (!precheck_follows(p)) {
+        item_is(p, item, CHECK_PASSED, "not needed for a full synchronization alone");
+        return;
+    }
+    if (used < max) {
+        item_is(p, item, CHECK_PASSED, "%u of %u in use", used, max);
+        return;
+    }
+    item_is(p, item, CHECK_FAILED, "%s is %u and all are in use; one is needed", setting, max);
+    item_fix(p, item, ON_SOURCE,
+             arena_printf(p->a, "ALTER SYSTEM SET %s = %u; -- then restart the source", setting, used + 5));
+}
+
+struct error *check_source_slots(struct precheck *p, struct check_item *item)
+{
+    if (p->options->sync->slot != NULL)
+        item_is(p, item, CHECK_PASSED, "slot \"%s\" is given", p->options->sync->slot);
+    else
+        check_room(p, item, "max_replication_slots", p->source_facts.replication_slots_used,
+                   p->source_facts.max_replication_slots);
+    return NULL;
+}
+
+struct error *check_source_senders(struct precheck *p, struct check_item *item)
+{
+    check_room(p, item, "max_wal_senders", p->source_facts.wal_senders_used, p->source_facts.max_wal_senders);
+    return NULL;
+}
+
+/* pg_dump locks every table in one transaction. A lock table is never exactly full at its setting; it is the order that matters. */
+struct error *check_source_locks(struct precheck *p, struct check_item *item)
+{
+    uint64_t room = (uint64_t)p->source_facts.max_locks_per_transaction * p->source_facts.max_connections;
+
+    if (p->catalog.n_tables < room) {
+        item_is(p, item, CHECK_PASSED, "%u tables, room for about %" PRIu64 " locks", p->catalog.n_tables, room);
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM, "pg_dump locks %u tables at once, and there is room for about %" PRIu64 " locks",
+            p->catalog.n_tables, room);
+    item_fix(p, item, ON_SOURCE,
+             arena_printf(p->a, "ALTER SYSTEM SET max_locks_per_transaction = %u; -- then restart the source",
+                          2 * p->catalog.n_tables / p->source_facts.max_connections + 64));
+    return NULL;
+}
+
+/* ---- privileges ---- */
+
+static struct error *check_reading(struct precheck *p, struct check_item *item, bool *out_passed)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(p->source, p->a, "reading which tables may be read", sql_unreadable, NULL, 0, &rows));
+    *out_passed = rows.n_rows == 0;
+    if (*out_passed)
+        return NULL;
+    item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u tables or sequences", p->source_facts.user,
+            rows.n_rows);
+    item_objects_from_rows(p, item, &rows);
+    item_fix_each(
+        p, item, true, "GRANT SELECT ON ",
+        arena_printf(p->a, " TO %s; -- and USAGE on its schema", pg_quote_identifier(p->a, p->source_facts.user)));
+    return NULL;
+}
+
+/* FOR ALL TABLES needs a superuser, a list of tables their owner. */
+static struct error *check_publishing(struct precheck *p, struct check_item *item, bool *out_passed)
+{
+    struct pg_rows rows;
+    char *may_create;
+
+    *out_passed = true;
+    if (p->options->sync->publication != NULL || p->source_facts.user_is_superuser)
+        return NULL;
+    TRY(pg_query_text(p->source, p->a, "reading the rights on the database",
+                      "SELECT has_database_privilege(current_database(), 'CREATE')::text", NULL, 0, &may_create));
+    TRY(pg_query(p->source, p->a, "reading who owns the tables", sql_not_owned, NULL, 0, &rows));
+    *out_passed = cell_bool(may_create) && rows.n_rows == 0;
+    if (*out_passed)
+        return NULL;
+    item_is(p, item, CHECK_FAILED,
+            "user \"%s\" cannot make a publication: that needs CREATE on the database and ownership of all tables, or "
+            "a superuser; as another way, name an existing publication with --publication",
+            p->source_facts.user);
+    item_objects_from_rows(p, item, &rows);
+    item_fix(p, item, ON_SOURCE,
+             "CREATE PUBLICATION pgtide FOR ALL TABLES; -- as superuser, then use --publication pgtide");
+    return NULL;
+}
+
+struct error *check_source_privileges(struct precheck *p, struct check_item *item)
+{
+    bool passed;
+
+    if (precheck_follows(p) && !p->source_facts.user_may_replicate) {
+        item_is(p, item, CHECK_FAILED, "user \"%s\" has not the attribute REPLICATION", p->source_facts.user);
+        item_fix(p, item, ON_SOURCE,
+                 arena_printf(p->a, "ALTER ROLE %s REPLICATION;", pg_quote_identifier(p->a, p->source_facts.user)));
+        return NULL;
+    }
+    if (precheck_copies(p)) {
+        TRY(check_reading(p, item, &passed));
+        if (!passed)
+            return NULL;
+    }
+    if (precheck_follows(p)) {
+        TRY(check_publishing(p, item, &passed));
+        if (!passed)
+            return NULL;
+    }
+    item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs", p->source_facts.user);
+    return NULL;
+}
+
+/* ---- facts ---- */
+
+struct error *check_source_standby(struct precheck *p, struct check_item *item)
+{
+    if (p->source_facts.is_in_recovery)
+        item_is(p, item, CHECK_FAILED,
+                "the source is a standby: publications cannot be made there, and its snapshots do not tell which "
+                "transactions they hold; use the primary");
+    else
+        item_is(p, item, CHECK_PASSED, "the source is a primary");
+    return NULL;
+}
+
+static bool lacks_identity(const struct catalog_table *t)
+{
+    return t->persistence == 'p' && !t->has_usable_identity;
+}
+
+struct error *check_replica_identity(struct precheck *p, struct check_item *item)
+{
+    if (!precheck_follows(p)) {
+        item_is(p, item, CHECK_PASSED, "not needed for a full synchronization alone");
+        return NULL;
+    }
+    item_objects_from_tables(p, item, lacks_identity);
+    if (item->n_objects == 0) {
+        item_is(p, item, CHECK_PASSED, "all tables have one");
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM,
+            "%u tables have no replica identity; published as others are, their UPDATE and DELETE would fail on the "
+            "source; if you accept, only their INSERT and TRUNCATE are followed and their other changes are not",
+            item->n_objects);
+    item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL;");
+    return NULL;
+}
+
+static bool is_unlogged(const struct catalog_table *t)
+{
+    return t->persistence == 'u';
+}
+
+struct error *check_unlogged(struct precheck *p, struct check_item *item)
+{
+    item_objects_from_tables(p, item, is_unlogged);
+    if (item->n_objects == 0 || !precheck_follows(p)) {
+        item_is(p, item, CHECK_PASSED, item->n_objects == 0 ? "there are none" : "they are copied");
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM, "%u unlogged tables are copied once; their later changes are not in the WAL",
+            item->n_objects);
+    item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " SET LOGGED;");
+    return NULL;
+}
+
+struct error *check_large_objects(struct precheck *p, struct check_item *item)
+{
+    char *n;
+
+    TRY(pg_query_text(p->source, p->a, "counting large objects", "SELECT count(*)::text FROM pg_largeobject_metadata",
+                      NULL, 0, &n));
+    if (cell_u64(n) == 0)
+        item_is(p, item, CHECK_PASSED, "there are none");
+    else
+        item_is(p, item, CHECK_ALARM,
+                "%s large objects are not synchronized: copy them with pg_dump --large-objects before the cutover", n);
+    return NULL;
+}
+
+struct error *check_foreign_tables(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(p->source, p->a, "reading the list of foreign tables",
+                 "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c "
+                 "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f' ORDER BY 1",
+                 NULL, 0, &rows));
+    item_objects_from_rows(p, item, &rows);
+    if (rows.n_rows == 0)
+        item_is(p, item, CHECK_PASSED, "there are none");
+    else
+        item_is(p, item, CHECK_ALARM,
+                "%u foreign tables: their definitions are copied, their rows are not; the target must reach the same "
+                "servers, and passwords in user mappings come along",
+                rows.n_rows);
+    return NULL;
+}
+
+struct error *check_tablespaces(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(
+        p->source, p->a, "reading which tablespaces are used",
+        "SELECT DISTINCT quote_ident(s.spcname) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace "
+        "WHERE s.spcname <> 'pg_global' AND c.relkind IN ('r', 'p', 'i', 'I', 'm') ORDER BY 1",
+        NULL, 0, &rows));
+    item_objects_from_rows(p, item, &rows);
+    if (rows.n_rows == 0)
+        item_is(p, item, CHECK_PASSED, "only the database's own tablespace is used");
+    else
+        item_is(p, item, CHECK_ALARM, "objects are in %u other tablespaces; on the target all go to the default one",
+                rows.n_rows);
+    return NULL;
+}
+
+struct error *check_source_ddl(struct precheck *p, struct check_item *item)
+{
+    if (precheck_follows(p))
+        item_is(
+            p, item, CHECK_PASSED,
+            "changes of the structure are not carried over yet: do not alter tables while the synchronization runs; "
+            "when a change meets a table that does not fit, the task stops and names it");
+    else
+        item_is(p, item, CHECK_PASSED, "structure and rows are of one snapshot");
+    return NULL;
+}
+
+struct error *check_long_transactions(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(p->source, p->a, "reading the list of old transactions", sql_long_transactions, NULL, 0, &rows));
+    item_objects_from_rows(p, item, &rows);
+    if (rows.n_rows == 0 || !precheck_follows(p)) {
+        item_is(p, item, CHECK_PASSED, "no writing transaction is older than 5 minutes");
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM,
+            "%u writing transactions are older than 5 minutes; the replication slot cannot be made before they end",
+            rows.n_rows);
+    item_fix(p, item, ON_SOURCE,
+             "SELECT pg_terminate_backend(PID); -- or ROLLBACK PREPARED 'GID'; only when nobody needs them any more");
+    return NULL;
+}

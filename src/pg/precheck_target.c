@@ -1,0 +1,333 @@
+#include "pg/cells.h"
+#include "pg/precheck_context.h"
+#include "pg/schema.h"
+#include "pg/schema_roles.h"
+#include "pg/sql.h"
+#include "pg/state.h"
+
+enum {
+    OLDEST_MAJOR = 10,
+    NEWEST_MAJOR = 18,
+    SESSIONS_BESIDES = 6, /* control, guard, monitor and what reconnects before the old one is gone */
+};
+
+/* ---- reaching it ---- */
+
+/* A session on a database that every server has, for one that is to be created. */
+static struct error *connect_elsewhere(struct precheck *p, struct pg_connect_options options, struct pg_conn **out)
+{
+    static const char *const databases[] = {"postgres", "template1"};
+    CLEANUP(error_free) struct error *first = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(databases); i++) {
+        const struct pg_endpoint *other = pg_endpoint_with_database(p->a, p->options->target, databases[i]);
+        struct error *err = pg_connect(other, options, out);
+
+        if (err == NULL || error_kind(err) == ERROR_CANCELLED)
+            return err;
+        if (first == NULL)
+            first = err;
+        else
+            error_free(err);
+    }
+    return TAKE(first);
+}
+
+static struct error *check_creating(struct precheck *p, struct check_item *item)
+{
+    const char *database = pg_endpoint_database(p->options->target);
+    char *may_create;
+
+    TRY(pg_query_text(p->target, p->a, "reading the rights of the user",
+                      "SELECT (rolcreatedb OR rolsuper)::text FROM pg_roles WHERE rolname = current_user", NULL, 0,
+                      &may_create));
+    if (cell_bool(may_create)) {
+        if (item->result == CHECK_PASSED)
+            item_is(p, item, CHECK_PASSED, "the server is reached; database \"%s\" does not exist and will be created",
+                    database);
+        return NULL;
+    }
+    item_is(p, item, CHECK_FAILED, "database \"%s\" does not exist and user \"%s\" may not create it", database,
+            pg_endpoint_user(p->options->target));
+    item_fix(p, item, ON_TARGET,
+             arena_printf(p->a, "CREATE DATABASE %s TEMPLATE template0;", pg_quote_identifier(p->a, database)));
+    return NULL;
+}
+
+struct error *check_target_reachable(struct precheck *p, struct check_item *item)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *c = NULL;
+    struct pg_connect_options options = {.application_name = "pgtide check", .stop = p->options->stop};
+    bool exists;
+
+    TRY(pg_database_exists(p->options->target, p->options->stop, &exists));
+    if (exists)
+        TRY(pg_connect(p->options->target, options, &c));
+    else
+        TRY(connect_elsewhere(p, options, &c));
+    TRY(catalog_server(c, p->a, &p->target_facts));
+    p->target_is_missing = !exists;
+    p->target = TAKE(c);
+    if (!exists)
+        return check_creating(p, item);
+    if (p->source != NULL && strcmp(p->source_facts.system_identifier, p->target_facts.system_identifier) == 0 &&
+        p->source_facts.database_oid == p->target_facts.database_oid) {
+        item_is(p, item, CHECK_FAILED, "source and target are the same database");
+        return NULL;
+    }
+    if (item->result == CHECK_PASSED)
+        item_is(p, item, CHECK_PASSED, "connected to \"%s\" as user \"%s\", version %s",
+                pg_endpoint_name(p->options->target), p->target_facts.user, p->target_facts.version);
+    return NULL;
+}
+
+/* ---- versions and programs ---- */
+
+struct error *check_versions(struct precheck *p, struct check_item *item)
+{
+    int source = p->source_facts.version_number / 10000;
+    int target = p->target_facts.version_number / 10000;
+
+    if (source < OLDEST_MAJOR || target < OLDEST_MAJOR)
+        item_is(p, item, CHECK_FAILED, "source %d and target %d: servers before %d are not supported", source, target,
+                OLDEST_MAJOR);
+    else if (target < source)
+        item_is(p, item, CHECK_ALARM,
+                "target %d is older than source %d: what only the newer one knows cannot be restored", target, source);
+    else if (target > NEWEST_MAJOR)
+        item_is(p, item, CHECK_ALARM, "source %d and target %d: versions after %d are not tested", source, target,
+                NEWEST_MAJOR);
+    else
+        item_is(p, item, CHECK_PASSED, "source %s, target %s", p->source_facts.version, p->target_facts.version);
+    return NULL;
+}
+
+struct error *check_pg_dump(struct precheck *p, struct check_item *item)
+{
+    struct schema_programs programs;
+
+    if (!precheck_copies(p)) {
+        item_is(p, item, CHECK_PASSED, "not needed: the structure is not copied");
+        return NULL;
+    }
+    TRY(schema_find_programs(p->a, p->source_facts.version_number / 10000, p->options->stop, &programs));
+    item_is(p, item, CHECK_PASSED, "\"%s\" is of version %d", programs.pg_dump, programs.major);
+    return NULL;
+}
+
+/* ---- rights and settings ---- */
+
+/* Superuser, or since 15 a right of its own; a provider's role may have it in another way, so it is simply tried. */
+static struct error *may_replicate_role(struct precheck *p, bool *out)
+{
+    struct error *err = pg_execute(p->target, "trying session_replication_role",
+                                   "BEGIN; SET LOCAL session_replication_role = replica; ROLLBACK");
+
+    *out = err == NULL;
+    if (err == NULL)
+        return NULL;
+    if (error_kind(err) != ERROR_CONFIG)
+        return err;
+    error_free(err);
+    return pg_execute(p->target, "ending a try", "ROLLBACK");
+}
+
+struct error *check_target_privileges(struct precheck *p, struct check_item *item)
+{
+    const char *user = pg_quote_identifier(p->a, p->target_facts.user);
+    bool may_replicate;
+    char *may_create;
+
+    TRY(may_replicate_role(p, &may_replicate));
+    if (!may_replicate) {
+        item_is(p, item, CHECK_FAILED,
+                "user \"%s\" may not set session_replication_role: triggers and foreign keys would fire for what was "
+                "done on the source already",
+                p->target_facts.user);
+        item_fix(p, item, ON_TARGET,
+                 p->target_facts.version_number >= 150000
+                     ? arena_printf(p->a, "GRANT SET ON PARAMETER session_replication_role TO %s;", user)
+                     : arena_printf(p->a, "ALTER ROLE %s SUPERUSER;", user));
+        return NULL;
+    }
+    TRY(pg_query_text(p->target, p->a, "reading the rights on the database",
+                      "SELECT has_database_privilege(current_database(), 'CREATE')::text", NULL, 0, &may_create));
+    if (cell_bool(may_create) || p->target_is_missing) {
+        item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs", p->target_facts.user);
+        return NULL;
+    }
+    item_is(p, item, CHECK_FAILED, "user \"%s\" may not create schemas in the database", p->target_facts.user);
+    item_fix(p, item, ON_TARGET,
+             arena_printf(p->a, "GRANT CREATE ON DATABASE %s TO %s;",
+                          pg_quote_identifier(p->a, p->target_facts.database), user));
+    return NULL;
+}
+
+struct error *check_target_settings(struct precheck *p, struct check_item *item)
+{
+    const struct sync_options *sync = p->options->sync;
+    unsigned needed = sync->jobs + sync->lanes + SESSIONS_BESIDES;
+    char *used;
+
+    if (p->target_facts.is_in_recovery) {
+        item_is(p, item, CHECK_FAILED, "the target is a standby and takes no writes; use its primary");
+        return NULL;
+    }
+    TRY(pg_query_text(p->target, p->a, "counting sessions",
+                      "SELECT (count(*) + current_setting('superuser_reserved_connections')::int)::text "
+                      "FROM pg_stat_activity WHERE datname IS NOT NULL",
+                      NULL, 0, &used));
+    if (cell_u32(used) + needed <= p->target_facts.max_connections) {
+        item_is(p, item, CHECK_PASSED, "%u more sessions have room in max_connections = %u", needed,
+                p->target_facts.max_connections);
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM, "%u more sessions are needed and max_connections is %u, with %s in use or reserved",
+            needed, p->target_facts.max_connections, used);
+    item_fix(p, item, ON_TARGET,
+             arena_printf(p->a,
+                          "ALTER SYSTEM SET max_connections = %u; -- then restart the target, or use fewer --jobs",
+                          cell_u32(used) + needed));
+    return NULL;
+}
+
+/* ---- what has to fit ---- */
+
+struct error *check_encoding(struct precheck *p, struct check_item *item)
+{
+    const char *source = p->source_facts.encoding, *target = p->target_facts.encoding;
+
+    if (p->target_is_missing)
+        item_is(p, item, CHECK_PASSED, "the database is created with encoding %s", source);
+    else if (strcmp(source, target) == 0)
+        item_is(p, item, CHECK_PASSED, "both are %s", source);
+    else if (strcmp(source, "SQL_ASCII") == 0)
+        item_is(
+            p, item, CHECK_ALARM,
+            "the source is SQL_ASCII, so its bytes may mean anything; those that are not valid %s are refused by the "
+            "target",
+            target);
+    else if (strcmp(target, "UTF8") == 0)
+        item_is(p, item, CHECK_PASSED, "%s is converted to UTF8", source);
+    else
+        item_is(p, item, CHECK_FAILED, "the source is %s, and not all its characters exist in %s of the target", source,
+                target);
+    if (item->result == CHECK_FAILED)
+        item_fix(
+            p, item, ON_TARGET,
+            arena_printf(p->a, "CREATE DATABASE ... TEMPLATE template0 ENCODING %s;", pg_quote_literal(p->a, source)));
+    return NULL;
+}
+
+/* The texts of `wanted` that are (or are not) among `have`; both sorted bytewise. */
+static struct pg_rows select_rows(struct precheck *p, const struct pg_rows *wanted, const struct pg_rows *have,
+                                  bool is_common)
+{
+    struct pg_rows out = {.n_columns = 1};
+    unsigned at = 0;
+
+    out.rows = arena_alloc(p->a, (wanted->n_rows + 1U) * sizeof *out.rows);
+    for (unsigned r = 0; r < wanted->n_rows; r++) {
+        const char *text = wanted->rows[r][0];
+
+        while (at < have->n_rows && strcmp(have->rows[at][0], text) < 0)
+            at++;
+        bool is_there = at < have->n_rows && strcmp(have->rows[at][0], text) == 0;
+        if (is_there == is_common)
+            out.rows[out.n_rows++] = wanted->rows[r];
+    }
+    return out;
+}
+
+struct error *check_extensions(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows wanted, have;
+
+    TRY(pg_query(p->source, p->a, "reading the list of extensions",
+                 "SELECT extname FROM pg_extension ORDER BY extname COLLATE \"C\"", NULL, 0, &wanted));
+    TRY(pg_query(p->target, p->a, "reading which extensions are available",
+                 "SELECT name FROM pg_available_extensions ORDER BY name COLLATE \"C\"", NULL, 0, &have));
+    struct pg_rows missing = select_rows(p, &wanted, &have, false);
+    item_objects_from_rows(p, item, &missing);
+    if (missing.n_rows == 0)
+        item_is(p, item, CHECK_PASSED, "all %u are available", wanted.n_rows);
+    else
+        item_is(p, item, CHECK_FAILED,
+                "%u extensions are not available on the target: install their packages on its machine", missing.n_rows);
+    return NULL;
+}
+
+struct error *check_roles(struct precheck *p, struct check_item *item)
+{
+    struct role_list roles;
+    struct pg_rows used, missing = {.n_columns = 1};
+
+    TRY(pg_query(p->source, p->a, "reading which roles own or are granted something", sql_roles_used, NULL, 0, &used));
+    TRY(schema_roles_read(p->target, p->a, &roles));
+    missing.rows = arena_alloc(p->a, (used.n_rows + 1U) * sizeof *missing.rows);
+    for (unsigned r = 0; r < used.n_rows; r++)
+        if (role_find(&roles, used.rows[r][0]) == NULL)
+            missing.rows[missing.n_rows++] = used.rows[r];
+    for (unsigned r = 0; r < missing.n_rows; r++)
+        missing.rows[r][0] = pg_quote_identifier(p->a, missing.rows[r][0]);
+    item_objects_from_rows(p, item, &missing);
+    if (missing.n_rows == 0) {
+        item_is(p, item, CHECK_PASSED, "all %u exist", used.n_rows);
+        return NULL;
+    }
+    item_is(
+        p, item, CHECK_ALARM,
+        "%u roles do not exist on the target; what they own will belong to \"%s\", and what they are granted is left "
+        "out",
+        missing.n_rows, p->target_facts.user);
+    item_fix_each(p, item, ON_TARGET, "CREATE ROLE ", ";");
+    return NULL;
+}
+
+/* ---- the target's content ---- */
+
+static struct error *check_other_task(struct precheck *p, struct check_item *item, bool *out_passed)
+{
+    struct state_task *tasks;
+    unsigned n;
+
+    TRY(state_tasks(p->target, p->a, &tasks, &n));
+    *out_passed = n == 0;
+    if (n > 0)
+        item_is(
+            p, item, CHECK_FAILED,
+            "the target is written by task %s, which reads database \"%s\": go on with it where its state folder is, "
+            "or end it with pgtide stop",
+            tasks[0].task, tasks[0].source_database);
+    return NULL;
+}
+
+struct error *check_target_empty(struct precheck *p, struct check_item *item)
+{
+    bool may_exist = p->options->sync->if_not_empty != NOT_EMPTY_REFUSE;
+    struct pg_rows wanted, have;
+    bool passed;
+
+    if (p->target_is_missing || !precheck_copies(p)) {
+        item_is(p, item, CHECK_PASSED,
+                p->target_is_missing ? "the database is created" : "the structure is not copied");
+        return NULL;
+    }
+    TRY(check_other_task(p, item, &passed));
+    if (!passed)
+        return NULL;
+    TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));
+    TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, NULL, 0, &have));
+    struct pg_rows common = select_rows(p, &wanted, &have, true);
+    item_objects_from_rows(p, item, &common);
+    if (common.n_rows == 0)
+        item_is(p, item, CHECK_PASSED, "none of the %u names is taken", wanted.n_rows);
+    else if (may_exist)
+        item_is(p, item, CHECK_PASSED, "%u objects exist already and stay as they are (--if-not-empty)", common.n_rows);
+    else
+        item_is(p, item, CHECK_FAILED,
+                "%u objects of the same names exist on the target; use an empty database, or --if-not-empty merge or "
+                "truncate to write into its tables",
+                common.n_rows);
+    return NULL;
+}

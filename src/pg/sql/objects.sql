@@ -1,0 +1,20 @@
+-- What a restored structure could collide with, as "kind name": relations, routines, types. Bytewise sorted, each once.
+select distinct o.text collate "C"
+  from (select case c.relkind when 'S' then 'sequence ' when 'v' then 'view ' when 'm' then 'materialized view '
+                              when 'c' then 'type ' else 'table ' end
+               || quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.tableoid, c.oid, n.nspname
+          from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') and c.relpersistence <> 't'
+        union all
+        select 'function ' || quote_ident(n.nspname) || '.' || quote_ident(f.proname) || '('
+               || pg_get_function_identity_arguments(f.oid) || ')', f.tableoid, f.oid, n.nspname
+          from pg_proc f join pg_namespace n on n.oid = f.pronamespace
+         where n.nspname not in ('pg_catalog', 'information_schema')
+        union all
+        select 'type ' || quote_ident(n.nspname) || '.' || quote_ident(t.typname), t.tableoid, t.oid, n.nspname
+          from pg_type t join pg_namespace n on n.oid = t.typnamespace
+         where t.typtype in ('e', 'd', 'r')) as o(text, class, oid, schema)
+ where o.schema not in ('pg_catalog', 'information_schema', 'pg_toast', 'pgtide')
+   and o.schema not like 'pg\_temp\_%' and o.schema not like 'pg\_toast\_temp\_%'
+   and not exists (select from pg_depend d where d.classid = o.class and d.objid = o.oid and d.deptype = 'e')
+ order by 1
