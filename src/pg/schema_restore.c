@@ -218,8 +218,8 @@ static struct error *restore_jobs(struct pg_conn *target, const struct schema_ta
     error_free(outcome.failure);
 
     if (n_jobs == 1) {
-        log_info("%s \"%s\" exists on the target already and is left as it is", jobs[0].entry->type,
-                 jobs[0].entry->name);
+        log_debug("%s \"%s\" exists on the target already and is left as it is", jobs[0].entry->type,
+                  jobs[0].entry->name);
         return record(target, t, jobs, 1);
     }
     for (unsigned i = 0; i < n_jobs; i++)
@@ -245,7 +245,7 @@ static struct error *read_done(struct pg_conn *target, struct arena *a, const st
     struct pg_rows answer;
 
     TRY(pg_query(target, a, "reading what of the structure is done",
-                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY dump_id", &t->task, 1, &answer));
+                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY done.dump_id", &t->task, 1, &answer));
     out->n = answer.n_rows;
     out->ids = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->ids);
     for (unsigned r = 0; r < answer.n_rows; r++)
@@ -401,6 +401,6 @@ struct error *schema_run_entry(struct pg_conn *target, const struct schema_targe
     if (!t->existing_may_stay || !outcome.is_already_there)
         return outcome.failure;
     error_free(outcome.failure);
-    log_info("%s \"%s\" exists on the target already and is left as it is", e->type, e->name);
+    log_debug("%s \"%s\" exists on the target already and is left as it is", e->type, e->name);
     return claim(target, scratch, t, id, &is_new);
 }

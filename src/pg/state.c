@@ -60,7 +60,7 @@ static struct error *read_lanes(struct pg_conn *target, struct arena *a, const c
 
     TRY(pg_query(target, a, "reading the positions of lanes",
                  "SELECT lane::text, lane_count::text, end_lsn::text, transactions::text, committed_us::text "
-                 "FROM pgtide.lane WHERE task = $1 ORDER BY lane",
+                 "FROM pgtide.lane WHERE task = $1 ORDER BY lane.lane",
                  &task, 1, &answer));
     out->n_lanes = answer.n_rows;
     out->lanes = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->lanes);
@@ -82,7 +82,7 @@ static struct error *read_relations(struct pg_conn *target, struct arena *a, con
 
     TRY(pg_query(target, a, "reading the gates of copied tables",
                  "SELECT source_oid::text, schema_name, table_name, snapshot, upto::text, rows::text "
-                 "FROM pgtide.relation WHERE task = $1 ORDER BY source_oid",
+                 "FROM pgtide.relation WHERE task = $1 ORDER BY relation.source_oid",
                  &task, 1, &answer));
     out->n_relations = answer.n_rows;
     out->relations = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->relations);
@@ -108,7 +108,7 @@ static struct error *read_done(struct pg_conn *target, struct arena *a, const ch
     struct pg_rows answer;
 
     TRY(pg_query(target, a, "reading which entries of the structure are done",
-                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY dump_id", &task, 1, &answer));
+                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY done.dump_id", &task, 1, &answer));
     out->n_done = answer.n_rows;
     out->done = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->done);
     for (unsigned r = 0; r < answer.n_rows; r++)
