@@ -358,20 +358,30 @@ static void relax_timeout(struct pg_conn *c)
     (void)setsockopt(PQsocket(c->pg), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
 }
 
-/* What the startup message cannot hold because older servers would refuse it, or because the value is the server's. */
+/* Settings that older servers do not know: in the startup message they would be refused. */
+static const struct {
+    int version;
+    const char *sql;
+} later_settings[] = {
+    {110000, "SET jit = off;"}, /* compiling a catalog query takes seconds, running it milliseconds */
+    {140000, "SET idle_session_timeout = 0;"},
+    {170000, "SET transaction_timeout = 0;"},
+};
+
+/* What the startup message cannot hold, also because the value is the server's. One round trip. */
 static struct error *settle_session(struct pg_conn *c, const struct pg_connect_options *wanted)
 {
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
     const char *server_encoding = PQparameterStatus(c->pg, "server_encoding");
     const char *client_encoding = PQparameterStatus(c->pg, "client_encoding");
 
-    if (pg_conn_version(c) >= 140000)
-        TRY(pg_execute(c, "setting up the session", "SET idle_session_timeout = 0"));
-    if (pg_conn_version(c) >= 170000)
-        TRY(pg_execute(c, "setting up the session", "SET transaction_timeout = 0"));
+    for (size_t i = 0; i < COUNT_OF(later_settings); i++)
+        if (pg_conn_version(c) >= later_settings[i].version)
+            buffer_append_text(sql, later_settings[i].sql);
     if (wanted->encoding == NULL && server_encoding != NULL && client_encoding != NULL &&
         strcmp(server_encoding, client_encoding) != 0)
-        TRY(pg_execute_format(c, "setting up the session", "SET client_encoding = '%s'", server_encoding));
-    return NULL;
+        buffer_printf(sql, "SET client_encoding = '%s';", server_encoding);
+    return sql->length == 0 ? NULL : pg_execute(c, "setting up the session", buffer_text(sql));
 }
 
 /* *out_sqlstate (SQLSTATE_LENGTH + 1 bytes) is "" unless the server itself refused. */

@@ -38,8 +38,12 @@ void task_fail(struct task *t, struct error *err)
 {
     if (err == NULL)
         return;
+    if (error_kind(err) == ERROR_CANCELLED) { /* whoever asked for it has told all whom it concerns */
+        error_free(err);
+        return;
+    }
     pthread_mutex_lock(&t->mutex);
-    if (t->failure == NULL && error_kind(err) != ERROR_CANCELLED)
+    if (t->failure == NULL)
         t->failure = TAKE(err);
     pthread_mutex_unlock(&t->mutex);
     error_free(err);

@@ -103,7 +103,7 @@ bool task_ignores(const struct task *t, uint32_t oid);
 /* The sessions' application_name: "pgtide <task id> <role>". In `a`. */
 char *task_session_name(struct arena *a, const struct task *t, const char *role);
 
-/* Takes `err` (may be NULL). The first one that is no cancellation is kept; every one asks all threads to stop. */
+/* Takes `err` (may be NULL). The first one is kept and asks all threads to stop; a cancellation is only let go. */
 void task_fail(struct task *t, struct error *err);
 
 /* What task_fail kept, given away; NULL when nothing failed. */
