@@ -496,14 +496,13 @@ MUST_USE static struct error *adopt(struct spool *s, const struct spool_recovery
 {
     for (size_t i = 0; i < r->n; i++)
         index_push(&s->shared.index, r->segments[i]);
-    s->number = r->segments[r->n - 1].number;
-    s->head = SEGMENT_HEADER_BYTES;
-    if (r->highest > s->number)
-        TRY(store_remove(s, r->highest)); /* half made */
+    s->number = r->highest;
     TRY(remove_below(s, r->segments[0].number));
 
     /* (P3) What a killed process wrote is in the page cache only: cutting syncs, even if there is nothing to cut. */
-    return cut_to(s, r->complete);
+    TRY(cut_to(s, r->complete));
+    s->head = SEGMENT_HEADER_BYTES;
+    return NULL;
 }
 
 MUST_USE static struct error *recover(struct spool *s)

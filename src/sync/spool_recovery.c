@@ -1,6 +1,7 @@
 #include "sync/spool_recovery.h"
 
 #include <inttypes.h>
+#include <sys/types.h>
 
 MUST_USE static struct error *size_of(struct spool_block *b, uint64_t number, uint64_t *out_bytes)
 {
@@ -47,64 +48,6 @@ MUST_USE static struct error *is_half_made(struct spool_block *b, uint64_t numbe
     return NULL;
 }
 
-/*
- * Adds segment `number`, which is older than those collected, unless it is the newest of all and half made. *out_go_on is
- * false when nothing older counts.
- */
-MUST_USE static struct error *collect_segment(struct spool_block *b, uint64_t number, struct spool_recovery *r,
-                                              struct segment_header *last, bool *out_go_on)
-{
-    enum segment_verdict verdict = SEGMENT_BAD;
-    struct segment_header h = {0};
-    uint64_t size = 0;
-    bool half_made = false;
-
-    TRY(size_of(b, number, &size));
-    TRY(read_header(b, number, size, &verdict, &h));
-    if (verdict == SEGMENT_BAD && number == r->highest)
-        TRY(is_half_made(b, number, size, &half_made));
-    *out_go_on = true;
-    if (half_made)
-        return NULL;
-    TRY(refusal(verdict, number));
-    if (r->n == 0) {
-        *last = h;
-        r->last_bytes = size;
-    }
-    r->segments[r->n++] = (struct segment_info){
-        .number = number,
-        .base = h.complete.base,
-        .is_clean = segment_starts_clean(&h),
-        .is_origin = h.is_origin,
-        .bytes = size,
-    };
-    *out_go_on = !h.is_origin;
-    return NULL;
-}
-
-/*
- * From the newest back to the stream's origin or to a gap: what a crashed trim removed may come back in parts. Whether
- * the rest is enough is for the reader's position to say.
- */
-MUST_USE static struct error *collect_segments(struct spool_block *b, const uint64_t *numbers, size_t n,
-                                               struct spool_recovery *r, struct segment_header *last)
-{
-    bool go_on = true;
-
-    for (size_t i = n; i-- > 0 && go_on;) {
-        if (r->n > 0 && numbers[i] + 1 != r->segments[r->n - 1].number)
-            break;
-        TRY(collect_segment(b, numbers[i], r, last, &go_on));
-    }
-    for (size_t i = 0; i < r->n / 2; i++) { /* they were met newest first */
-        struct segment_info s = r->segments[i];
-
-        r->segments[i] = r->segments[r->n - 1 - i];
-        r->segments[r->n - 1 - i] = s;
-    }
-    return NULL;
-}
-
 MUST_USE static struct error *note_commit(struct decoder boundaries, const struct record *record,
                                           struct spool_place place, struct spool_mark *complete)
 {
@@ -120,9 +63,9 @@ MUST_USE static struct error *note_commit(struct decoder boundaries, const struc
     return NULL;
 }
 
-/* The last mark among the records of the newest segment, which is the only one that can be torn. */
-MUST_USE static struct error *scan_last(struct spool_block *b, struct decoder boundaries, uint64_t number,
-                                        struct spool_recovery *r)
+/* Moves the mark to the last one among the records of the newest segment, which is the only one that can be torn. */
+MUST_USE static struct error *scan_newest(struct spool_block *b, struct decoder boundaries, uint64_t number,
+                                          uint64_t size, struct spool_mark *complete)
 {
     struct spool_place at = {number, SEGMENT_HEADER_BYTES};
     struct record record = {0};
@@ -130,35 +73,93 @@ MUST_USE static struct error *scan_last(struct spool_block *b, struct decoder bo
     for (;;) {
         bool was_synced = false;
 
-        TRY(block_record(b, NULL, at, r->last_bytes, &record));
+        TRY(block_record(b, NULL, at, size, &record));
         if (record.verdict == RECORD_END)
             return NULL;
         if (record.verdict == RECORD_BAD) {
-            TRY(block_was_synced(b, at, r->last_bytes, &was_synced));
+            TRY(block_was_synced(b, at, size, &was_synced));
             return was_synced ? block_damaged(at) : NULL;
         }
         if (record.header.kind == RECORD_COMMIT)
-            TRY(note_commit(boundaries, &record, at, &r->complete));
+            TRY(note_commit(boundaries, &record, at, complete));
         if (record.header.kind == RECORD_KEEPALIVE)
-            r->complete.end = record.header.wal;
+            complete->end = record.header.wal;
         at.offset += RECORD_HEADER_BYTES + record.header.length;
         if (record.header.kind == RECORD_COMMIT || record.header.kind == RECORD_KEEPALIVE)
-            r->complete.place = at;
+            complete->place = at;
     }
 }
 
-/* An incomplete transaction may have begun in an older segment: that one must be there. */
-MUST_USE static struct error *check_complete(const struct spool_recovery *r)
+/* *out_i is its index; -1 when there is none. The highest number may be of a segment that never came to be. */
+MUST_USE static struct error *find_newest(struct spool_block *b, const uint64_t *numbers, size_t n, ssize_t *out_i,
+                                          struct segment_header *out, uint64_t *out_size)
 {
-    struct spool_place place = r->complete.place;
-    uint64_t first = r->segments[0].number;
+    for (ssize_t i = (ssize_t)n - 1; i >= 0; i--) {
+        enum segment_verdict verdict = SEGMENT_BAD;
+        bool half_made = false;
 
-    if (place.segment < first)
-        return error_new(ERROR_DATA,
-                         "spool segment %" PRIu64 " is missing: the transaction that arrives in segment %" PRIu64
-                         " began in it",
-                         place.segment, r->segments[r->n - 1].number);
-    return place.offset > r->segments[place.segment - first].bytes ? block_damaged(place) : NULL;
+        TRY(size_of(b, numbers[i], out_size));
+        TRY(read_header(b, numbers[i], *out_size, &verdict, out));
+        if (verdict == SEGMENT_BAD && (size_t)i == n - 1)
+            TRY(is_half_made(b, numbers[i], *out_size, &half_made));
+        if (half_made)
+            continue;
+        *out_i = i;
+        return refusal(verdict, numbers[i]);
+    }
+    *out_i = -1;
+    return NULL;
+}
+
+/*
+ * From the segment with the mark back to the stream's origin or to a gap: what a crashed trim removed may come back in
+ * parts. Whether that is enough is for the reader's position to say.
+ */
+MUST_USE static struct error *collect_segments(struct spool_block *b, const uint64_t *numbers, size_t last,
+                                               struct spool_recovery *r)
+{
+    size_t first = last;
+
+    for (size_t i = last + 1; i-- > 0 && numbers[last] - numbers[i] == last - i;) {
+        enum segment_verdict verdict = SEGMENT_BAD;
+        struct segment_header h = {0};
+        uint64_t size = 0;
+
+        TRY(size_of(b, numbers[i], &size));
+        TRY(read_header(b, numbers[i], size, &verdict, &h));
+        TRY(refusal(verdict, numbers[i]));
+        first = i;
+        r->segments[i] = (struct segment_info){
+            .number = numbers[i],
+            .base = h.complete.base,
+            .is_clean = segment_starts_clean(&h),
+            .is_origin = h.is_origin,
+            .bytes = size,
+        };
+        if (h.is_origin)
+            break;
+    }
+    r->segments += first;
+    r->n = last - first + 1;
+    return NULL;
+}
+
+/*
+ * An incomplete transaction may have begun in an older segment; what lies between that and the newest goes anyway, so gaps in
+ * there (a cut that a crash interrupted) do not matter.
+ */
+MUST_USE static struct error *find_marked(const uint64_t *numbers, size_t newest, struct spool_place place,
+                                          size_t *out_i)
+{
+    for (size_t i = newest + 1; i-- > 0;)
+        if (numbers[i] == place.segment) {
+            *out_i = i;
+            return NULL;
+        }
+    return error_new(ERROR_DATA,
+                     "spool segment %" PRIu64 " is missing: the transaction that arrives in segment %" PRIu64
+                     " began in it",
+                     place.segment, numbers[newest]);
 }
 
 struct error *spool_recover(struct spool_block *b, struct decoder boundaries, struct arena *a,
@@ -166,18 +167,22 @@ struct error *spool_recover(struct spool_block *b, struct decoder boundaries, st
 {
     uint64_t *numbers = NULL;
     size_t n = 0;
-    struct segment_header last = {0};
+    ssize_t newest = -1;
+    size_t marked = 0;
+    struct segment_header h = {0};
+    uint64_t size = 0;
 
     *out = (struct spool_recovery){0};
     TRY(b->store.ops->list(b->store.self, a, &numbers, &n));
-    if (n == 0)
+    TRY(find_newest(b, numbers, n, &newest, &h, &size));
+    if (n > 0)
+        out->highest = numbers[n - 1];
+    if (newest < 0)
         return NULL;
-    out->highest = numbers[n - 1];
+    out->complete = h.complete;
+    TRY(scan_newest(b, boundaries, h.number, size, &out->complete));
+    TRY(find_marked(numbers, (size_t)newest, out->complete.place, &marked));
     out->segments = arena_alloc(a, n * sizeof *out->segments);
-    TRY(collect_segments(b, numbers, n, out, &last));
-    if (out->n == 0)
-        return NULL;
-    out->complete = last.complete;
-    TRY(scan_last(b, boundaries, last.number, out));
-    return check_complete(out);
+    TRY(collect_segments(b, numbers, marked, out));
+    return out->complete.place.offset > out->segments[out->n - 1].bytes ? block_damaged(out->complete.place) : NULL;
 }

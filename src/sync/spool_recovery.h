@@ -16,11 +16,10 @@
 #include "sync/spool_index.h"
 
 struct spool_recovery {
+    uint64_t highest;              /* number of the newest segment in the store, whatever it is; 0 when there is none */
     struct segment_info *segments; /* those that count, ascending, without gaps; in the arena given */
     size_t n;                      /* 0: there is no spool yet */
-    uint64_t highest;              /* number of the newest in the store, counting or not; 0 when there is none */
-    uint64_t last_bytes;           /* size in the store of the last that counts */
-    struct spool_mark complete;    /* everything after it is torn or incomplete */
+    struct spool_mark complete;    /* in the last that counts: everything after it is torn or incomplete */
 };
 
 /* ERROR_DATA for damage, ERROR_HISTORY for segments of another task, ERROR_CONFIG for another format. */

@@ -106,25 +106,46 @@ void memory_store_drop(struct memory_store *m)
     pthread_mutex_destroy(&m->mutex);
 }
 
+/* Zeroes some of what was appended to the segment since the sync: blocks reach a disk in any order. */
+static void make_hole(struct buffer *segment, size_t synced, uint64_t random)
+{
+    if (segment == NULL || segment->length <= synced)
+        return;
+    size_t unsynced = segment->length - synced;
+    size_t from = random % unsynced;
+
+    memset(segment->bytes + synced + from, 0, (unsynced - from + 1) / 2);
+}
+
+static size_t length_on(struct memory_disk *d, uint64_t number)
+{
+    const struct buffer *segment = disk_find(d, number);
+
+    return segment == NULL ? 0 : segment->length;
+}
+
 void memory_store_crash(struct memory_store *m, uint64_t random)
 {
-    size_t whole = random % (m->n_changes + 1);
+    size_t n = random % (m->n_changes + 1);
+    size_t lags_from = (random >> 10) % (n + 1); /* from here on nothing happened to one of the segments */
+    uint64_t lagging = (random >> 56) % 4 == 0 && lags_from < n ? m->changes[lags_from].number : 0;
+    uint64_t last = n > 0 ? m->changes[n - 1].number : 0;
+    size_t synced = length_on(&m->durable, last);
 
-    for (size_t i = 0; i < whole; i++)
-        disk_change(&m->durable, &m->changes[i], m->changes[i].bytes.length);
-    if (whole < m->n_changes && m->changes[whole].kind == MEMORY_APPEND) {
-        const struct memory_change *torn = &m->changes[whole];
-        size_t length = (random >> 20) % (torn->bytes.length + 1);
-        struct buffer *segment = NULL;
+    for (size_t i = 0; i < n; i++) {
+        const struct memory_change *c = &m->changes[i];
+        size_t length = c->bytes.length;
 
-        disk_change(&m->durable, torn, length);
-        segment = disk_find(&m->durable, torn->number);
-        if ((random >> 60) < 4 && length > 0) { /* a block in the middle did not get there, the next one did */
-            size_t hole = (random >> 40) % length;
-
-            memset(segment->bytes + segment->length - length + hole, 0, (length - hole + 1) / 2);
-        }
+        if (i >= lags_from && c->number == lagging)
+            continue;
+        if (i == n - 1) /* torn */
+            length -= (random >> 20) % (length + 1);
+        disk_change(&m->durable, c, length);
+        if (c->number == last && length_on(&m->durable, last) < synced)
+            synced = length_on(&m->durable, last);
     }
+    if ((random >> 60) < 4)
+        make_hole(disk_find(&m->durable, last), synced, random >> 32);
     forget_changes(m);
     disk_copy(&m->seen, &m->durable);
 }

@@ -1,6 +1,6 @@
 /*
- * A segment_store in memory with a power switch: a crash loses what was not synced, all of it or some, and tears the last append at
- * any byte. A failing append leaves half of its bytes, as a full disk does. Thread-safe, as ports/store.h asks for.
+ * A segment_store in memory with a power switch: a crash loses what was not synced, all of it or some, tears the last append at
+ * any byte, leaves holes, and lets one segment lag behind the others. A failing append leaves half of its bytes, as a full disk does. Thread-safe, as ports/store.h asks for.
  */
 #pragma once
 
@@ -50,7 +50,7 @@ void memory_store_init(struct memory_store *m);
 void memory_store_drop(struct memory_store *m);
 struct segment_store memory_store(struct memory_store *m);
 
-/* The power goes off: of what was not synced some first part survives, which one `random` decides. */
+/* The power goes off: of what was not synced some part survives, which one `random` decides; none with 0. */
 void memory_store_crash(struct memory_store *m, uint64_t random);
 
 /* Bytes of a segment, to look at or to damage; NULL when there is none. */
