@@ -52,8 +52,12 @@ struct error *snapshot_parse(struct arena *a, const char *text, struct snapshot 
     struct snapshot s = {0};
     const char *at = text;
 
-    if (!parse_xid(&at, ":", &s.xmin) || *at++ != ':' || !parse_xid(&at, ":", &s.xmax) || *at++ != ':' ||
-        s.xmin > s.xmax || !parse_running(a, at, &s))
+    if (!parse_xid(&at, ":", &s.xmin) || *at++ != ':' || !parse_xid(&at, ":", &s.xmax) || *at++ != ':')
+        return error_new(ERROR_DATA, "\"%.100s\" is not a snapshot", text);
+    /* A slot's snapshot may have xmin beyond xmax. The server asks for xmin first (XidInMVCCSnapshot), and so do we. */
+    if (s.xmax < s.xmin)
+        s.xmax = s.xmin;
+    if (!parse_running(a, at, &s))
         return error_new(ERROR_DATA, "\"%.100s\" is not a snapshot", text);
     *out = s;
     return NULL;
