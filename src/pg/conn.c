@@ -294,6 +294,7 @@ static const struct refusal refusals_of_libpq[] = {
     {"Permission denied", ERROR_CONFIG, "Check the permissions of the server's socket and of the key files."},
     {"private key", ERROR_CONFIG, "Check sslkey and its permissions."},
     {"service file", ERROR_CONFIG, "Check the service file."},
+    {"invalid integer value", ERROR_CONFIG, "Check the numbers in the connection string and in the PG* environment."},
 };
 
 static const struct refusal *explain(const char *message)

@@ -196,6 +196,24 @@ static struct error *refuse_system_roots(const struct pg_endpoint *e)
                       "sslrootcert=/etc/ssl/certs/ca-certificates.crt together with sslmode=verify-full.");
 }
 
+/* libpq looks at it only when it connects. The text is not shown: in "user:pass/word@host" it is a piece of the password. */
+static struct error *refuse_bad_ports(const struct pg_endpoint *e)
+{
+    for (const char *p = pg_endpoint_option(e, "port"); p != NULL;
+         p = strchr(p, ',') == NULL ? NULL : strchr(p, ',') + 1) {
+        size_t length = strcspn(p, ",");
+        bool is_number = strspn(p, "0123456789") == length && length <= 5;
+
+        if (!is_number || (length > 0 && (strtol(p, NULL, 10) < 1 || strtol(p, NULL, 10) > 65535)))
+            return error_hint(error_new(ERROR_USAGE,
+                                        "cannot read the connection string of the %s: the port is no number "
+                                        "from 1 to 65535",
+                                        e->side),
+                              HOW_TO_WRITE_IT);
+    }
+    return NULL;
+}
+
 static void fill(struct arena *a, struct pg_endpoint *e, const PQconninfoOption *all, const char *channel_binding)
 {
     unsigned n = 0;
@@ -243,6 +261,7 @@ struct error *pg_endpoint_parse(struct arena *a, const char *side, const char *c
 
     e->side = arena_strdup(a, side);
     fill(a, e, all, find(again, "channel_binding"));
+    TRY(refuse_bad_ports(e));
     TRY(refuse_system_roots(e));
     e->name = name_of(a, e);
     e->key = e->name;

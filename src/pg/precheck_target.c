@@ -1,3 +1,4 @@
+#include "base/buffer.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/schema.h"
@@ -257,30 +258,48 @@ struct error *check_extensions(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
+/* Superusers own everything; others can give objects only to roles that they may become. */
+static bool cannot_be_given_to(const struct role_list *roles, const struct role *role, const char *is_owner)
+{
+    return cell_bool(is_owner) && !roles->user_is_superuser && !role->is_ours;
+}
+
 struct error *check_roles(struct precheck *p, struct check_item *item)
 {
+    const char *user = p->target_facts.user;
+    CLEANUP(buffer_free) struct buffer *fix = buffer_new();
     struct role_list roles;
-    struct pg_rows used, missing = {.n_columns = 1};
+    struct pg_rows used, concerned = {.n_columns = 1};
+    unsigned n_missing = 0;
 
     TRY(pg_query(p->source, p->a, "reading which roles own or are granted something", sql_roles_used, NULL, 0, &used));
     TRY(schema_roles_read(p->target, p->a, &roles));
-    missing.rows = arena_alloc(p->a, (used.n_rows + 1U) * sizeof *missing.rows);
-    for (unsigned r = 0; r < used.n_rows; r++)
-        if (role_find(&roles, used.rows[r][0]) == NULL)
-            missing.rows[missing.n_rows++] = used.rows[r];
-    for (unsigned r = 0; r < missing.n_rows; r++)
-        missing.rows[r][0] = pg_quote_identifier(p->a, missing.rows[r][0]);
-    item_objects_from_rows(p, item, &missing);
-    if (missing.n_rows == 0) {
+    concerned.rows = arena_alloc(p->a, (used.n_rows + 1U) * sizeof *concerned.rows);
+    for (unsigned r = 0; r < used.n_rows; r++) {
+        const struct role *role = role_find(&roles, used.rows[r][0]);
+        char *name = pg_quote_identifier(p->a, used.rows[r][0]);
+
+        if (role != NULL && !cannot_be_given_to(&roles, role, used.rows[r][1]))
+            continue;
+        n_missing += role == NULL;
+        used.rows[r][0] = name;
+        concerned.rows[concerned.n_rows++] = used.rows[r];
+        if (role == NULL)
+            buffer_printf(fix, "CREATE ROLE %s;\n", name);
+        else
+            buffer_printf(fix, "GRANT %s TO %s;\n", name, pg_quote_identifier(p->a, user));
+    }
+    item_objects_from_rows(p, item, &concerned);
+    if (concerned.n_rows == 0) {
         item_is(p, item, CHECK_PASSED, "all %u exist", used.n_rows);
         return NULL;
     }
     item_is(
         p, item, CHECK_ALARM,
-        "%u roles do not exist on the target; what they own will belong to \"%s\", and what they are granted is left "
-        "out",
-        missing.n_rows, p->target_facts.user);
-    item_fix_each(p, item, ON_TARGET, "CREATE ROLE ", ";");
+        "%u roles do not exist on the target, and to %u others user \"%s\" may not give objects; what they own will "
+        "belong to \"%s\", and what missing ones are granted is left out",
+        n_missing, concerned.n_rows - n_missing, user, user);
+    item_fix(p, item, ON_TARGET, buffer_text(fix));
     return NULL;
 }
 

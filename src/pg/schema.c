@@ -273,20 +273,17 @@ static void fill_entry(struct entry *e, char **cell)
     e->index_bytes = cell_u64(cell[6]);
 }
 
-/* An index is attached to the index of a parent table: it belongs to the table of the first one it names. */
-static void resolve_attachments(const struct script *script)
+/* An index is attached to its parent's: it belongs to the table of the smaller one, which has rows if any of both has. */
+static void resolve_attachment(const struct script *script, struct entry *e)
 {
-    for (unsigned i = 0; i < script->n_entries; i++) {
-        struct entry *e = &script->entries[i];
+    for (unsigned d = 0; d < e->n_dependencies; d++) {
+        const struct entry *part = script_find(script, e->dependencies[d]);
 
-        for (unsigned d = 0; e->kind == ENTRY_INDEX_ATTACH && e->table_oid == 0 && d < e->n_dependencies; d++) {
-            const struct entry *part = script_find(script, e->dependencies[d]);
-
-            if (part != NULL) {
-                e->table_oid = part->table_oid;
-                e->is_identity = part->is_identity;
-            }
-        }
+        if (part == NULL || part->table_oid == 0 || (e->table_oid != 0 && part->table_is_partitioned))
+            continue;
+        e->table_oid = part->table_oid;
+        e->table_is_partitioned = part->table_is_partitioned;
+        e->is_identity = part->is_identity;
     }
 }
 
@@ -325,6 +322,8 @@ struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct sch
         if (key != NULL)
             fill_entry(key->entry, answer.rows[r]);
     }
-    resolve_attachments(post);
+    for (unsigned i = 0; i < post->n_entries; i++)
+        if (post->entries[i].kind == ENTRY_INDEX_ATTACH)
+            resolve_attachment(post, &post->entries[i]);
     return NULL;
 }

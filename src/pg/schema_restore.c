@@ -1,5 +1,7 @@
 #include "pg/schema.h"
 
+#include <stdatomic.h>
+
 #include "base/buffer.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -10,6 +12,7 @@
 enum {
     ENTRIES_PER_TRANSACTION = 200,
     STATEMENT_SHOWN = 200, /* bytes of a failing statement */
+    LEFT_OUT_TOLD = 100,
 };
 
 struct schema_target {
@@ -17,6 +20,7 @@ struct schema_target {
     int version;
     bool existing_may_stay;
     struct role_list roles;
+    _Atomic unsigned *n_left_out; /* counted by all threads */
 };
 
 struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task, bool existing_may_stay,
@@ -27,6 +31,7 @@ struct error *schema_target_new(struct pg_conn *target, struct arena *a, const c
     t->task = arena_strdup(a, task);
     t->version = pg_conn_version(target);
     t->existing_may_stay = existing_may_stay;
+    t->n_left_out = arena_alloc(a, sizeof *t->n_left_out);
     TRY(schema_roles_read(target, a, &t->roles));
     *out = t;
     return NULL;
@@ -51,6 +56,21 @@ static const char *as_this_target_takes_it(struct arena *a, const struct entry *
     return arena_printf(a, "CREATE SCHEMA IF NOT EXISTS %s", statement + strlen(create));
 }
 
+/* A database of another owner has one such statement for each of its objects: the log need not hold all of them. */
+static void tell_left_out(const struct schema_target *t, const char *statement, const char *reason)
+{
+    unsigned n = atomic_fetch_add(t->n_left_out, 1);
+    int length = (int)strcspn(statement, "\n");
+
+    if (n < LEFT_OUT_TOLD)
+        log_warn("left out \"%.*s\": %s", length, statement, reason);
+    else
+        log_debug("left out \"%.*s\": %s", length, statement, reason);
+    if (n + 1 == LEFT_OUT_TOLD)
+        log_warn("%d statements were left out; from here on only the debug log names them (PGTIDE_LOG=debug)",
+                 LEFT_OUT_TOLD);
+}
+
 static struct job job_for(const struct schema_target *t, struct arena *a, const struct entry *e)
 {
     struct job job = {.entry = e, .statements = arena_alloc(a, (e->n_statements + 1U) * sizeof(char *))};
@@ -62,7 +82,7 @@ static struct job job_for(const struct schema_target *t, struct arena *a, const 
         if (reason == NULL)
             job.statements[job.n_statements++] = as_this_target_takes_it(a, e, e->statements[i]);
         else
-            log_warn("left out \"%.*s\": %s", (int)strcspn(e->statements[i], "\n"), e->statements[i], reason);
+            tell_left_out(t, e->statements[i], reason);
     }
     return job;
 }

@@ -337,10 +337,15 @@ static struct error *end_statement(struct splitter *s, const char *start)
     return NULL;
 }
 
-/* psql's way to know that a semicolon is inside of a BEGIN ATOMIC body (psqlscan.l, rule {identifier}). */
+/*
+ * psql's way to know that a semicolon is inside of a BEGIN ATOMIC body (psqlscan.l, rule {identifier}), but for one thing:
+ * BEGIN alone is no reserved word, and psql stumbles over a function of that name. CASE and END are reserved: as names
+ * they are always quoted.
+ */
 struct nesting {
     char letters[4]; /* of the first words: c, or, r, f|p */
     unsigned n_words;
+    bool after_begin;
     unsigned parentheses;
     unsigned begins;
 };
@@ -364,7 +369,8 @@ static void nest_word(struct nesting *n, const struct lexeme *word)
     n->n_words++;
     if (!is_routine(n) || n->parentheses > 0)
         return;
-    if (lexeme_is_word(word, "begin") || (lexeme_is_word(word, "case") && n->begins > 0))
+    bool begins = n->after_begin && lexeme_is_word(word, "atomic");
+    if (begins || (lexeme_is_word(word, "case") && n->begins > 0))
         n->begins++;
     if (lexeme_is_word(word, "end") && n->begins > 0)
         n->begins--;
@@ -374,6 +380,7 @@ static void nest(struct nesting *n, const struct lexeme *x)
 {
     if (x->kind == LEX_WORD)
         nest_word(n, x);
+    n->after_begin = lexeme_is_word(x, "begin");
     if (x->kind == LEX_SYMBOL && *x->start == '(')
         n->parentheses++;
     if (x->kind == LEX_SYMBOL && *x->start == ')' && n->parentheses > 0)

@@ -1,19 +1,21 @@
--- Roles that own or are granted something in this database. The first superuser's belongings are not in pg_shdepend.
-select r.rolname
-  from pg_shdepend d
-  join pg_roles r on r.oid = d.refobjid
- where d.refclassid = 'pg_authid'::regclass
-   and d.dbid = (select oid from pg_database where datname = current_database())
-   and r.rolname not like 'pg\_%'
-union
-select r.rolname
-  from pg_roles r
- where r.oid = 10
-   and (exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                 where c.relowner = 10 and c.oid >= 16384
-                   and n.nspname not in ('pg_toast', 'information_schema', 'pgtide')
-                   and n.nspname not like 'pg\_temp\_%')
-        or exists (select from pg_proc where proowner = 10 and oid >= 16384)
-        or exists (select from pg_namespace where nspowner = 10 and oid >= 16384 and nspname <> 'pgtide'
-                                              and nspname not like 'pg\_%'))
+-- Roles that own (second column) or are granted something in this database. What the first superuser owns is not in pg_shdepend.
+select used.rolname, bool_or(used.is_owner)::text
+  from (select r.rolname, d.deptype = 'o' as is_owner
+          from pg_shdepend d
+          join pg_roles r on r.oid = d.refobjid
+         where d.refclassid = 'pg_authid'::regclass
+           and d.dbid = (select oid from pg_database where datname = current_database())
+           and r.rolname not like 'pg\_%'
+        union all
+        select r.rolname, true
+          from pg_roles r
+         where r.oid = 10
+           and (exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                         where c.relowner = 10 and c.oid >= 16384
+                           and n.nspname not in ('pg_toast', 'information_schema', 'pgtide')
+                           and n.nspname not like 'pg\_temp\_%')
+                or exists (select from pg_proc where proowner = 10 and oid >= 16384)
+                or exists (select from pg_namespace where nspowner = 10 and oid >= 16384 and nspname <> 'pgtide'
+                                                      and nspname not like 'pg\_%'))) used
+ group by 1
  order by 1
