@@ -96,7 +96,7 @@ int main(int argc, char **argv)
     if (err == NULL)
         err = command_line_parse(arena, argc, (const char *const *)argv, &line);
     if (err != NULL) {
-        print_error(err);
+        show_error(err);
         return exit_status(err);
     }
     arguments_hide(argc, argv);

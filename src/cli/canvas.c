@@ -279,6 +279,8 @@ void canvas_end_line(struct canvas *c)
     c->column = 0;
     if (is_full(c))
         return;
+    while (c->text.length > 0 && c->text.bytes[c->text.length - 1] == ' ')
+        c->text.length--;
     buffer_append_char(&c->text, '\n');
     c->n_lines++;
 }

@@ -177,7 +177,7 @@ static void tell(struct display *d, const char *event, json_t *members)
 
     json_object_update(document, members);
     json_decref(members);
-    char *text = json_dumps(document, JSON_COMPACT);
+    char *text = json_dumps(document, JSON_NUMBERS | JSON_COMPACT);
     if (text == NULL)
         return;
     struct buffer line = {0};

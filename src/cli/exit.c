@@ -19,6 +19,7 @@ enum exit_status exit_status(const struct error *err)
         [ERROR_CONFIG] = EXIT_FAILED,
         [ERROR_TRANSIENT] = EXIT_FAILED,
         [ERROR_DATA] = EXIT_FAILED,
+        [ERROR_HISTORY] = EXIT_FAILED,
         [ERROR_CANCELLED] = EXIT_INTERRUPTED,
         [ERROR_USAGE] = EXIT_USAGE,
         [ERROR_REFUSED] = EXIT_REFUSED,

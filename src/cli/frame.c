@@ -11,6 +11,7 @@ enum {
     WIDTH_NARROW = 60, /* below this, items have no numbers and bars are short */
     WIDTH_WIDE = 110,
     ITEM_COLUMNS_MAX = 44,
+    ITEM_NUMBERS_COLUMNS = 23,
 };
 
 static const struct {
@@ -116,10 +117,7 @@ static void step_detail(struct canvas *c, const struct frame_view *v, enum meter
     } else {
         partf(c, &is_first, "%s of %s", unit == NULL ? format_bytes(done).text : format_count(done).text,
               unit == NULL ? format_bytes(total).text : format_count(total).text);
-        /* The time first: on a narrow screen the rest is cut. */
         time_left(c, &is_first, v->reading.seconds_left[step]);
-        if (step == METER_DATA)
-            copy_rates(c, &is_first, &v->reading);
     }
 }
 
@@ -225,6 +223,7 @@ static void tables_line(struct canvas *c, const struct frame_view *v)
     partf(c, &is_first, "%s of %s", format_count(count(&counters->tables_done)).text,
           format_count(count(&counters->tables_total)).text);
     partf(c, &is_first, "%s rows", format_count(count(&counters->rows_copied)).text);
+    copy_rates(c, &is_first, &v->reading);
     canvas_end_line(c);
 }
 
@@ -238,11 +237,13 @@ static void item_line(struct canvas *c, const struct progress_item *item)
 
     canvas_move_to(c, COLUMN_LABEL);
     canvas_put_cell(c, INK_PLAIN, item->name, name_columns > ITEM_COLUMNS_MAX ? ITEM_COLUMNS_MAX : name_columns);
-    if (!is_narrow && item->rows + item->bytes > 0) {
-        canvas_printf(c, INK_DIM, " %12s rows %9s", format_count_short(item->rows).text,
-                      format_bytes(item->bytes).text);
-    } else if (!is_narrow) {
-        canvas_printf(c, INK_DIM, "%28s", "");
+    if (!is_narrow) {
+        unsigned numbers_end = c->column + ITEM_NUMBERS_COLUMNS;
+
+        if (item->rows + item->bytes > 0)
+            canvas_printf(c, INK_DIM, " %8s rows %8s", format_count_short(item->rows).text,
+                          format_bytes(item->bytes).text);
+        canvas_move_to(c, numbers_end);
     }
     if (has_share) {
         percent = percent > 99 ? 99 : percent;
@@ -339,42 +340,48 @@ static void follow_lines(struct canvas *c, const struct frame_view *v)
     }
 }
 
+static void step_lines(struct canvas *c, const struct frame_view *v)
+{
+    step_line(c, v, METER_STRUCTURE);
+    step_line(c, v, METER_DATA);
+    step_line(c, v, METER_INDEX);
+    catch_up_line(c, v);
+    step_line(c, v, METER_OBJECTS);
+    canvas_end_line(c);
+}
+
 void frame_draw(struct canvas *c, const struct frame_view *v)
 {
+    const struct progress_counters *counters = progress_counters(v->progress);
     enum phase phase = progress_phase(v->progress);
-    bool is_streaming = count(&progress_counters(v->progress)->received_lsn) != 0;
+    bool is_applying = phase >= PHASE_CATCH_UP && count(&counters->applied_lsn) != 0;
 
+    canvas_end_line(c); /* apart from what scrolls above */
     title_line(c, v);
     canvas_end_line(c);
-    if (phase < PHASE_INCREMENTAL) {
-        step_line(c, v, METER_STRUCTURE);
-        step_line(c, v, METER_DATA);
-        step_line(c, v, METER_INDEX);
-        catch_up_line(c, v);
-        step_line(c, v, METER_OBJECTS);
-    } else {
+    if (phase > PHASE_STARTING && phase < PHASE_INCREMENTAL)
+        step_lines(c, v);
+    if (phase >= PHASE_INCREMENTAL && count(&counters->tables_total) > 0)
         copied_line(c, v);
-    }
-    canvas_end_line(c);
-    if (phase >= PHASE_CATCH_UP) {
-        follow_lines(c, v);
-        item_lines(c, v);
-        return;
-    }
-    if (phase >= PHASE_DATA)
+    if (phase >= PHASE_DATA && phase < PHASE_CATCH_UP)
         tables_line(c, v);
-    if (is_streaming)
+    if (is_applying)
+        follow_lines(c, v);
+    else if (count(&counters->received_lsn) != 0)
         spool_line(c, v);
-    if (phase >= PHASE_STRUCTURE)
-        item_lines(c, v);
+    item_lines(c, v);
 }
 
 static void plain_step(struct canvas *c, const struct frame_view *v, enum meter_step step)
 {
     double percent = progress_step_percent(meter_progress_step(v->progress, step));
 
+    bool is_first = false;
+
     canvas_printf(c, INK_PLAIN, "%s %d %%, ", step_looks[step].label, (int)percent);
     step_detail(c, v, step);
+    if (step == METER_DATA)
+        copy_rates(c, &is_first, &v->reading);
 }
 
 static void plain_follow(struct canvas *c, const struct frame_view *v, const char *title)

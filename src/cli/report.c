@@ -63,13 +63,15 @@ static void put_item(struct canvas *c, const struct check_item *item)
     if (!is_finding)
         return;
     put_objects(c, item);
+    if (item->is_accepted)
+        return;
     if (item->fix != NULL) {
         canvas_move_to(c, COLUMN_TEXT);
         canvas_put(c, INK_DIM, "to mend it:");
         canvas_end_line(c);
         put_lines(c, INK_BUSY, item->fix);
     }
-    if (item->result == CHECK_ALARM && !item->is_accepted) {
+    if (item->result == CHECK_ALARM) {
         canvas_move_to(c, COLUMN_TEXT);
         canvas_printf(c, INK_DIM, "or accept it: --accept %s", item->id);
         canvas_end_line(c);

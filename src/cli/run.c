@@ -59,7 +59,7 @@ static struct error *default_state_dir(struct arena *a, const char **out_dir)
     return NULL;
 }
 
-void print_error(const struct error *err)
+void show_error(const struct error *err)
 {
     const char *hint = error_hint_text(err);
 
@@ -78,7 +78,7 @@ static struct error *print(const char *text)
 
 static struct error *print_document(const json_t *document)
 {
-    char *text = json_dumps(document, JSON_INDENT(2));
+    char *text = json_dumps(document, JSON_NUMBERS | JSON_INDENT(2));
 
     if (text == NULL)
         return error_new(ERROR_BUG, "the answer cannot be written as JSON");
@@ -333,7 +333,8 @@ enum exit_status command_run(const struct command_line *line, struct stop *stop)
     struct run r = {.arena = arena, .line = line, .options = line->sync, .stop = stop};
     CLEANUP(error_free) struct error *err = run(&r);
 
-    if (err != NULL)
-        print_error(err);
+    /* Who pressed Ctrl-C knows why it ended. */
+    if (err != NULL && !(error_kind(err) == ERROR_CANCELLED && stop_requested(stop)))
+        show_error(err);
     return exit_status(err);
 }

@@ -13,4 +13,4 @@
 enum exit_status command_run(const struct command_line *line, struct stop *stop);
 
 /* "pgtide: …" and the hint, on standard error. */
-void print_error(const struct error *err);
+void show_error(const struct error *err);

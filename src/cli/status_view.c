@@ -194,5 +194,5 @@ void status_draw(struct canvas *c, const json_t *document)
     applied_line(c, document);
     spool_lines(c, document);
     text_line(c, document, "slot", "slot");
-    text_line(c, document, "state_folder", "state folder");
+    text_line(c, document, "state_folder", "folder");
 }

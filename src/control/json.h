@@ -16,6 +16,9 @@
 
 DEFINE_CLEANUP(json_t, json_decref);
 
+/* For json_dumps: 33.3 and not 33.299999999999997. */
+#define JSON_NUMBERS JSON_REAL_PRECISION(15)
+
 /* New references, each. A number up to 2^53, which every reader of JSON keeps exactly; beyond that a string. */
 json_t *json_count(uint64_t n);
 

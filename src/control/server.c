@@ -93,7 +93,7 @@ static struct error *parse_request(const char *bytes, size_t length, json_t **ou
 
 static struct error *answer(int fd, json_t *document)
 {
-    char *text = json_dumps(document, JSON_COMPACT | JSON_ENSURE_ASCII);
+    char *text = json_dumps(document, JSON_NUMBERS | JSON_COMPACT | JSON_ENSURE_ASCII);
 
     if (text == NULL)
         return error_new(ERROR_BUG, "an answer on the control socket cannot be written as JSON");

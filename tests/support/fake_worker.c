@@ -12,8 +12,11 @@ static struct error *outcome(void)
 static void called(const struct sync_options *options)
 {
     fake_worker.n_calls++;
-    if (options != NULL)
-        fake_worker.options = *options;
+    if (options == NULL)
+        return;
+    fake_worker.options = *options;
+    snprintf(fake_worker.state_dir, sizeof fake_worker.state_dir, "%s", options->state_dir);
+    fake_worker.options.state_dir = fake_worker.state_dir; /* that of the caller ends with its command */
 }
 
 struct error *worker_sync(const struct sync_options *options, struct progress *progress, struct stop *stop,

@@ -19,6 +19,7 @@ struct fake_worker {
     /* Seen by the worker */
     unsigned n_calls;
     struct sync_options options; /* of the last call */
+    char state_dir[256];
     const char *server;
     enum wait_for wait_for;
     int timeout_ms;

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "model/check.h"
 #include "base/macros.h"
+#include "model/check.h"
 
 static void everything_passed_or_accepted_may_begin(void **state)
 {
