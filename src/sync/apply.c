@@ -53,26 +53,27 @@ static void forget_messages(struct apply *ap)
     ap->pending_end = &ap->pending;
 }
 
+static void forget_open_transaction(struct apply *ap)
+{
+    ap->is_open = false;
+    ap->open_rows = 0;
+    ap->open_conflicts = 0;
+    ap->must_resume = true;
+    forget_messages(ap);
+}
+
 /* (A2) */
 static void give_up(struct apply *ap)
 {
     ap->target.ops->rollback(ap->target.self);
-    ap->is_open = false;
-    ap->must_resume = true;
-    ap->open_rows = 0;
-    ap->open_conflicts = 0;
-    forget_messages(ap);
+    forget_open_transaction(ap);
 }
 
 struct error *apply_resume(struct apply *ap, struct apply_position *out)
 {
     struct apply_position position;
 
-    forget_messages(ap);
-    ap->is_open = false;
-    ap->open_rows = 0;
-    ap->open_conflicts = 0;
-    ap->must_resume = true;
+    forget_open_transaction(ap);
     TRY(ap->target.ops->resume(ap->target.self, &position)); /* (P5) only the target knows what was committed */
     ap->position = position;
     ap->upto = lsn_max(ap->upto, position.end);

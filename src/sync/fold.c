@@ -31,6 +31,7 @@ struct run {
     const struct change_truncate *truncate; /* a step of its own instead of rows */
     struct net *first, *last;
     unsigned n_rows;
+    bool has_had[NET_STATE_COUNT]; /* spares looking for what never was */
 };
 
 /* A table of the source, whatever its version. */
@@ -120,6 +121,7 @@ static struct net *append_net(struct fold *f, struct fold_table *t, enum net_sta
         r->last->next = n;
     r->last = n;
     r->n_rows++;
+    r->has_had[state] = true;
     return n;
 }
 
@@ -214,6 +216,7 @@ static void fold_again(struct fold *f, struct net *n, const struct change *c)
     else
         n->row = c->new_row;
     n->state = next;
+    n->run->has_had[next] = true;
 }
 
 static void fold_rekey(struct fold *f, struct fold_table *t, const struct change *c)
@@ -299,11 +302,21 @@ static const bool is_written_by[BATCH_OP_COUNT][NET_STATE_COUNT] = {
     [BATCH_DELETE] = {[NET_DELETE] = true, [NET_REPLACE] = true},
 };
 
+static bool may_have(const struct run *r, enum batch_op op)
+{
+    for (unsigned state = 0; state < NET_STATE_COUNT; state++)
+        if (r->has_had[state] && is_written_by[op][state])
+            return true;
+    return false;
+}
+
 static const struct fold_work **append_batches(struct fold *f, const struct run *r, enum batch_op op,
                                                const struct fold_work **end)
 {
     struct batches *b = NULL;
 
+    if (!may_have(r, op))
+        return end;
     for (const struct net *n = r->first; n != NULL; n = n->next) {
         if (!is_written_by[op][n->state])
             continue;
