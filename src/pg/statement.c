@@ -828,7 +828,7 @@ void statement_copy_encode(struct buffer *out, const struct batch *batch, enum c
 
     if (*next == 0 && format == COPY_BINARY)
         buffer_append(out, header, sizeof header);
-    for (; *next < batch->n_rows && out->length < limit; (*next)++) {
+    for (unsigned n = 0; *next < batch->n_rows && (n == 0 || out->length < limit); n++, (*next)++) {
         if (format == COPY_BINARY)
             encode_binary_row(out, plan, n_written, batch->rows[*next].row);
         else

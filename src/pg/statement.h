@@ -115,6 +115,6 @@ enum copy_format {
 enum copy_format statement_copy_format(const struct batch *batch);
 char *statement_copy_sql(struct arena *a, const struct batch *batch, enum copy_format format);
 
-/* Appends rows from *next on until `out` holds `limit` bytes; *next is then the first row not yet encoded. */
+/* Appends rows from *next on, at least one, until `out` holds `limit` bytes; *next is then the first that is left. */
 void statement_copy_encode(struct buffer *out, const struct batch *batch, enum copy_format format, unsigned *next,
                            size_t limit);
