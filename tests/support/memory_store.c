@@ -128,7 +128,7 @@ void memory_store_crash(struct memory_store *m, uint64_t random)
 {
     size_t n = random % (m->n_changes + 1);
     size_t lags_from = (random >> 10) % (n + 1); /* from here on nothing happened to one of the segments */
-    uint64_t lagging = (random >> 56) % 4 == 0 && lags_from < n ? m->changes[lags_from].number : 0;
+    uint64_t lagging = (random >> 56) % 2 == 0 && lags_from < n ? m->changes[lags_from].number : 0;
     uint64_t last = n > 0 ? m->changes[n - 1].number : 0;
     size_t synced = length_on(&m->durable, last);
 
@@ -138,7 +138,7 @@ void memory_store_crash(struct memory_store *m, uint64_t random)
 
         if (i >= lags_from && c->number == lagging)
             continue;
-        if (i == n - 1) /* torn */
+        if (i == n - 1 && (random >> 50) % 2 == 0) /* torn */
             length -= (random >> 20) % (length + 1);
         disk_change(&m->durable, c, length);
         if (c->number == last && length_on(&m->durable, last) < synced)

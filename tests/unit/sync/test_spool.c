@@ -909,6 +909,23 @@ static void a_missing_segment_is_named(void **state)
     expect_ok(store.ops->remove(store.self, 3));
     open_spool(f);
     expect_error(spool_reader_open(f->spool, LSN_NONE, &reader), ERROR_HISTORY, "changes between them are lost");
+    assert_null(memory_store_segment(&f->store, 1)); /* nobody can read beyond the gap */
+}
+
+static void a_torn_tail_is_not_taken_for_damage_by_bytes_that_look_like_a_record(void **state)
+{
+    struct fixture *f = *state;
+    char bytes[1 + RECORD_HEADER_BYTES] = "x"; /* in the torn tail: a record, but of another place */
+    struct record_header h = {.synced = 1000, .kind = RECORD_MESSAGE};
+
+    open_spool(f);
+    transaction(f, 1, 100);
+    synced(f);
+    close_all(f);
+    record_header_encode(&h, TAG, (struct spool_place){1, 1}, NULL, bytes + 1);
+    memory_store_put(&f->store, 1, bytes, sizeof bytes);
+    open_spool(f);
+    assert_int_equal(spool_end(f->spool).value, 100);
 }
 
 /* What is delivered after damage, if anything, is the beginning of what was there. */
@@ -1015,6 +1032,7 @@ int main(void)
         TEST(damage_in_an_older_segment_is_found_by_the_reader),
         TEST(a_cut_that_a_crash_interrupted_is_done_again),
         TEST(a_missing_segment_is_named),
+        TEST(a_torn_tail_is_not_taken_for_damage_by_bytes_that_look_like_a_record),
         TEST(damage_of_any_byte_is_an_error_or_a_shorter_spool),
     };
 

@@ -24,6 +24,7 @@
 
 enum {
     SEEDS = 24,
+    CUTS = 8, /* ways in which the power goes off, for each call */
     TRANSACTIONS = 16,
     RELATIONS = 3,
     FIRST_OID = 500,
@@ -72,6 +73,7 @@ static size_t filler_of(uint64_t seed, uint64_t xid, uint64_t ordinal)
 
 struct world {
     uint64_t seed;
+    uint64_t cut;
     uint64_t random;
     uint64_t n_transactions;
     struct memory_store store;
@@ -303,7 +305,7 @@ static void finish_and_check(struct world *w)
 static void after_a_power_cut(struct world *w)
 {
     spool_close(TAKE(w->spool));
-    memory_store_crash(&w->store, drawn(w->seed, 5, w->random));
+    memory_store_crash(&w->store, drawn(w->seed, 5 + w->cut, w->random));
     expect_ok(open_spool(w));
     expect_consistent(w);
     finish_and_check(w);
@@ -325,48 +327,55 @@ static void after_an_error(struct world *w)
     after_a_power_cut(w);
 }
 
-/* The nth call to the disk fails, for every n and many streams; then life goes on in one of three ways. */
-static void survive(void (*then)(struct world *w))
+/* True when the nth call to the disk failed; then life goes on in one of three ways. */
+static bool struck_at(uint64_t seed, unsigned nth, uint64_t cut, void (*then)(struct world *w))
 {
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        for (unsigned nth = 1;; nth++) {
-            struct world w;
+    struct world w;
 
-            world_init(&w, seed, TRANSACTIONS);
-            w.fault.countdown = nth;
-            CLEANUP(error_free) struct error *err = open_and_receive(&w);
-            bool struck = w.fault.struck;
-            w.fault = (struct fault){0};
-            if (struck)
-                then(&w);
-            else
-                expect_consistent(&w);
-            world_drop(&w);
-            if (!struck) {
-                assert_null(err);
-                assert_true(nth > 20); /* the loop did reach past the last call */
-                break;
-            }
-        }
+    world_init(&w, seed, TRANSACTIONS);
+    w.cut = cut;
+    w.fault.countdown = nth;
+    CLEANUP(error_free) struct error *err = open_and_receive(&w);
+    bool struck = w.fault.struck;
+    w.fault = (struct fault){0};
+    if (struck) {
+        then(&w);
+    } else {
+        assert_null(err);
+        expect_consistent(&w);
     }
+    world_drop(&w);
+    return struck;
+}
+
+static void survive(uint64_t cuts, void (*then)(struct world *w))
+{
+    for (uint64_t seed = 0; seed < SEEDS; seed++)
+        for (uint64_t cut = 0; cut < cuts; cut++) {
+            unsigned nth = 1;
+
+            while (struck_at(seed, nth, cut, then))
+                nth++;
+            assert_true(nth > 20); /* the loop did reach past the last call */
+        }
 }
 
 static void survives_a_power_cut_at_any_call(void **state) /* P3, P4 */
 {
     (void)state;
-    survive(after_a_power_cut);
+    survive(CUTS, after_a_power_cut);
 }
 
 static void survives_a_kill_at_any_call(void **state) /* P3, P4 */
 {
     (void)state;
-    survive(after_a_kill);
+    survive(1, after_a_kill);
 }
 
 static void survives_an_error_of_any_call(void **state) /* P3, P4 */
 {
     (void)state;
-    survive(after_an_error);
+    survive(CUTS, after_an_error);
 }
 
 /* ---- a reader beside the writer ---- */
