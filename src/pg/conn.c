@@ -243,16 +243,27 @@ static bool poll_until_connected(PGconn *pg, const struct stop *stop, int64_t de
     return true;
 }
 
-/* What the server refused with. libpq keeps no SQLSTATE of a failed connection, but writes it when asked to be verbose. */
+static bool is_sqlstate(const char *text)
+{
+    return strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == SQLSTATE_LENGTH && text[SQLSTATE_LENGTH] == ':';
+}
+
+/*
+ * What the server refused with, or NULL. libpq keeps no SQLSTATE of a failed connection, but writes it when asked to be
+ * verbose: "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host, the last counts.
+ */
 static const char *find_sqlstate(const char *message)
 {
+    static const char before[] = " failed: ";
     const char *found = NULL;
 
-    for (const char *p = strchr(message, ':'); p != NULL; p = strchr(p + 1, ':')) {
-        const char *code = p + 1 + strspn(p + 1, " ");
+    for (const char *p = strstr(message, before); p != NULL; p = strstr(p, before)) {
+        const char *severity = p + strlen(before);
+        const char *colon = severity + strcspn(severity, ":\n");
+        const char *code = *colon == ':' ? colon + 1 + strspn(colon + 1, " ") : "";
 
-        if (strspn(code, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == SQLSTATE_LENGTH && code[SQLSTATE_LENGTH] == ':')
-            found = code; /* of several hosts the last one */
+        found = is_sqlstate(code) ? code : NULL;
+        p = severity + strcspn(severity, "\n"); /* what follows in this line is the server's prose */
     }
     return found;
 }
@@ -294,6 +305,7 @@ static const struct refusal refusals_of_libpq[] = {
     {"Permission denied", ERROR_CONFIG, "Check the permissions of the server's socket and of the key files."},
     {"private key", ERROR_CONFIG, "Check sslkey and its permissions."},
     {"service file", ERROR_CONFIG, "Check the service file."},
+    {"invalid target_session_attrs", ERROR_CONFIG, "Check target_session_attrs in the connection string."},
     {"invalid integer value", ERROR_CONFIG, "Check the numbers in the connection string and in the PG* environment."},
 };
 

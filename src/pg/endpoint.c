@@ -257,7 +257,8 @@ struct error *pg_endpoint_parse(struct arena *a, const char *side, const char *c
                           HOW_TO_WRITE_IT);
 
     TRY(resolve(a, side, conninfo, "channel_binding", &all));
-    TRY(resolve(a, side, conninfo, "sslmode", &again)); /* only for what the first one had to spoil */
+    /* For what the first one had to spoil; libpq looks at this option late, so most other values are examined too. */
+    TRY(resolve(a, side, conninfo, "target_session_attrs", &again));
 
     e->side = arena_strdup(a, side);
     fill(a, e, all, find(again, "channel_binding"));
