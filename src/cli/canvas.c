@@ -258,6 +258,7 @@ void canvas_separator(struct canvas *c)
 void canvas_sparkline(struct canvas *c, enum ink ink, const double *values, unsigned n)
 {
     static const char *const levels[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    static const unsigned top = COUNT_OF(levels) - 1;
     double greatest = 0;
     struct buffer text = {0};
 
@@ -266,7 +267,7 @@ void canvas_sparkline(struct canvas *c, enum ink ink, const double *values, unsi
     for (unsigned i = 0; i < n; i++)
         greatest = values[i] > greatest ? values[i] : greatest;
     for (unsigned i = 0; i < n; i++) {
-        unsigned level = greatest > 0 ? (unsigned)(values[i] / greatest * (COUNT_OF(levels) - 1) + 0.5) : 0;
+        unsigned level = greatest > 0 ? (unsigned)(values[i] / greatest * top + 0.5) : 0;
 
         buffer_append_text(&text, levels[level]);
     }

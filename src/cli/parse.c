@@ -208,8 +208,8 @@ static struct error *take_option(struct parser *p, const char *text)
     if (option->value == NULL && equals != NULL)
         return see_help(p, error_new(ERROR_USAGE, "option \"--%s\" takes no value", name));
 
-    const char *value = equals == NULL ? NULL : equals + 1;
-    if (option->value != NULL && value == NULL) {
+    const char *value = equals == NULL ? "" : equals + 1;
+    if (option->value != NULL && equals == NULL) {
         if (p->n_rest == 0 || strncmp(p->rest[0], "--", 2) == 0)
             return see_help(p, error_new(ERROR_USAGE, "option \"--%s\" needs a value: %s", name, option->value));
         value = *p->rest++;

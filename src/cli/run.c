@@ -1,6 +1,5 @@
 #include "cli/run.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -72,7 +71,7 @@ void show_error(const struct error *err)
 static struct error *print(const char *text)
 {
     if (fputs(text, stdout) == EOF || fflush(stdout) == EOF)
-        return error_new(ERROR_CONFIG, "could not write to standard output: %s", strerror(errno));
+        return error_new(ERROR_CONFIG, "could not write to standard output: %m");
     return NULL;
 }
 

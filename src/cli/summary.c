@@ -120,7 +120,7 @@ void summary_draw(struct canvas *c, const struct summary *s)
 
 static json_t *seconds(int64_t us)
 {
-    return json_real((double)(us / 1000) / 1000);
+    return json_real((double)us / 1e6);
 }
 
 void summary_add(json_t *document, const struct summary *s)

@@ -134,6 +134,8 @@ static void garbage_is_refused_and_the_next_one_is_served(void **state)
         expect_garbage_refused(*state, garbage[i], strlen(garbage[i]));
     expect_garbage_refused(*state, "{\"command\":\"status\"}\0", 22);
     memset(large, ' ', sizeof large);
+    memcpy(large, "{\"command\":\"status\"", 19);
+    large[sizeof large - 1] = '}'; /* right in all but its size */
     expect_garbage_refused(*state, large, sizeof large);
     memset(deep, '[', sizeof deep);
     expect_garbage_refused(*state, deep, sizeof deep);
@@ -178,6 +180,11 @@ static void silent_clients_make_room_for_the_next(void **state)
         expect_ok(socket_connect(*state, "control.sock", &crowd[i]));
         expect_status(*state);
     }
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    char *bytes = NULL;
+    size_t length = 0;
+    expect_ok(frame_read(crowd[0], a, TIMEOUT_MS, &bytes, &length));
+    assert_null(bytes); /* the one that was silent longest has been hung up on */
     for (int i = 0; i < CROWD; i++)
         close(crowd[i]);
     expect_status(*state);
