@@ -119,7 +119,7 @@ static const char *ellipsis(const struct canvas *c)
     return c->style.has_utf8 ? "…" : "~";
 }
 
-/* As much of the text as `columns` hold; when it is too long the last column is an ellipsis. Returns the columns used. */
+/* As much of the text as `columns` hold; too long a one ends in an ellipsis. Returns the columns used. */
 static unsigned put_cut(struct canvas *c, const char *text, unsigned columns)
 {
     bool is_whole = text_columns(text, c->style.has_utf8) <= columns;

@@ -77,7 +77,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
         .arguments = PAIR,
         .examples = (const char *const[]){
             "pgtide stop service=old service=new", "before the application is pointed at the new server",
-            "pgtide stop service=old service=new --force", "clean up without applying the rest: the target is left as it is",
+            "pgtide stop service=old service=new --force",
+            "clean up without applying the rest: the target is left as it is",
             NULL},
     },
     [COMMAND_SLOTS] = {
@@ -211,9 +212,11 @@ const struct option_spec option_specs[] = {
      .help = "stop: remove everything without applying the rest; slots gc: also what could be resumed"},
 
     /* how */
-    {.name = "jobs", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1, .most = 64,
+    {.name = "jobs", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1,
+     .most = 64,
      .help = "workers that copy tables and build indexes; default 4"},
-    {.name = "lanes", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1, .most = 64,
+    {.name = "lanes", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
+     .most = 64,
      .most_now = 1, .help = "sessions that apply changes; default 1"},
     {.name = "max-rate", .value = "MB/S", .commands = ON(SYNC), .kind = OPTION_NUMBER, .least = 1, .most = 9999,
      .later = "this version copies as fast as it can; fewer --jobs are gentler", .help = "limit of the copy's speed"},

@@ -1,6 +1,6 @@
 /*
- * The command line as two tables: commands and options (SPEC section 11, a contract). Parsing, --help, shell completion and
- * the manual pages all come from them.
+ * The command line as two tables: commands and options (SPEC section 11, a contract). Parsing, --help, shell completion
+ * and the manual pages all come from them.
  *
  * What a later version brings is in the tables already and has `later` set: it is refused with that sentence and never
  * ignored. To make it available, set `later` to NULL. Constant; any thread.

@@ -1,6 +1,6 @@
 /*
- * How a sync looks: the block of lines on a terminal, and the one line that goes into a pipe. Pure: what is drawn depends
- * on the view alone.
+ * How a sync looks: the block of lines on a terminal, and the one line that goes into a pipe. Pure: what is drawn
+ * depends on the view alone.
  */
 #pragma once
 

@@ -4,8 +4,8 @@
 #include <stdbool.h>
 
 /*
- * Whether an argument has to be hidden. libpq decodes a lot (percent signs in URIs, sslpassword, spaces around "="), so whatever is
- * not plainly free of a password counts as holding one.
+ * Whether an argument has to be hidden. libpq decodes a lot (percent signs in URIs, sslpassword, spaces around "="), so
+ * whatever is not plainly free of a password counts as holding one.
  */
 bool argument_may_hold_secret(const char *argument);
 

@@ -11,5 +11,5 @@ struct nearest {
     unsigned distance;
 };
 
-/* Keeps the nearer of what `best` holds and `name`; a name counts as near up to a third of its letters, at least two. */
+/* Keeps the nearer of what `best` holds and `name`. Near is up to a third of a name's letters, at least two. */
 void nearest_try(struct nearest *best, const char *typed, const char *name);

@@ -1,8 +1,8 @@
 /*
  * A terminal on which some lines are redrawn in place while others scroll above them.
  *
- * Only cursor movement and erasing from ECMA-48 are used; nothing stays switched on, so that a kill at any moment leaves a
- * usable terminal. Not thread-safe. What cannot be written is dropped: a sync does not end because its terminal did.
+ * Only cursor movement and erasing from ECMA-48 are used; nothing stays switched on, so that a kill at any moment leaves
+ * a usable terminal. Not thread-safe. What cannot be written is dropped: a sync does not end because its terminal did.
  */
 #pragma once
 

@@ -20,8 +20,8 @@ struct control_handler {
     void *self;
 
     /*
-     * Called in the server's thread, one request at a time; has to answer within a second (start what takes longer, let the
-     * client ask again). *out_reply is a new reference. An unknown command is ERROR_USAGE.
+     * Called in the server's thread, one request at a time; has to answer within a second (start what takes longer,
+     * let the client ask again). *out_reply is a new reference. An unknown command is ERROR_USAGE.
      */
     MUST_USE struct error *(*handle)(void *self, const char *command, json_t *request, json_t **out_reply);
 

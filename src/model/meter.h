@@ -1,5 +1,5 @@
 /*
- * From counters to rates and to the time that is left: what the display, --json and status say beside progress.h's counts.
+ * From counters to rates and to the time that is left: what the display, --json and status say beside the counts.
  *
  * A meter samples a struct progress now and then (from four times a second to once in some seconds) and keeps the last
  * ten seconds. Rates are over that window; the time left comes from a rate that forgets slowly, and is not told before
