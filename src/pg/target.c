@@ -20,7 +20,8 @@ enum {
 static void give_up(struct pg_target *t)
 {
     if (t->conn != NULL)
-        t->former_pid = pg_conn_pid(t->conn);
+        t->former_pid = t->pid;
+    t->pid = 0;
     pipe_free(TAKE(t->pipe));
     pg_conn_close(TAKE(t->conn));
     t->in_transaction = false;
@@ -71,6 +72,7 @@ MUST_USE static struct error *connect_anew(struct pg_target *t)
     TRY(set_up(t, conn));
     TRY(pipe_new(conn, &t->pipe));
     t->prepares_open = 0;
+    t->pid = pg_conn_pid(conn); /* libpq forgets it with a lost connection */
     statement_cache_forget(t->cache);
     t->conn = TAKE(conn);
     return NULL;
@@ -501,5 +503,5 @@ bool pg_target_is_replica(const struct pg_target *t)
 
 int pg_target_backend_pid(const struct pg_target *t)
 {
-    return t->conn == NULL ? 0 : pg_conn_pid(t->conn);
+    return t->pid;
 }

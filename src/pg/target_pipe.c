@@ -157,8 +157,8 @@ MUST_USE static struct error *read_arrived(struct pipe *p)
 
         if (PQstatus(pg) != CONNECTION_OK)
             return broken(p, "connection lost");
-        if (result == NULL && p->n == 0)
-            return error_new(ERROR_BUG, "the target's pipeline ended before its sync");
+        if (p->n == 0 && PQresultStatus(result) != PGRES_PIPELINE_SYNC) /* the server ends the session, and says why */
+            return pg_error(pg, result, "the target ended the session");
         take_result(p, &result);
     }
     return NULL;

@@ -128,6 +128,7 @@ MUST_USE static struct error *take_count(struct pg_target *t, struct attempt *ou
     if (failure->is_count && failure->rows > 1)
         return pipe_failure_error(t->pipe); /* the target's key is none */
     out->outcome = failure->is_count ? ATTEMPT_MISSING : ATTEMPT_DONE;
+    pipe_forget(t->pipe); /* it is told, and no failure of what comes next */
     return NULL;
 }
 

@@ -15,6 +15,7 @@ struct pg_target {
 
     struct pg_conn *conn; /* NULL: none yet, or given up */
     struct pipe *pipe;    /* as long as conn */
+    int pid;              /* of its backend; 0 without one */
     int former_pid;       /* of a backend that may still run what it was sent; 0: none */
     bool is_replica;
 

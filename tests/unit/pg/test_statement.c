@@ -56,12 +56,8 @@ static void fill(struct fixture *f)
         .is_written = {true, true, true, true},
         .key = {0},
     };
-    f->plan = (struct table_plan){.id = ++plans,
-                                  .label = "s.t",
-                                  .name = "\"s\".\"t\"",
-                                  .only = "ONLY ",
-                                  .n_columns = 4,
-                                  .columns = f->columns};
+    f->plan = (struct table_plan){
+        .id = ++plans, .label = "s.t", .name = "\"s\".\"t\"", .only = "ONLY ", .n_columns = 4, .columns = f->columns};
     f->relation = (struct stream_relation){.n_columns = 4, .name = "t", .schema = "s"};
     f->table = (struct target_table){.relation = &f->relation,
                                      .mode = TABLE_KEYED,
@@ -161,10 +157,11 @@ static void finds_a_row_without_key_by_all_its_columns(void **state)
     struct value old[] = {text("1"), text("1.0"), null, text("{}")};
     struct batch_row r = {.key = old};
 
-    assert_string_equal(sql_of(a, &f.table, BATCH_DELETE, SHAPE_SINGLE, &r, 1),
-                        "DELETE FROM ONLY \"s\".\"t\" AS t WHERE (t.tableoid, t.ctid) = (SELECT u.tableoid, u.ctid FROM "
-                        "ONLY \"s\".\"t\" AS u WHERE u.\"id\" = $1 AND u.\"n\" = $2 AND u.\"n\"::text COLLATE \"C\" = "
-                        "$2::text AND u.\"note\" IS NULL AND u.\"doc\"::text COLLATE \"C\" = $3::text LIMIT 1)");
+    assert_string_equal(
+        sql_of(a, &f.table, BATCH_DELETE, SHAPE_SINGLE, &r, 1),
+        "DELETE FROM ONLY \"s\".\"t\" AS t WHERE (t.tableoid, t.ctid) = (SELECT u.tableoid, u.ctid FROM "
+        "ONLY \"s\".\"t\" AS u WHERE u.\"id\" = $1 AND u.\"n\" = $2 AND u.\"n\"::text COLLATE \"C\" = "
+        "$2::text AND u.\"note\" IS NULL AND u.\"doc\"::text COLLATE \"C\" = $3::text LIMIT 1)");
 }
 
 /* Pain 13, D9: an UPDATE may not set it, so it must not have changed; else the exact path replaces the row. */
@@ -182,10 +179,11 @@ static void verifies_identity_columns_that_no_update_may_set(void **state)
 
     assert_string_equal(sql_of(a, &f.table, BATCH_UPDATE, SHAPE_SINGLE, &r, 1),
                         "UPDATE ONLY \"s\".\"t\" AS t SET \"note\" = $3 WHERE t.\"id\" = $1 AND t.\"n\" = $2");
-    assert_string_equal(sql_of(a, &f.table, BATCH_UPDATE, SHAPE_REPLACE, &r, 1),
-                        "WITH old AS (DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = $1 RETURNING t.*) INSERT INTO "
-                        "\"s\".\"t\" (\"id\", \"n\", \"note\", \"doc\", \"more\") OVERRIDING SYSTEM VALUE SELECT $2, $3, "
-                        "$4, old.\"doc\", old.\"more\" FROM old");
+    assert_string_equal(
+        sql_of(a, &f.table, BATCH_UPDATE, SHAPE_REPLACE, &r, 1),
+        "WITH old AS (DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = $1 RETURNING t.*) INSERT INTO "
+        "\"s\".\"t\" (\"id\", \"n\", \"note\", \"doc\", \"more\") OVERRIDING SYSTEM VALUE SELECT $2, $3, "
+        "$4, old.\"doc\", old.\"more\" FROM old");
 }
 
 static void never_writes_generated_columns(void **state)
@@ -200,9 +198,11 @@ static void never_writes_generated_columns(void **state)
     struct batch_row r = {.row = row};
     struct batch batch = {.table = &f.table, .op = BATCH_INSERT, .n_rows = 1, .rows = &r};
 
-    assert_string_equal(sql_of(a, &f.table, BATCH_INSERT, SHAPE_SINGLE, &r, 1),
-                        "INSERT INTO \"s\".\"t\" (\"n\", \"note\", \"doc\") OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3)");
-    assert_string_equal(statement_copy_sql(a, &batch, COPY_TEXT), "COPY \"s\".\"t\" (\"n\", \"note\", \"doc\") FROM STDIN");
+    assert_string_equal(
+        sql_of(a, &f.table, BATCH_INSERT, SHAPE_SINGLE, &r, 1),
+        "INSERT INTO \"s\".\"t\" (\"n\", \"note\", \"doc\") OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3)");
+    assert_string_equal(statement_copy_sql(a, &batch, COPY_TEXT),
+                        "COPY \"s\".\"t\" (\"n\", \"note\", \"doc\") FROM STDIN");
 }
 
 /* A binary int4 for an int8 column travels as what it is. */
@@ -390,7 +390,8 @@ static void copies_rows_of_one_format(void **state)
     assert_int_equal(format_of(&f, (struct value[]){binary("\0\0\0\1", 4), null, binary("x", 1), null}), COPY_BINARY);
     assert_int_equal(format_of(&f, (struct value[]){binary("\0\0\0\1", 4), null, text("x"), null}), COPY_IMPOSSIBLE);
     f.columns[0].foreign_type = INT8;
-    assert_int_equal(format_of(&f, (struct value[]){binary("\0\0\0\1", 4), null, binary("x", 1), null}), COPY_IMPOSSIBLE);
+    assert_int_equal(format_of(&f, (struct value[]){binary("\0\0\0\1", 4), null, binary("x", 1), null}),
+                     COPY_IMPOSSIBLE);
 }
 
 static void escapes_text_for_copy(void **state)
