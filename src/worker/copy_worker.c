@@ -323,7 +323,9 @@ MUST_USE static struct error *begin_reading(struct copy_worker *w, struct gate *
 static bool is_emptied(const struct copy_worker *w, uint32_t table)
 {
     const struct copy_jobs_table *t = &w->crew->options->tables[table];
-    bool is_large_stream = w->job->kind == JOB_TABLE && t->plan.bytes > COPY_SMALL_BELOW;
+    uint64_t small_below = w->crew->options->rules.small_below;
+    bool is_large_stream =
+        w->job->kind == JOB_TABLE && t->plan.bytes > (small_below == 0 ? COPY_SMALL_BELOW : small_below);
 
     return t->is_ours && w->job->kind != JOB_PART && (w->job->must_empty || is_large_stream);
 }
