@@ -156,6 +156,22 @@ MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_co
     return NULL;
 }
 
+/* By an earlier run. */
+static bool was_copied(const struct state *state, uint32_t oid)
+{
+    for (unsigned low = 0, high = state->n_relations; low < high;) {
+        unsigned middle = low + (high - low) / 2;
+
+        if (state->relations[middle].source_oid == oid)
+            return true;
+        if (state->relations[middle].source_oid < oid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
 static struct copy_jobs_table job_table(struct copy_input *in, const struct catalog_table *table, const char *text_reason)
 {
     struct task *t = in->task;
@@ -165,7 +181,7 @@ static struct copy_jobs_table job_table(struct copy_input *in, const struct cata
     for (unsigned i = 0; i < table->n_columns; i++)
         if (table->columns[i].generated == GENERATED_NOT)
             columns[n++] = table->columns[i].name;
-    if (text_reason != NULL)
+    if (text_reason != NULL && !was_copied(&t->state, table->oid))
         log_info("copying table \"%s\".\"%s\" in text format: %s", table->schema, table->name, text_reason);
     return (struct copy_jobs_table){
         .oid = table->oid,
