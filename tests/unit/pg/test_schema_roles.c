@@ -44,6 +44,7 @@ static const struct example examples[] = {
      "we may not act for role \"postgres\" on the target"},
     {"CREATE POLICY p ON public.t FOR SELECT TO bob, carol USING ((a = 1));", gone, gone},
     {"CREATE POLICY p ON public.t USING ((a = 'to carol'::text));", NULL, NULL},
+    {"CREATE POLICY p ON public.t TO bob USING ((a = ((b)::interval day to second)));", NULL, NULL},
     {"CREATE USER MAPPING FOR carol SERVER s OPTIONS (password 'x');", gone, gone},
     {"CREATE USER MAPPING FOR PUBLIC SERVER s;", NULL, NULL},
     {"COMMENT ON EXTENSION x IS 'y';", NULL, "comments on extensions need their owner"},

@@ -116,7 +116,7 @@ static const char *const disguises[] = {
     "END;",
     "CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1';",
     "CREATE RULE r AS ON INSERT TO public.t DO (SELECT 1;\n SELECT ')';\n);",
-    "CREATE TABLE public.a$b$ (c$b$ int);",
+    "CREATE TABLE public.a$b$ (c int);",
     "COMMENT ON TABLE public.t IS 'x\n\\restrict abc\n\\! rm\n';",
 };
 
@@ -150,6 +150,12 @@ static void a_name_that_looks_like_a_header_is_a_name(void **state)
     assert_string_equal(s.entries[0].name, "x; Type: INDEX; Schema: z; Owner: y");
     assert_string_equal(s.entries[0].schema, "public");
     assert_string_equal(s.entries[0].owner, "al");
+
+    s = parse(a, "7; 1259 100 INDEX ATTACH p; Type: INDEX; Schema: z x al\n",
+              "--\n-- TOC entry 7 (class 1259 OID 100)\n"
+              "-- Name: x; Type: INDEX ATTACH; Schema: p; Type: INDEX; Schema: z; Owner: al\n--\nSELECT 1;\n");
+    assert_int_equal(s.entries[0].kind, ENTRY_INDEX_ATTACH);
+    assert_string_equal(s.entries[0].schema, "p; Type: INDEX; Schema: z");
 }
 
 static void lines_for_psql_are_left_out(void **state)
