@@ -194,6 +194,27 @@ void canvas_move_to(struct canvas *c, unsigned column)
     }
 }
 
+void canvas_put_wrapped(struct canvas *c, enum ink ink, const char *text, unsigned indent)
+{
+    while (*text != '\0') {
+        size_t spaces = strspn(text, " "), word = strcspn(text + spaces, " ");
+        char *piece = strndup(text, spaces + word);
+
+        if (piece == NULL)
+            return;
+        text += spaces + word;
+        if (c->style.wrap != 0 && c->column > indent &&
+            c->column + text_columns(piece, c->style.has_utf8) > c->style.wrap) {
+            canvas_end_line(c);
+            canvas_move_to(c, indent);
+            canvas_put(c, ink, piece + spaces);
+        } else {
+            canvas_put(c, ink, piece);
+        }
+        free(piece);
+    }
+}
+
 void canvas_put_cell(struct canvas *c, enum ink ink, const char *text, unsigned columns)
 {
     unsigned end = c->column + columns, room = room_left(c);

@@ -14,6 +14,7 @@
 
 struct canvas_style {
     unsigned width;  /* columns; 0: no limit, nothing is cut */
+    unsigned wrap;   /* canvas_put_wrapped breaks lines here; 0: never */
     unsigned height; /* lines of the screen, of which the last is the cursor's; 0: no limit */
     bool has_colors;
     bool has_utf8;
@@ -56,6 +57,9 @@ void canvas_printf(struct canvas *c, enum ink ink, const char *fmt, ...);
 
 /* At most `columns` of the text, cut with an ellipsis, then spaces up to `columns`. */
 void canvas_put_cell(struct canvas *c, enum ink ink, const char *text, unsigned columns);
+
+/* Breaks the text between words where it would pass style.wrap, and goes on at column `indent`. */
+void canvas_put_wrapped(struct canvas *c, enum ink ink, const char *text, unsigned indent);
 
 /* Spaces up to this column; nothing when it is past. */
 void canvas_move_to(struct canvas *c, unsigned column);

@@ -22,6 +22,7 @@ enum {
     PLAIN_EVERY_US = 10 * 1000 * 1000,
     EVENT_EVERY_US = 1000 * 1000,
     SECOND_US = 1000 * 1000,
+    COLUMN_LOG = 11, /* of the text, after the time */
 };
 
 struct display {
@@ -74,14 +75,9 @@ static struct canvas_style style_now(const struct display *d)
     return d->options.fixed_style != NULL ? *d->options.fixed_style : screen_style(d->options.fd);
 }
 
-/* Lines for a pipe or above the bars are never cut: a terminal wraps them, a reader wants them whole. */
-static struct canvas uncut_canvas(const struct display *d)
+static struct canvas scrolling_canvas(const struct display *d)
 {
-    struct canvas_style style = style_now(d);
-
-    style.width = 0;
-    style.height = 0;
-    return canvas_with(style);
+    return canvas_with(screen_scroll_style(style_now(d)));
 }
 
 static void write_out(const struct display *d, const char *text)
@@ -254,7 +250,7 @@ void display_checked(void *self, const struct check_item *items, unsigned n)
     if (d->options.mode == DISPLAY_JSON) {
         tell(d, "check", report_document(items, n));
     } else if (d->options.mode != DISPLAY_QUIET || !check_allows_start(items, n)) {
-        struct canvas c = uncut_canvas(d);
+        struct canvas c = scrolling_canvas(d);
 
         report_draw(&c, items, n, REPORT_FINDINGS);
         print(d, &c);
@@ -283,11 +279,14 @@ static void put_log_line(struct canvas *c, enum log_level level, const char *lin
     while (*line != '\0') {
         size_t length = strcspn(line, "\n");
 
-        canvas_printf(c, inks[level], "%.*s", (int)length, line);
+        char *text = strndup(line, length);
+
+        canvas_put_wrapped(c, inks[level], text == NULL ? "" : text, COLUMN_LOG);
+        free(text);
         canvas_end_line(c);
         line += length + (line[length] == '\n');
         if (*line != '\0')
-            canvas_move_to(c, 7); /* further lines come indented by four: under the text of the first */
+            canvas_move_to(c, COLUMN_LOG - 4); /* further lines come indented by four: under the text of the first */
     }
 }
 
@@ -296,7 +295,7 @@ void display_log(void *self, enum log_level level, const char *line)
     struct display *d = self;
 
     pthread_mutex_lock(&d->mutex);
-    struct canvas c = uncut_canvas(d);
+    struct canvas c = scrolling_canvas(d);
     put_log_line(&c, level, line);
     print(d, &c);
     canvas_drop(&c);
@@ -338,7 +337,7 @@ void display_finish(struct display *d, const struct error *err)
     if (d->options.mode == DISPLAY_JSON) {
         tell_end(d, &summary, err);
     } else if (has_summary(d, summary.status)) {
-        struct canvas c = uncut_canvas(d);
+        struct canvas c = scrolling_canvas(d);
 
         summary_draw(&c, &summary);
         write_out(d, buffer_text(&c.text));

@@ -201,6 +201,8 @@ static void copied_parts(struct canvas *c, const struct progress_counters *count
     bool is_first = true;
 
     partf(c, &is_first, "%s tables", format_count(count(&counters->tables_done)).text);
+    if (count(&counters->bytes_copied) == 0)
+        return; /* an earlier run did it all */
     partf(c, &is_first, "%s rows", format_count(count(&counters->rows_copied)).text);
     partf(c, &is_first, "%s", format_bytes(count(&counters->bytes_copied)).text);
 }
@@ -231,7 +233,7 @@ static void item_line(struct canvas *c, const struct progress_item *item)
 {
     bool is_narrow = c->style.width != 0 && c->style.width < WIDTH_NARROW;
     unsigned name_columns = c->style.width == 0 ? ITEM_COLUMNS_MAX : c->style.width * 2 / 5;
-    bool has_share = item->bytes_expected > 0;
+    bool has_share = item->bytes_expected > 0 && item->bytes > 0; /* an index is built on the server: nobody counts */
     /* Estimates are estimates: a table larger than expected is not done before it is. */
     double percent = has_share ? (double)item->bytes * 100 / (double)item->bytes_expected : 0;
 

@@ -19,14 +19,20 @@ static const struct {
     /* clang-format on */
 };
 
-/* Each line of a text that has several, indented. */
-static void put_lines(struct canvas *c, enum ink ink, const char *text)
+/* Each line of a text that has several, indented. Only prose is broken into more: SQL is there to be copied. */
+static void put_lines(struct canvas *c, enum ink ink, const char *text, bool is_prose)
 {
     while (*text != '\0') {
         size_t length = strcspn(text, "\n");
 
         canvas_move_to(c, COLUMN_TEXT);
-        canvas_printf(c, ink, "%.*s", (int)length, text);
+        char *line = strndup(text, length);
+
+        if (line != NULL && is_prose)
+            canvas_put_wrapped(c, ink, line, COLUMN_TEXT);
+        else if (line != NULL)
+            canvas_put(c, ink, line);
+        free(line);
         canvas_end_line(c);
         text += length + (text[length] == '\n');
     }
@@ -59,7 +65,7 @@ static void put_item(struct canvas *c, const struct check_item *item)
     canvas_printf(c, INK_DIM, "  %s%s", item->id, item->is_accepted ? ", accepted" : "");
     canvas_end_line(c);
     if (item->reason != NULL)
-        put_lines(c, is_finding ? INK_PLAIN : INK_DIM, item->reason);
+        put_lines(c, is_finding ? INK_PLAIN : INK_DIM, item->reason, true);
     if (!is_finding)
         return;
     put_objects(c, item);
@@ -69,7 +75,7 @@ static void put_item(struct canvas *c, const struct check_item *item)
         canvas_move_to(c, COLUMN_TEXT);
         canvas_put(c, INK_DIM, "to mend it:");
         canvas_end_line(c);
-        put_lines(c, INK_BUSY, item->fix);
+        put_lines(c, INK_BUSY, item->fix, false);
     }
     if (item->result == CHECK_ALARM) {
         canvas_move_to(c, COLUMN_TEXT);

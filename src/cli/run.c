@@ -92,11 +92,7 @@ static struct error *print_document(const json_t *document)
 
 static struct canvas stdout_canvas(void)
 {
-    struct canvas_style style = screen_style(STDOUT_FILENO);
-
-    style.width = 0; /* scrolls: nothing is cut */
-    style.height = 0;
-    return canvas_with(style);
+    return canvas_with(screen_scroll_style(screen_style(STDOUT_FILENO)));
 }
 
 static struct error *print_canvas(struct canvas *c)

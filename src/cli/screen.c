@@ -50,6 +50,14 @@ struct canvas_style screen_style(int fd)
     return style;
 }
 
+struct canvas_style screen_scroll_style(struct canvas_style style)
+{
+    style.wrap = style.width;
+    style.width = 0;
+    style.height = 0;
+    return style;
+}
+
 static void write_all(int fd, const struct buffer *b)
 {
     const char *at = buffer_text(b);

@@ -22,6 +22,9 @@ struct screen {
  */
 struct canvas_style screen_style(int fd);
 
+/* The same for lines that scroll: broken between words and never cut. Into a pipe they go whole. */
+struct canvas_style screen_scroll_style(struct canvas_style style);
+
 /* A terminal that can move its cursor (TERM is not "dumb"). */
 bool screen_is_live(int fd);
 

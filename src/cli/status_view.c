@@ -79,9 +79,24 @@ static void state_line(struct canvas *c, const json_t *document)
     canvas_end_line(c);
 }
 
+/* Without a running sync nobody knows how far the steps were. */
+static bool has_begun(const json_t *steps)
+{
+    for (enum meter_step i = 0; i < METER_FULL_STEPS; i++) {
+        const char *state = text_of(json_object_get(steps, meter_step_name(i)), "state");
+
+        if (state != NULL && strcmp(state, "waiting") != 0)
+            return true;
+    }
+    return false;
+}
+
 static void step_lines(struct canvas *c, const json_t *document)
 {
     const json_t *steps = json_object_get(document, "steps");
+
+    if (!has_begun(steps))
+        return;
 
     for (enum meter_step i = 0; i < METER_FULL_STEPS; i++) {
         const json_t *step = json_object_get(steps, meter_step_name(i));
@@ -108,10 +123,12 @@ static void copied_line(struct canvas *c, const json_t *document)
     label(c, "copied");
     canvas_printf(c, INK_PLAIN, "%s of %s tables", format_count(count_or_zero(tables, "done")).text,
                   format_count(count_or_zero(tables, "total")).text);
-    canvas_separator(c);
-    canvas_printf(c, INK_PLAIN, "%s rows", format_count(count_or_zero(document, "rows_copied")).text);
-    canvas_separator(c);
-    canvas_put(c, INK_PLAIN, format_bytes(count_or_zero(document, "bytes_copied")).text);
+    if (count_or_zero(document, "bytes_copied") > 0) {
+        canvas_separator(c);
+        canvas_printf(c, INK_PLAIN, "%s rows", format_count(count_or_zero(document, "rows_copied")).text);
+        canvas_separator(c);
+        canvas_put(c, INK_PLAIN, format_bytes(count_or_zero(document, "bytes_copied")).text);
+    }
     canvas_end_line(c);
 }
 
@@ -123,8 +140,10 @@ static void applied_line(struct canvas *c, const json_t *document)
         return;
     label(c, "applied");
     canvas_printf(c, INK_PLAIN, "%s transactions", format_count(count_or_zero(document, "transactions_applied")).text);
-    canvas_separator(c);
-    canvas_printf(c, INK_PLAIN, "%s rows", format_count(count_or_zero(document, "rows_applied")).text);
+    if (count_or_zero(document, "rows_applied") > 0) {
+        canvas_separator(c);
+        canvas_printf(c, INK_PLAIN, "%s rows", format_count(count_or_zero(document, "rows_applied")).text);
+    }
     canvas_separator(c);
     canvas_printf(c, INK_PLAIN, "up to %s", applied);
     canvas_end_line(c);
@@ -151,7 +170,7 @@ static void rate_line(struct canvas *c, const json_t *document)
     const json_t *transactions = json_object_get(document, "transactions_per_second");
     const json_t *rows = json_object_get(document, "rows_per_second");
 
-    if (!json_is_number(transactions) || !json_is_number(rows))
+    if (!json_is_number(transactions) || !json_is_number(rows) || text_of(document, "applied_lsn") == NULL)
         return;
     label(c, "rate");
     canvas_printf(c, INK_PLAIN, "%s transactions/s", format_rate(json_number_value(transactions)).text);
@@ -165,7 +184,7 @@ static void spool_lines(struct canvas *c, const json_t *document)
     uint64_t retained = count_or_zero(document, "slot_retained_bytes");
     uint64_t conflicts = count_or_zero(document, "conflicts"), spool = 0;
 
-    if (count_of(document, "spool_bytes", &spool)) {
+    if (count_of(document, "spool_bytes", &spool) && (spool > 0 || retained > 0)) {
         label(c, "spool");
         canvas_printf(c, INK_PLAIN, "%s on disk", format_bytes(spool).text);
         if (retained > 0) {
@@ -183,6 +202,8 @@ static void spool_lines(struct canvas *c, const json_t *document)
 
 void status_draw(struct canvas *c, const json_t *document)
 {
+    const char *state = text_of(document, "state");
+
     state_line(c, document);
     text_line(c, document, "problem", "problem");
     text_line(c, document, "source", "source");
@@ -193,6 +214,7 @@ void status_draw(struct canvas *c, const json_t *document)
     rate_line(c, document);
     applied_line(c, document);
     spool_lines(c, document);
-    text_line(c, document, "slot", "slot");
+    if (state != NULL && strcmp(state, "completed") != 0)
+        text_line(c, document, "slot", "slot");
     text_line(c, document, "state_folder", "folder");
 }

@@ -42,10 +42,12 @@ static void copied_line(struct canvas *c, const struct progress_counters *p)
     label(c, "copied");
     canvas_printf(c, INK_PLAIN, "%s of %s tables", format_count(count(&p->tables_done)).text,
                   format_count(count(&p->tables_total)).text);
-    canvas_separator(c);
-    canvas_printf(c, INK_PLAIN, "%s rows", format_count(count(&p->rows_copied)).text);
-    canvas_separator(c);
-    canvas_put(c, INK_PLAIN, format_bytes(count(&p->bytes_copied)).text);
+    if (count(&p->bytes_copied) > 0) { /* else an earlier run did it all */
+        canvas_separator(c);
+        canvas_printf(c, INK_PLAIN, "%s rows", format_count(count(&p->rows_copied)).text);
+        canvas_separator(c);
+        canvas_put(c, INK_PLAIN, format_bytes(count(&p->bytes_copied)).text);
+    }
     canvas_end_line(c);
 }
 
@@ -101,10 +103,10 @@ static void remains_line(struct canvas *c, const struct summary *s)
         canvas_end_line(c);
     } else if (is_made) {
         label(c, "left");
-        canvas_put(c, INK_PLAIN, "a slot and a publication on the source, which keeps WAL for them; the schema pgtide");
-        canvas_end_line(c);
-        canvas_move_to(c, COLUMN_VALUE);
-        canvas_put(c, INK_PLAIN, "on the target. \"pgtide stop\" with the same arguments removes them");
+        canvas_put_wrapped(c, INK_PLAIN,
+                           "a slot and a publication on the source, which keeps WAL for them; the schema pgtide on the "
+                           "target. \"pgtide stop\" with the same arguments removes them",
+                           COLUMN_VALUE);
         canvas_end_line(c);
     }
 }

@@ -58,6 +58,7 @@ static struct frame_view copying(void)
     progress_item_begin(p, 0, "public.orders", 2000);
     progress_item_add(p, 0, 1234567, 1220);
     progress_item_begin(p, 1, "größe.\"Bestellungen aller Art, mit einem langen Namen\"", 1000);
+    progress_item_add(p, 1, 2000, 420);
     progress_item_begin(p, 2, "index public.orders_date", 0);
     return (struct frame_view){
         .progress = p,
@@ -122,7 +123,7 @@ static void a_copy_on_80_columns(void **state)
                  "   tables     120 of 340 · 12,345,678 rows · 48.1 MB/s · 52,000 rows/s\n"
                  "   spool      12.2 MB on disk\n"
                  "   public.orders                       1.2 M rows   1.1 kB  ━━━━━━────  61 %\n"
-                 "   größe.\"Bestellungen aller Art, …                         ──────────   0 %\n"
+                 "   größe.\"Bestellungen aller Art, …    2,000 rows    420 B  ━━━━──────  42 %\n"
                  "   index public.orders_date\n");
 }
 
@@ -142,7 +143,7 @@ static void a_copy_on_40_columns(void **state)
                  "   tables     120 of 340 · 12,345,678 r…\n"
                  "   spool      12.2 MB on disk\n"
                  "   public.orders     ━━━╸──  61 %\n"
-                 "   größe.\"Bestellu…  ──────   0 %\n"
+                 "   größe.\"Bestellu…  ━━╸───  42 %\n"
                  "   index public.or…\n");
 }
 
@@ -163,7 +164,7 @@ static void a_copy_on_200_columns_without_utf8(void **state)
                  "   tables     120 of 340, 12,345,678 rows, 48.1 MB/s, 52,000 rows/s\n"
                  "   spool      12.2 MB on disk\n"
                  "   public.orders                                   1.2 M rows   1.1 kB  ======----  61 %\n"
-                 "   gr??e.\"Bestellungen aller Art, mit einem la~                         ----------   0 %\n"
+                 "   gr??e.\"Bestellungen aller Art, mit einem la~    2,000 rows    420 B  ====------  42 %\n"
                  "   index public.orders_date\n");
 }
 
@@ -370,8 +371,8 @@ static void the_end_says_what_was_done_and_what_is_left(void **state)
                    "  time      data 5 min 10 s · index 2 min 05 s\n"
                    "  applied   1,234,567 transactions · 5,678,901 rows · up to 16/B374D848\n"
                    "  conflicts 3, recorded on the target in pgtide.conflict\n"
-                   "  left      a slot and a publication on the source, which keeps WAL for them; the schema pgtide\n"
-                   "            on the target. \"pgtide stop\" with the same arguments removes them\n");
+                   "  left      a slot and a publication on the source, which keeps WAL for them; the schema pgtide on "
+                   "the target. \"pgtide stop\" with the same arguments removes them\n");
 }
 
 static void a_status_can_be_read(void **state)

@@ -106,6 +106,22 @@ static void text_is_cut_to_the_width_in_columns(void **state)
     canvas_drop(&c);
 }
 
+static void prose_is_broken_between_words(void **state)
+{
+    struct canvas c = canvas_with((struct canvas_style){.wrap = 12});
+
+    (void)state;
+    canvas_put(&c, INK_PLAIN, "why ");
+    canvas_put_wrapped(&c, INK_PLAIN, "it is so, and averylongword ends", 4);
+    canvas_end_line(&c);
+    assert_string_equal(buffer_text(&c.text), "why it is\n    so, and\n    averylongword\n    ends\n");
+    canvas_clear(&c);
+    c.style.wrap = 0;
+    canvas_put_wrapped(&c, INK_PLAIN, "it is so, and averylongword ends", 4);
+    assert_string_equal(buffer_text(&c.text), "it is so, and averylongword ends");
+    canvas_drop(&c);
+}
+
 static void without_utf8_and_colours_only_ascii_is_written(void **state)
 {
     struct canvas c = canvas_with((struct canvas_style){.width = 60});
@@ -235,6 +251,7 @@ int main(void)
         cmocka_unit_test(edits_are_counted),
         cmocka_unit_test(text_from_outside_cannot_drive_the_terminal),
         cmocka_unit_test(text_is_cut_to_the_width_in_columns),
+        cmocka_unit_test(prose_is_broken_between_words),
         cmocka_unit_test(without_utf8_and_colours_only_ascii_is_written),
         cmocka_unit_test(colours_are_switched_off_after_each_piece),
         cmocka_unit_test(no_more_lines_than_the_screen_has_room_for),
