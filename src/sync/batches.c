@@ -103,7 +103,7 @@ static struct open_batch *open_batch_new(struct batches *b)
 
 static void move_to_front(struct batches *b, struct open_batch *o, unsigned from)
 {
-    memmove(&b->open[1], &b->open[0], from * sizeof b->open[0]);
+    memmove(&b->open[1], &b->open[0], from * sizeof(struct open_batch *));
     b->open[0] = o;
 }
 
@@ -131,7 +131,7 @@ static struct open_batch *batch_for(struct batches *b, struct batch_row row)
 static void close_front(struct batches *b)
 {
     b->n_open--;
-    memmove(&b->open[0], &b->open[1], b->n_open * sizeof b->open[0]);
+    memmove(&b->open[0], &b->open[1], b->n_open * sizeof(struct open_batch *));
 }
 
 void batches_add(struct batches *b, struct batch_row row)
@@ -139,7 +139,7 @@ void batches_add(struct batches *b, struct batch_row row)
     struct open_batch *o = batch_for(b, row);
 
     if (o->batch.n_rows == o->capacity) {
-        struct batch_row *wider = (void *)arena_bytes(b->arena, 2 * o->capacity * sizeof *wider);
+        struct batch_row *wider = (void *)arena_bytes(b->arena, (size_t)2 * o->capacity * sizeof *wider);
 
         memcpy(wider, o->rows, o->capacity * sizeof *wider);
         o->rows = wider;

@@ -177,7 +177,7 @@ static void show_value(struct buffer *b, const struct value *v)
         return;
     case VALUE_TEXT:
         for (unsigned i = 0; i < shown; i++)
-            buffer_append_char(b, (unsigned char)v->bytes[i] < ' ' ? ' ' : v->bytes[i]);
+            buffer_append_char(b, (char)((unsigned char)v->bytes[i] < ' ' ? ' ' : v->bytes[i]));
         break;
     case VALUE_BINARY:
         buffer_append_text(b, "\\x");

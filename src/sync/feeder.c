@@ -144,7 +144,7 @@ MUST_USE static struct error *take_change(struct feeder *f, struct window *w, co
     if (f->is_skipping)
         return NULL;
     TRY(find_table(f, event->relation, &table));
-    window_count_bytes(w, 2 * event->relation->n_columns * sizeof(struct value));
+    window_count_bytes(w, (size_t)2 * event->relation->n_columns * sizeof(struct value));
     window_change(w, table, event);
     return NULL;
 }

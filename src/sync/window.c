@@ -117,7 +117,7 @@ void window_change(struct window *w, const struct target_table *table, const str
 
 void window_truncate(struct window *w, struct target_table *const *tables, unsigned n, bool restart_identity)
 {
-    const struct target_table **kept = arena_alloc(w->arena, n * sizeof *kept);
+    const struct target_table **kept = arena_alloc(w->arena, n * sizeof(struct target_table *));
     unsigned n_kept = 0;
 
     for (unsigned i = 0; i < n; i++)

@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "support/rows.h"
 
-enum { QUEUE_MAX = 100000, CONFLICTS_MAX = 4096 };
+enum { QUEUE_MAX = 20000, CONFLICTS_MAX = 4096 };
 
 /* Rows are immutable; a state is a list of pointers to them, so that transactions are cheap to copy. */
 struct model_rows {

@@ -4,7 +4,7 @@
 
 #include "support/rows.h"
 
-enum { RECORDS_MAX = 50000, FIRST_LSN = 1000, GAP = 16, COMMIT_LENGTH = 8 };
+enum { RECORDS_MAX = 20000, FIRST_LSN = 1000, GAP = 16, COMMIT_LENGTH = 8 };
 
 struct script {
     struct arena *arena;
