@@ -423,10 +423,8 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
 
     uint64_t *rows = arena_alloc(w->scratch, w->job->n_tables * sizeof *rows);
     TRY(write_rows(w, &gate, rows));
-    if (w->job->kind == JOB_PART) {
-        atomic_fetch_add(&w->crew->credits[w->job->tables[0]].rows, rows[0]);
+    if (w->job->kind == JOB_PART)
         FAULT_POINT("copy.part_committed");
-    }
     *out_rows = rows[0];
     *out_end = JOB_END_DONE;
     return NULL;
@@ -602,6 +600,8 @@ static void job_done(struct copy_worker *w, uint64_t rows)
     struct copy_crew *crew = w->crew;
     bool is_copied = w->job->kind == JOB_TABLE || w->job->kind == JOB_BUNCH || w->job->kind == JOB_SEAL;
 
+    if (w->job->kind == JOB_PART)
+        atomic_fetch_add(&crew->credits[w->job->tables[0]].rows, rows);
     for (unsigned i = 0; is_copied && i < w->job->n_tables; i++)
         copy_crew_credit_all(crew, w->job->tables[i]);
     if (is_copied && w->job->n_tables > 0)

@@ -2,8 +2,8 @@
  * worker/copy_jobs and pg/copy on two real servers, whatever dies meanwhile.
  *
  * Skipped unless PGTIDE_TEST_SOURCE and PGTIDE_TEST_TARGET name two databases that may be written to by superusers (schemas shop
- * and pgtide are dropped in them). Run it also with PGTIDE_FAULT="NAME=error@N" for the fault points of the copy: what is
- * found in the end is the same.
+ * and pgtide are dropped in them). Run everything_is_copied_and_built (PGTIDE_TEST_FILTER) also with
+ * PGTIDE_FAULT="NAME=error@N" for the fault points of the copy: what is found in the end is the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -702,5 +702,7 @@ int main(void)
         cmocka_unit_test_setup(survives_the_loss_of_everything_on_the_source, begin),
     };
 
+    if (getenv("PGTIDE_TEST_FILTER") != NULL)
+        cmocka_set_test_filter(getenv("PGTIDE_TEST_FILTER"));
     return cmocka_run_group_tests_name("worker/copy_jobs", tests, open_servers, close_servers);
 }
