@@ -68,12 +68,18 @@ static struct meter_sample take(struct progress *p)
     return s;
 }
 
+/* Counters go back when a target crashes or a table is copied again: that is no work done. */
+static double gained(uint64_t from, uint64_t to)
+{
+    return to > from ? (double)(to - from) : 0;
+}
+
 /* Work done between two samples; for the catch-up what the gap has shrunk by, which may be negative. */
 static double work_between(const struct meter_sample *from, const struct meter_sample *to, enum meter_step step)
 {
     if (step == METER_CATCH_UP)
         return (double)from->wal_behind - (double)to->wal_behind;
-    return to->step_done[step] > from->step_done[step] ? (double)(to->step_done[step] - from->step_done[step]) : 0;
+    return gained(from->step_done[step], to->step_done[step]);
 }
 
 static bool is_running(struct progress *p, enum meter_step step)
@@ -169,9 +175,9 @@ struct meter_reading meter_read(const struct meter *m, struct progress *p)
     double seconds = (double)(to->at_us - from->at_us) / 1e6;
 
     r.has_rates = true;
-    r.rows_copied_per_s = (double)(to->rows_copied - from->rows_copied) / seconds;
-    r.bytes_copied_per_s = (double)(to->bytes_copied - from->bytes_copied) / seconds;
-    r.transactions_per_s = (double)(to->transactions_applied - from->transactions_applied) / seconds;
-    r.rows_applied_per_s = (double)(to->rows_applied - from->rows_applied) / seconds;
+    r.rows_copied_per_s = gained(from->rows_copied, to->rows_copied) / seconds;
+    r.bytes_copied_per_s = gained(from->bytes_copied, to->bytes_copied) / seconds;
+    r.transactions_per_s = gained(from->transactions_applied, to->transactions_applied) / seconds;
+    r.rows_applied_per_s = gained(from->rows_applied, to->rows_applied) / seconds;
     return r;
 }

@@ -75,6 +75,21 @@ static void rates_forget_what_is_older_than_the_window(void **state)
     assert_true(reading.transactions_per_s < 0.01);
 }
 
+/* A table copied again, a target that lost commits: met as a rate of 10^18 rows a second. */
+static void a_counter_that_goes_back_is_no_rate(void **state)
+{
+    struct run *r = *state;
+
+    progress_counters(r->p)->rows_copied = 1000;
+    progress_counters(r->p)->transactions_applied = 1000;
+    (void)after(r, 0);
+    progress_counters(r->p)->rows_copied = 10;
+    progress_counters(r->p)->transactions_applied = 10;
+    struct meter_reading reading = after(r, SECOND_US);
+    assert_true(reading.rows_copied_per_s < 1 && reading.rows_copied_per_s > -1);
+    assert_true(reading.transactions_per_s < 1 && reading.transactions_per_s > -1);
+}
+
 static void samples_far_apart_still_give_a_rate(void **state)
 {
     struct run *r = *state;
@@ -135,6 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(nothing_is_told_before_there_are_two_samples, setup, teardown),
         cmocka_unit_test_setup_teardown(rates_forget_what_is_older_than_the_window, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_counter_that_goes_back_is_no_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_far_apart_still_give_a_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(the_time_left_follows_a_change_of_speed_slowly, setup, teardown),
         cmocka_unit_test_setup_teardown(a_catch_up_that_falls_behind_has_no_end, setup, teardown),
