@@ -136,7 +136,7 @@ def test_quiet_says_nothing_when_all_is_well(pair: Pair):
     (("--until", "yesterday"), "yesterday"),
     (("--jobs", "0"), "--jobs"),
     (("--on-conflict", "panic"), "panic"),
-    (("extra",), "extra"),
+    (("extra",), "one more"),  # not repeated: it may be a URI with a password
 ])
 def test_a_wrong_command_line_is_refused_and_named(pair: Pair, options: tuple[str, ...], named: str):
     done = pair.pgtide.call("sync", *options)
@@ -204,7 +204,7 @@ def test_status_says_what_is(pair: Pair):
     assert all(step["percent"] == 100 for step in document["steps"].values()), document["steps"]
     assert "postgres@" not in json.dumps(document)
     text = pair.pgtide.call("status")
-    assert text.status == OK and FOLLOWING in text.out, text
+    assert text.status == OK and "following" in text.out, text
     pair.finish()
     assert pair.pgtide.status()["state"] in ("completed", "none")
 

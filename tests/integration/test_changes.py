@@ -146,8 +146,13 @@ def test_of_equal_rows_exactly_one_is_meant(shop: Pair):
         UPDATE shop.click SET payload = '{"b":2}' WHERE ctid = (SELECT min(ctid) FROM shop.click WHERE page = '/page/4');
         BEGIN; UPDATE shop.click SET page = 'x' WHERE page = '/page/5'; DELETE FROM shop.click WHERE page = 'x' AND at > '2024-01-01'; COMMIT;
         INSERT INTO shop.click VALUES (NULL, NULL, NULL, NULL), (NULL, NULL, NULL, NULL);
-        DELETE FROM shop.click WHERE ctid = (SELECT min(ctid) FROM shop.click WHERE page IS NULL);
-        DELETE FROM archive.no_columns WHERE ctid = (SELECT min(ctid) FROM archive.no_columns)""")
+        DELETE FROM shop.click WHERE ctid = (SELECT min(ctid) FROM shop.click WHERE page IS NULL)""")
+    shop.finish()
+
+
+def test_rows_of_a_table_without_any_column(shop: Pair):
+    shop.on_source("INSERT INTO archive.no_columns DEFAULT VALUES; INSERT INTO archive.no_columns DEFAULT VALUES; "
+                   "DELETE FROM archive.no_columns WHERE ctid = (SELECT min(ctid) FROM archive.no_columns)")
     shop.finish()
 
 

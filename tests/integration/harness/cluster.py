@@ -189,8 +189,8 @@ class Cluster:
         return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}" + (f"?{options}" if options else "")
 
     def connect(self, database: str = "postgres", **parameters: Any) -> psycopg.Connection[Any]:
-        parameters = {"application_name": "test", "client_encoding": "UTF8"} | parameters
-        return psycopg.connect(self.dsn(database), autocommit=True, **parameters)
+        parameters = {"application_name": "test", "client_encoding": "UTF8", "autocommit": True} | parameters
+        return psycopg.connect(self.dsn(database), **parameters)
 
     def query(self, sql: str, database: str = "postgres", parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self.connect(database) as session:

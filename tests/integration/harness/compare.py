@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -160,14 +161,20 @@ def _compare_tables(sides: tuple[_Side, _Side], found: Comparison, ignore: tuple
 
 def _differing_rows(sides: tuple[_Side, _Side], table: tuple[str, str]) -> str:
     hashes = sides[0].hashes(table), sides[1].hashes(table)
-    lines = [f"table {'.'.join(table)}: {hashes[0].total()} rows on the source, {hashes[1].total()} on the target"]
-    for where, here, there, side in (("source", 0, 1, sides[0]), ("target", 1, 0, sides[1])):
-        only = hashes[here] - hashes[there]
-        texts = side.texts(table, list(only)[:SHOWN])
-        lines += [f"    only on the {where}, {only[hash]} times: {text[:300]}" for hash, text in texts.items()]
-        if len(only) > SHOWN:
-            lines.append(f"    and {len(only) - SHOWN} more only on the {where}")
+    only = hashes[0] - hashes[1], hashes[1] - hashes[0]
+    texts = tuple(side.texts(table, list(hashes)[:SHOWN]) for side, hashes in zip(sides, only))
+    lines = [f"table {'.'.join(table)} ({', '.join(sides[0].tables[table])}): {hashes[0].total()} rows on the source, {hashes[1].total()} on the target"]
+    for where, here, there in (("source", 0, 1), ("target", 1, 0)):
+        lines += [f"    only on the {where}, {only[here][hash]} times: {_around_difference(text, texts[there])}" for hash, text in texts[here].items()]
+        if len(only[here]) > SHOWN:
+            lines.append(f"    and {len(only[here]) - SHOWN} more only on the {where}")
     return "\n".join(lines)
+
+
+def _around_difference(text: str, others: dict[str, str]) -> str:
+    """A long row from shortly before the place where it differs from the most similar one of the other side."""
+    alike = max((len(commonprefix([text, other])) for other in others.values()), default=0)
+    return f"{text[:60]} … {text[alike - 40:][:200]}" if alike > 200 else text[:300]
 
 
 def _compare_sequences(sides: tuple[_Side, _Side], found: Comparison) -> None:

@@ -36,8 +36,11 @@ WITH ours AS (
     SELECT 'index', i.indexrelid::regclass::text, format('%s, identity %s, valid %s, clustered %s', pg_get_indexdef(indexrelid), indisreplident, indisvalid, indisclustered)
     FROM pg_index i JOIN rel ON rel.oid = i.indrelid
     UNION ALL
-    SELECT 'constraint', format('%s %I', coalesce(rel.name, contypid::regtype::text), conname), format('%s, validated %s', pg_get_constraintdef(c.oid), convalidated)
-    FROM pg_constraint c JOIN ours ON ours.oid = connamespace LEFT JOIN rel ON rel.oid = conrelid
+    -- A foreign key to a partitioned table has one more row for each partition it points to; VALIDATE CONSTRAINT leaves those as they are
+    SELECT 'constraint', format('%s %I', coalesce(rel.name, c.contypid::regtype::text), c.conname),
+        CASE WHEN c.conrelid = parent.conrelid THEN regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')
+            ELSE format('%s, validated %s', pg_get_constraintdef(c.oid), c.convalidated) END
+    FROM pg_constraint c JOIN ours ON ours.oid = c.connamespace LEFT JOIN rel ON rel.oid = c.conrelid LEFT JOIN pg_constraint parent ON parent.oid = c.conparentid
     UNION ALL
     SELECT 'trigger', format('%s %I', name, tgname), format('%s, enabled %s', pg_get_triggerdef(t.oid), tgenabled)
     FROM pg_trigger t JOIN rel ON rel.oid = tgrelid WHERE NOT tgisinternal
