@@ -220,7 +220,12 @@ MUST_USE static struct error *make_segment(struct spool *s, bool is_origin, stru
     uint64_t number = s->number + 1;
     CLEANUP(buffer_free) struct buffer *head = buffer_new();
     struct segment_header h = {
-        .task_tag = s->shared.task_tag, .number = number, .is_origin = is_origin, .complete = complete};
+        .task_tag = s->shared.task_tag,
+        .number = number,
+        .previous_bytes = s->written,
+        .is_origin = is_origin,
+        .complete = complete,
+    };
 
     compose_head(s, &h, head);
     if (s->half_made)

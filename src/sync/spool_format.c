@@ -38,6 +38,7 @@ void segment_header_encode(const struct segment_header *h, char out[SEGMENT_HEAD
     at = put_u32(at, h->is_origin ? FLAG_ORIGIN : 0);
     at = put_u64(at, h->task_tag);
     at = put_u64(at, h->number);
+    at = put_u64(at, h->previous_bytes);
     at = put_u64(at, h->complete.place.segment);
     at = put_u64(at, h->complete.place.offset);
     at = put_u64(at, h->complete.base.value);
@@ -58,6 +59,7 @@ enum segment_verdict segment_header_decode(const char bytes[SEGMENT_HEADER_BYTES
     h.is_origin = (cursor_u32(&c) & FLAG_ORIGIN) != 0;
     h.task_tag = cursor_u64(&c);
     h.number = cursor_u64(&c);
+    h.previous_bytes = cursor_u64(&c);
     h.complete.place.segment = cursor_u64(&c);
     h.complete.place.offset = cursor_u64(&c);
     h.complete.base.value = cursor_u64(&c);

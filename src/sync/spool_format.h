@@ -1,7 +1,7 @@
 /*
  * The bytes of a segment (internal to the spool).
  *
- *     segment header, 80 bytes:  magic 8 | version 4 | flags 4 | task tag 8 | number 8
+ *     segment header, 88 bytes:  magic 8 | version 4 | flags 4 | task tag 8 | number 8 | bytes of the one before 8
  *                                | complete: segment 8, offset 8, base 8, end 8, transactions 8 | checksum 8
  *     record header, 32 bytes:   checksum 4 | length 4 | synced 4 | mark and kind 4 | wal 8 | received 8
  *
@@ -18,7 +18,7 @@
 #include "model/lsn.h"
 
 enum {
-    SEGMENT_HEADER_BYTES = 80,
+    SEGMENT_HEADER_BYTES = 88,
     RECORD_HEADER_BYTES = 32,
     SPOOL_BLOCK_BYTES =
         256 * 1024, /* of the write buffer, of reads, and of what is checksummed at once: part of the format */
@@ -45,6 +45,7 @@ struct spool_mark {
 struct segment_header {
     uint64_t task_tag;
     uint64_t number;
+    uint64_t previous_bytes;    /* size of segment number - 1, which is closed */
     bool is_origin;             /* the stream begins here: older segments are leftovers */
     struct spool_mark complete; /* the last mark at or before the segment's start */
 };

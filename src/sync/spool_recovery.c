@@ -119,15 +119,18 @@ MUST_USE static struct error *collect_segments(struct spool_block *b, const uint
                                                struct spool_recovery *r)
 {
     size_t first = last;
+    struct segment_header h = {0};
 
-    for (size_t i = last + 1; i-- > 0 && numbers[last] - numbers[i] == last - i;) {
+    for (size_t i = last + 1; i-- > 0 && numbers[last] - numbers[i] == last - i && !h.is_origin;) {
         enum segment_verdict verdict = SEGMENT_BAD;
-        struct segment_header h = {0};
+        uint64_t closed_at = h.previous_bytes;
         uint64_t size = 0;
 
         TRY(size_of(b, numbers[i], &size));
         TRY(read_header(b, numbers[i], size, &verdict, &h));
         TRY(refusal(verdict, numbers[i]));
+        if (i < last && size != closed_at)
+            return block_damaged((struct spool_place){numbers[i], size < closed_at ? size : closed_at});
         first = i;
         r->segments[i] = (struct segment_info){
             .number = numbers[i],
@@ -136,8 +139,6 @@ MUST_USE static struct error *collect_segments(struct spool_block *b, const uint
             .is_origin = h.is_origin,
             .bytes = size,
         };
-        if (h.is_origin)
-            break;
     }
     r->segments += first;
     r->n = last - first + 1;

@@ -863,7 +863,22 @@ static void damage_in_an_older_segment_is_found_by_the_reader(void **state)
     memory_store_segment(&f->store, 1)->bytes[SEGMENT_HEADER_BYTES + RECORD_HEADER_BYTES] ^= 1;
     open_spool(f);
     open_reader(f, 0);
-    expect_error(spool_reader_next(f->reader, f->arena, &record), ERROR_DATA, "spool segment 1 is damaged at 80");
+    expect_error(spool_reader_next(f->reader, f->arena, &record), ERROR_DATA, "spool segment 1 is damaged at 88");
+}
+
+static void a_closed_segment_that_became_shorter_is_damaged(void **state)
+{
+    struct fixture *f = *state;
+    size_t message = 0;
+
+    open_small_segments(f);
+    for (uint64_t i = 1; i <= 20; i++)
+        transaction(f, i, i * 100);
+    message = RECORD_HEADER_BYTES + f->message.length;
+    synced(f);
+    close_all(f);
+    memory_store_segment(&f->store, 1)->length -= message; /* at the end of a record: nothing looks torn */
+    expect_error(try_open(f), ERROR_DATA, "spool segment 1 is damaged at");
 }
 
 static void a_cut_that_a_crash_interrupted_is_done_again(void **state)
@@ -1030,6 +1045,7 @@ int main(void)
         TEST(the_spool_of_another_task_is_refused),
         TEST(damage_in_the_middle_names_segment_and_offset),
         TEST(damage_in_an_older_segment_is_found_by_the_reader),
+        TEST(a_closed_segment_that_became_shorter_is_damaged),
         TEST(a_cut_that_a_crash_interrupted_is_done_again),
         TEST(a_missing_segment_is_named),
         TEST(a_torn_tail_is_not_taken_for_damage_by_bytes_that_look_like_a_record),
