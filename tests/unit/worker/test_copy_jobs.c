@@ -636,7 +636,7 @@ static struct error *strike(void *self)
     return NULL;
 }
 
-static void survives(const char *pattern, const struct pg_endpoint *endpoint)
+static struct fixture *copy_while_striking(const char *pattern, const struct pg_endpoint *endpoint)
 {
     struct fixture *f = fixture_new();
     const struct copy_jobs_options options = options_of(f, true);
@@ -651,7 +651,38 @@ static void survives(const char *pattern, const struct pg_endpoint *endpoint)
         stop_wait_ms(stop, PACE_MS);
     succeeds(thread_join(thread));
     succeeds(copy_jobs_join(jobs));
-    everything_is_there(f);
+    return f;
+}
+
+static void survives(const char *pattern, const struct pg_endpoint *endpoint)
+{
+    everything_is_there(copy_while_striking(pattern, endpoint));
+}
+
+/* Each update puts rows into other pages, so into other parts. */
+static struct error *move_rows(void *self)
+{
+    const struct stop *own = self;
+    CLEANUP(pg_conn_close) struct pg_conn *c = NULL;
+
+    TRY(pg_connect(endpoints[0], (struct pg_connect_options){.application_name = "mover", .stop = stop}, &c));
+    for (unsigned i = 0; !stop_requested(own); i++)
+        TRY(pg_execute_format(c, "moving rows", "UPDATE shop.huge SET body = body WHERE id %% 20 = %u", i % 20));
+    return NULL;
+}
+
+static void parts_share_a_snapshot_though_rows_move_and_snapshots_are_lost(void **state) /* G3 */
+{
+    NEEDS_SERVERS();
+    CLEANUP(stop_free) struct stop *own = NULL;
+    struct thread *thread = NULL;
+
+    succeeds(stop_new(&own));
+    succeeds(thread_start("mover", move_rows, own, &thread));
+    copy_while_striking("pgtide % holder", endpoints[0]); /* a row twice would be refused by the unique index */
+    stop_request(own);
+    succeeds(thread_join(thread));
+    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "60000");
 }
 
 static void survives_the_loss_of_sessions_on_the_target(void **state)
@@ -699,6 +730,7 @@ int main(void)
         cmocka_unit_test_setup(survives_the_loss_of_sessions_on_the_target, begin),
         cmocka_unit_test_setup(survives_the_loss_of_sessions_on_the_source, begin),
         cmocka_unit_test_setup(survives_the_loss_of_the_snapshot, begin),
+        cmocka_unit_test_setup(parts_share_a_snapshot_though_rows_move_and_snapshots_are_lost, begin),
         cmocka_unit_test_setup(survives_the_loss_of_everything_on_the_source, begin),
     };
 
