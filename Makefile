@@ -1,0 +1,73 @@
+# Thin: names the promised targets and says which tool does them. The build itself is meson's.
+BUILD        ?= build
+PREFIX       ?= /usr/local
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS  ?=
+
+MAKEFLAGS += --no-print-directory
+
+# What a build with sanitizers runs against real servers: enough to come by every thread, few enough to be patient.
+SAMPLE = tests/integration/test_basic.py tests/integration/test_changes.py
+
+all: $(BUILD)/pgtide ## build pgtide in ./build
+
+$(BUILD)/pgtide: ready-build
+	@ninja -C $(BUILD) src/bin/pgtide
+	@ln -sf src/bin/pgtide $@
+
+ready-build:
+	@tools/bootstrap build
+	@tools/configure $(BUILD) -Dtests=false
+
+demo: all ## a live database is copied, followed and compared, on two throw-away servers
+	@tools/bootstrap build demo
+	@tools/demo $(BUILD)/pgtide
+
+test: ## everything: unit, style, fuzz corpora, integration; ends with "N passed, N failed"
+	@tools/bootstrap build test
+	@tools/configure build-test -Dfaults=true
+	@tools/run_tests build-test tests/integration $(PYTEST_ARGS)
+
+unit: ## the tests that need no server
+	@tools/bootstrap build test
+	@tools/configure build-test -Dfaults=true
+	@tools/run_tests build-test
+
+lint: ## clang, clang-format, clang-tidy, cppcheck, shellcheck, layers, texts
+	@tools/bootstrap build test lint
+	@CC=clang tools/configure build-lint -Dfaults=true --fatal-meson-warnings
+	@tools/lint build-lint
+
+asan: ## unit tests and a sample of the others with the address and undefined behaviour sanitizers
+	@tools/bootstrap build test
+	@tools/configure build-asan -Dfaults=true -Db_sanitize=address,undefined
+	@tools/run_tests build-asan $(SAMPLE) $(PYTEST_ARGS)
+
+tsan: ## the same with the thread sanitizer
+	@tools/bootstrap build test
+	@tools/configure build-tsan -Dfaults=true -Db_sanitize=thread
+	@tools/run_tests build-tsan $(SAMPLE) $(PYTEST_ARGS)
+
+fuzz: ## every fuzz target for FUZZ_SECONDS (60)
+	@tools/bootstrap build fuzz
+	@CC=clang tools/configure build-fuzz -Dtests=false -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
+	@tools/fuzz build-fuzz $(FUZZ_SECONDS)
+
+bench: ## measurements of an optimized build
+	@tools/bootstrap build test
+	@tools/configure build-bench -Dtests=false -Dbuildtype=release
+	@ninja -C build-bench src/bin/pgtide
+	@bench/run build-bench/src/bin/pgtide
+
+install: all ## below PREFIX (/usr/local); DESTDIR works
+	@meson configure $(BUILD) --prefix $(abspath $(PREFIX))
+	@ninja -C $(BUILD) src/bin/pgtide
+	@meson install -C $(BUILD) --no-rebuild
+
+clean: ## remove all build folders
+	rm -rf build build-test build-lint build-asan build-tsan build-fuzz build-bench
+
+help: ## this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+.PHONY: all ready-build demo test unit lint asan tsan fuzz bench install clean help $(BUILD)/pgtide
