@@ -10,7 +10,7 @@
 
 enum {
     STATEMENTS_MAX = 1000, /* prepared in one session */
-    COPY_ROWS_MIN = 200,   /* below it a statement is cheaper than the round trips that COPY needs */
+    COPY_ROWS_MIN = 1000,  /* below it a statement is cheaper than the round trips that COPY needs */
     COPY_CHUNK = 64 * 1024,
 };
 
