@@ -112,12 +112,14 @@ static struct error *resolve(struct arena *a, const char *side, const char *conn
                                     conn == NULL ? "out of memory" : without_values(a, PQerrorMessage(conn))),
                           HOW_TO_WRITE_IT);
     *out_options = PQconninfo(conn);
+    if (*out_options == NULL)
+        return error_new(ERROR_TRANSIENT, "could not read the connection string of the %s: out of memory", side);
     return NULL;
 }
 
 static const char *find(const PQconninfoOption *options, const char *keyword)
 {
-    for (const PQconninfoOption *o = options; o->keyword != NULL; o++)
+    for (const PQconninfoOption *o = options; o != NULL && o->keyword != NULL; o++)
         if (strcmp(o->keyword, keyword) == 0)
             return o->val != NULL && o->val[0] != '\0' ? o->val : NULL;
     return NULL;
@@ -218,10 +220,10 @@ static void fill(struct arena *a, struct pg_endpoint *e, const PQconninfoOption 
 {
     unsigned n = 0;
 
-    for (const PQconninfoOption *o = all; o->keyword != NULL; o++)
+    for (const PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++)
         n++;
     e->options = arena_alloc(a, (n + 1) * sizeof *e->options);
-    for (const PQconninfoOption *o = all; o->keyword != NULL; o++) {
+    for (const PQconninfoOption *o = all; o != NULL && o->keyword != NULL; o++) {
         const char *value = strcmp(o->keyword, "channel_binding") == 0 ? channel_binding : o->val;
 
         /* A service is resolved already, and resolving it again could only differ. */

@@ -130,7 +130,7 @@ static struct error *check_publishing(struct precheck *p, struct check_item *ite
 
 struct error *check_source_privileges(struct precheck *p, struct check_item *item)
 {
-    bool passed;
+    bool passed = false;
 
     if (precheck_follows(p) && !p->source_facts.user_may_replicate) {
         item_is(p, item, CHECK_FAILED, "user \"%s\" has not the attribute REPLICATION", p->source_facts.user);

@@ -59,7 +59,7 @@ struct error *check_target_reachable(struct precheck *p, struct check_item *item
 {
     CLEANUP(pg_conn_close) struct pg_conn *c = NULL;
     struct pg_connect_options options = {.application_name = "pgtide check", .stop = p->options->stop};
-    bool exists;
+    bool exists = false;
 
     TRY(pg_database_exists(p->options->target, p->options->stop, &exists));
     if (exists)
@@ -136,7 +136,7 @@ static struct error *may_replicate_role(struct precheck *p, bool *out)
 struct error *check_target_privileges(struct precheck *p, struct check_item *item)
 {
     const char *user = pg_quote_identifier(p->a, p->target_facts.user);
-    bool may_replicate;
+    bool may_replicate = false;
     char *may_create;
 
     TRY(may_replicate_role(p, &may_replicate));
@@ -325,7 +325,7 @@ struct error *check_target_empty(struct precheck *p, struct check_item *item)
 {
     bool may_exist = p->options->sync->if_not_empty != NOT_EMPTY_REFUSE;
     struct pg_rows wanted, have;
-    bool passed;
+    bool passed = false;
 
     if (p->target_is_missing || !precheck_copies(p)) {
         item_is(p, item, CHECK_PASSED,

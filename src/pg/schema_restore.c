@@ -275,7 +275,7 @@ static struct error *read_done(struct pg_conn *target, struct arena *a, const st
 
 static bool is_done(const struct done_set *done, int id)
 {
-    return bsearch(&id, done->ids, done->n, sizeof id, by_number) != NULL;
+    return done->n > 0 && bsearch(&id, done->ids, done->n, sizeof id, by_number) != NULL;
 }
 
 struct error *schema_restore_pre(struct pg_conn *target, struct schema_target *t, const struct schema *schema,
@@ -290,7 +290,7 @@ struct error *schema_restore_pre(struct pg_conn *target, struct schema_target *t
         CLEANUP(arena_free) struct arena *part = arena_new(scratch, "part of the structure");
         struct job jobs[ENTRIES_PER_TRANSACTION];
         unsigned n_jobs = 0;
-        const char *prelude = NULL;
+        const char *prelude = "";
 
         if (pg_conn_stop(target) != NULL)
             TRY(stop_check(pg_conn_stop(target)));
@@ -400,7 +400,7 @@ struct error *schema_run_entry(struct pg_conn *target, const struct schema_targe
     int id = part == ENTRY_VALIDATE ? -e->id : e->id;
     struct outcome outcome = {.failure = NULL};
     struct job job;
-    bool is_new;
+    bool is_new = false;
 
     TRY(job_for_part(t, scratch, e, part, &job));
     TRY(pg_execute(target, "beginning to restore an entry", "BEGIN"));

@@ -459,7 +459,7 @@ struct error *schema_script_parse(struct arena *a, const char *list, const char 
     out->by_id = arena_alloc(a, (s.n_entries + 1U) * sizeof(struct entry *));
     for (unsigned i = 0; i < s.n_entries; i++)
         out->by_id[i] = &s.entries[i];
-    qsort(out->by_id, s.n_entries, sizeof *out->by_id, by_entry_id);
+    qsort(out->by_id, s.n_entries, sizeof out->by_id[0], by_entry_id);
     return NULL;
 }
 

@@ -56,16 +56,14 @@ static bool skip_quoted(struct lexer *l, char quote, bool has_escapes)
 {
     l->at++;
     while (l->at < l->end) {
-        if (has_escapes && *l->at == '\\' && l->end - l->at > 1) {
-            l->at += 2;
-        } else if (*l->at != quote) {
-            l->at++;
-        } else if (l->end - l->at > 1 && l->at[1] == quote) {
-            l->at += 2;
-        } else {
-            l->at++;
+        bool has_next = l->end - l->at > 1;
+        bool is_escape = has_escapes && *l->at == '\\' && has_next;
+        bool is_doubled = *l->at == quote && has_next && l->at[1] == quote;
+        bool is_end = *l->at == quote && !is_doubled;
+
+        l->at += is_escape || is_doubled ? 2 : 1;
+        if (is_end)
             return true;
-        }
     }
     return false;
 }

@@ -120,7 +120,7 @@ struct error *state_read(struct pg_conn *target, struct arena *a, const char *ta
 {
     struct state state = {.exists = false};
     struct pg_rows answer;
-    bool there;
+    bool there = false;
 
     TRY(has_tables(target, a, &there));
     if (there) {
@@ -141,7 +141,7 @@ struct error *state_read(struct pg_conn *target, struct arena *a, const char *ta
 struct error *state_tasks(struct pg_conn *target, struct arena *a, struct state_task **out_tasks, unsigned *out_n)
 {
     struct pg_rows answer = {.n_rows = 0};
-    bool there;
+    bool there = false;
 
     TRY(has_tables(target, a, &there));
     if (there)
@@ -254,7 +254,7 @@ struct error *state_drop(struct pg_conn *target, const char *task)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "state");
     const char *name = pg_quote_literal(scratch, task);
-    bool there;
+    bool there = false;
 
     TRY(has_tables(target, scratch, &there));
     if (!there)
