@@ -12,12 +12,9 @@
 #include "pg/error.h"
 
 enum {
-    /*
-     * So many readings in a row that hardly waited for their data make a flow; a lone transaction is a few messages, and
-     * must not be taken for one.
-     */
-    FLOW_READINGS = 16,
-    FLOW_NAP_BYTES = 4096, /* a nap that gathered less was for nothing: the flow has ended */
+    /* A flow is what brings so much over so long; single transactions, also in quick succession, are not. */
+    FLOW_BYTES_PER_SECOND = 1000000,
+    FLOW_WINDOW_US = 5000,
 };
 
 struct pg_stream {
@@ -26,9 +23,9 @@ struct pg_stream {
     struct arena *arena;
     char *message;   /* libpq's; of the last call */
     bool has_unsent; /* feedback that the socket did not take */
-    unsigned quick;  /* readings in a row that hardly waited */
     bool is_flowing;
-    size_t gathered; /* bytes handed out since the last nap */
+    size_t gathered;   /* bytes handed out since then */
+    int64_t since_us;
 };
 
 static void pgresult_clear_cleanup_(PGresult **result)
@@ -127,6 +124,7 @@ struct error *pg_stream_open(struct pg_stream_options options, struct pg_stream 
         abort();
     FAULT_POINT("stream.open");
     s->options = options;
+    s->since_us = clock_now_us();
     s->arena = arena_new(NULL, "replication stream");
     TRY(pg_connect(options.endpoint,
                    (struct pg_connect_options){
@@ -231,26 +229,18 @@ static void nap(const struct pg_stream *s)
     ppoll(&fd, 1, &time, NULL);
 }
 
-/* Called with all that had arrived handed out. */
+/* Called with all that had arrived handed out. A long wait makes the rate low, so what comes after it is read at once. */
 static void nap_while_flowing(struct pg_stream *s)
 {
-    if (!s->is_flowing || s->options.nap_us == 0)
-        return;
-    s->is_flowing = s->gathered >= FLOW_NAP_BYTES;
-    s->gathered = 0;
-    if (s->is_flowing)
-        nap(s);
-}
+    int64_t elapsed_us = clock_now_us() - s->since_us;
 
-/* Data that comes again and again before a nap would have ended is a flow. */
-static void note_wait(struct pg_stream *s, int64_t waited_us)
-{
-    s->quick = waited_us < s->options.nap_us ? s->quick + 1 : 0;
-    if (s->quick < FLOW_READINGS || s->is_flowing)
-        return;
-    s->is_flowing = true;
-    s->quick = 0;
-    s->gathered = FLOW_NAP_BYTES; /* the first nap is taken on trust */
+    if (elapsed_us >= FLOW_WINDOW_US) {
+        s->is_flowing = (int64_t)s->gathered * 1000000 / elapsed_us >= FLOW_BYTES_PER_SECOND;
+        s->gathered = 0;
+        s->since_us += elapsed_us;
+    }
+    if (s->is_flowing && s->options.nap_us > 0)
+        nap(s);
 }
 
 /*
@@ -287,9 +277,7 @@ struct error *pg_stream_wait(struct pg_stream *s, int timeout_ms)
         TRY(stop_check(s->options.stop));
     if (!is_readable_now(s)) {
         nap_while_flowing(s);
-        int64_t from_us = clock_now_us();
         TRY(wait_for_socket(s, timeout_ms, &ready));
-        note_wait(s, clock_now_us() - from_us);
     }
     if (ready && PQconsumeInput(pg_conn_handle(s->conn)) == 0)
         return lost(s);
