@@ -6,7 +6,10 @@
 /* Deeper than any sane type; ends the walk should a catalog be damaged. */
 enum { DEPTH_MAX = 32 };
 
-/* Text declares its encoding in XML, and a plain array's element oid is compared by array_recv: since 14 only for built-in ones. */
+/*
+ * Text declares its encoding in XML, and a plain array's element oid is compared by array_recv: since 14 only for
+ * built-in ones.
+ */
 enum { OIDS_OF_USERS_START = 16384, ARRAY_RECV_TRUSTS_SENDER = 140000 };
 
 /* What sends a raw oid of something that has another one over there, or has a meaning only inside its server. */

@@ -2,9 +2,9 @@
  * Which tables can travel in binary between two servers, and why the others cannot.
  *
  * A binary value is the send function's output of one server read by the receive function of the other. It goes wrong
- * (PEERS 5.4) for reg* types (they send raw oids), types without send or receive, xml (encoding declaration), arrays and composites
- * of types whose oids differ when the target is older than 14 (array_recv and record_recv compare oids), types of
- * extensions with different versions, and whenever source and target column are of different types.
+ * (PEERS 5.4) for reg* types (they send raw oids), types without send or receive, xml (encoding declaration), arrays
+ * and composites of types whose oids differ when the target is older than 14 (array_recv and record_recv compare
+ * oids), types of extensions with different versions, and whenever source and target column are of different types.
  *
  * binary_read_types asks a server; binary_choose is pure. Values live in the arena given.
  */
@@ -46,8 +46,8 @@ struct binary_side {
 };
 
 /*
- * out_reasons[i] is NULL when all columns of source->catalog->tables[i] can go in binary, else why not, for the log. A table
- * that the target does not have has a reason. `out_reasons` has room for every table.
+ * out_reasons[i] is NULL when all columns of source->catalog->tables[i] can go in binary, else why not, for the log.
+ * A table that the target does not have has a reason. `out_reasons` has room for every table.
  */
 void binary_choose(struct arena *a, const struct binary_side *source, const struct binary_side *target,
                    const char **out_reasons);

@@ -114,7 +114,7 @@ static void give_columns(struct arena *a, struct catalog *catalog, const struct 
 
     for (unsigned i = 0; i < catalog->n_tables; i++)
         tables[i] = &catalog->tables[i];
-    qsort(tables, catalog->n_tables, sizeof tables[0], by_oid);
+    qsort(tables, catalog->n_tables, sizeof(struct catalog_table *), by_oid);
 
     for (unsigned r = 0; r < columns->n_rows; r++) {
         uint32_t oid = cell_u32(columns->rows[r][0]);

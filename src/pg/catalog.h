@@ -1,9 +1,9 @@
 /*
- * What the catalogs of a server say: the server itself, and all its tables with their columns, by set queries, one each, so
- * that 100,000 tables work.
+ * What the catalogs of a server say: the server itself, and all its tables with their columns, by set queries, one
+ * each, so that 100,000 tables work.
  *
- * Everything returned lives in the arena given and is immutable. The functions run on any session; inside a snapshot they
- * describe that snapshot, but for sizes and pg_relation_filenode, which are of now.
+ * Everything returned lives in the arena given and is immutable. The functions run on any session; inside a snapshot
+ * they describe that snapshot, but for sizes and pg_relation_filenode, which are of now.
  * Source: manual, "System Catalogs" and "System Information Functions", 10 to 18.
  */
 #pragma once
@@ -55,8 +55,7 @@ struct catalog_column {
     uint32_t type;
     const char *type_text; /* "numeric(10,2)", schema-qualified outside of pg_catalog */
     enum column_generated generated;
-    bool
-        is_identity; /* GENERATED … AS IDENTITY: a value given needs OVERRIDING SYSTEM VALUE in INSERT, nothing in COPY */
+    bool is_identity; /* GENERATED … AS IDENTITY: INSERT with a value needs OVERRIDING SYSTEM VALUE, COPY does not */
     bool is_not_null;
     bool in_identity; /* part of the replica identity */
 };
@@ -79,8 +78,8 @@ struct catalog_table {
 };
 
 /*
- * Every table whose rows are copied: ordinary tables and leaf partitions, permanent and unlogged. Not temporary ones, not those of
- * extensions, of pg_catalog, information_schema and pgtide. Sorted by schema, then name, bytewise.
+ * Every table whose rows are copied: ordinary tables and leaf partitions, permanent and unlogged. Not temporary
+ * ones, not those of extensions, of pg_catalog, information_schema and pgtide. Sorted by schema, then name, bytewise.
  */
 struct catalog {
     unsigned n_tables;
@@ -93,6 +92,9 @@ MUST_USE struct error *catalog_read(struct pg_conn *c, struct arena *a, struct c
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *name);
 const struct catalog_column *catalog_column_find(const struct catalog_table *t, const char *name);
 
-/* Creates the target's database with encoding and locale of the source; `maintenance` is a session on another database. */
+/*
+ * Creates the target's database with encoding and locale of the source; `maintenance` is a session on another
+ * database.
+ */
 MUST_USE struct error *catalog_create_database(struct pg_conn *maintenance, struct arena *a, const char *database,
                                                const struct server_facts *source);

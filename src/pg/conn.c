@@ -221,8 +221,9 @@ static PGconn *start(const struct pg_endpoint *e, const struct pg_connect_option
     append_settings(options, wanted->settings);
 
     /*
-     * PQconnectPoll knows no timeout: an address that swallows packets would eat all our time before the next one of the
-     * same name is tried. Linux ends connect() by this option too (since 4.19); afterwards it is set for the session.
+     * PQconnectPoll knows no timeout: an address that swallows packets would eat all our time before the next one of
+     * the same name is tried. Linux ends connect() by this option too (since 4.19); afterwards it is set for the
+     * session.
      */
     snprintf(user_timeout, sizeof user_timeout, "%d", connect_timeout_ms(e) / 2);
     parameter(&p, "tcp_user_timeout", user_timeout);
@@ -255,7 +256,8 @@ static bool is_sqlstate(const char *text)
 
 /*
  * What the server refused with, or NULL. libpq keeps no SQLSTATE of a failed connection, but writes it when asked to be
- * verbose: "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host, the last counts.
+ * verbose: "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host, the last
+ * counts.
  */
 static const char *find_sqlstate(const char *message)
 {
@@ -445,8 +447,6 @@ static struct error *connect_once(const struct pg_endpoint *e, const struct pg_c
     return NULL;
 }
 
-/* NOLINTEND(clang-analyzer-unix.Malloc) */
-
 struct error *pg_connect(const struct pg_endpoint *e, struct pg_connect_options options, struct pg_conn **out_conn)
 {
     char sqlstate[SQLSTATE_LENGTH + 1];
@@ -492,6 +492,8 @@ struct error *pg_database_exists(const struct pg_endpoint *e, const struct stop 
     error_free(err);
     return NULL;
 }
+
+/* NOLINTEND(clang-analyzer-unix.Malloc) */
 
 void pg_conn_close(struct pg_conn *c)
 {
@@ -628,7 +630,7 @@ static struct error *run(struct pg_conn *c, const char *what, const char *sql, c
     return collect(c, what, out_last);
 }
 
-/* NOLINTNEXTLINE(readability-function-size): a statement with its parameters is one thing, and a struct would say it twice */
+/* NOLINTNEXTLINE(readability-function-size): a statement and its parameters belong together */
 struct error *pg_query(struct pg_conn *c, struct arena *a, const char *what, const char *sql, const char *const *params,
                        unsigned n_params, struct pg_rows *out_rows)
 {

@@ -1,13 +1,14 @@
 /*
  * A session on a PostgreSQL server, and simple questions to it.
  *
- * Belongs to one thread at a time. Every wait also waits for `stop`: then the running statement is cancelled (PQcancel) and
- * ERROR_CANCELLED comes back. Errors name the side, what was attempted and the server's words; their kind comes from
- * pg/error.h. After ERROR_TRANSIENT ask pg_conn_is_broken whether the session is still good.
+ * Belongs to one thread at a time. Every wait also waits for `stop`: then the running statement is cancelled
+ * (PQcancel) and ERROR_CANCELLED comes back. Errors name the side, what was attempted and the server's words; their
+ * kind comes from pg/error.h. After ERROR_TRANSIENT ask pg_conn_is_broken whether the session is still good.
  *
- * Every session: client_encoding is the source's server encoding when given, search_path = pg_catalog, DateStyle ISO, IntervalStyle
- * postgres, extra_float_digits 3, bytea_output hex, TimeZone UTC, lc_monetary C, row_security off (a policy raises an
- * error instead of filtering in silence), statement, lock, idle and transaction timeouts 0, TCP keepalives on.
+ * Every session: client_encoding is the source's server encoding when given, search_path = pg_catalog, DateStyle
+ * ISO, IntervalStyle postgres, extra_float_digits 3, bytea_output hex, TimeZone UTC, lc_monetary C, row_security off
+ * (a policy raises an error instead of filtering in silence), statement, lock, idle and transaction timeouts 0, TCP
+ * keepalives on.
  */
 #pragma once
 
@@ -38,7 +39,10 @@ MUST_USE struct error *pg_connect(const struct pg_endpoint *e, struct pg_connect
 /* Whether the database of the endpoint is there: asked by connecting (SQLSTATE 3D000). Other refusals are errors. */
 MUST_USE struct error *pg_database_exists(const struct pg_endpoint *e, const struct stop *stop, bool *out_exists);
 
-/* Tries until it works, backing off, as long as errors are transient; `stop` ends it. Logs the first failure and the success. */
+/*
+ * Tries until it works, backing off, as long as errors are transient; `stop` ends it. Logs the first failure and the
+ * success.
+ */
 MUST_USE struct error *pg_connect_patiently(const struct pg_endpoint *e, struct pg_connect_options options,
                                             struct pg_conn **out_conn);
 
@@ -77,7 +81,9 @@ MUST_USE struct error *pg_execute(struct pg_conn *c, const char *what, const cha
 MUST_USE PRINTF(3, 4)
 struct error *pg_execute_format(struct pg_conn *c, const char *what, const char *fmt, ...);
 
-/* Sends what libpq still holds, reading meanwhile so that nobody blocks. The session is in libpq's non-blocking mode. */
+/*
+ * Sends what libpq still holds, reading meanwhile so that nobody blocks. The session is in libpq's non-blocking mode.
+ */
 MUST_USE struct error *pg_conn_flush(struct pg_conn *c);
 
 /* Reads the next result (NULL at the end of a command), waiting for stop too. The caller clears it. */

@@ -96,8 +96,8 @@ static char *without_values(struct arena *a, const char *message)
 }
 
 /*
- * All options as libpq will use them: conninfo, then service file, then environment, then defaults. There is no call for
- * that, only PQconninfo of a connection; so one is begun with a value that libpq refuses after it has resolved
+ * All options as libpq will use them: conninfo, then service file, then environment, then defaults. There is no call
+ * for that, only PQconninfo of a connection; so one is begun with a value that libpq refuses after it has resolved
  * everything and before it opens a socket.
  */
 static struct error *resolve(struct arena *a, const char *side, const char *conninfo, const char *refused_keyword,
@@ -198,7 +198,10 @@ static struct error *refuse_system_roots(const struct pg_endpoint *e)
                       "sslrootcert=/etc/ssl/certs/ca-certificates.crt together with sslmode=verify-full.");
 }
 
-/* libpq looks at it only when it connects. The text is not shown: in "user:pass/word@host" it is a piece of the password. */
+/*
+ * libpq looks at it only when it connects. The text is not shown: in "user:pass/word@host" it is a piece of the
+ * password.
+ */
 static struct error *refuse_bad_ports(const struct pg_endpoint *e)
 {
     for (const char *p = pg_endpoint_option(e, "port"); p != NULL;

@@ -1,8 +1,8 @@
 /*
  * Where one side of a task is: anything libpq takes as a conninfo (URI, key=value, service=), resolved once.
  *
- * Immutable after pg_endpoint_parse; may be read by several threads. The password never leaves it except into libpq and, for
- * pg_dump, into a password file (pg_endpoint_passfile).
+ * Immutable after pg_endpoint_parse; may be read by several threads. The password never leaves it except into libpq
+ * and, for pg_dump, into a password file (pg_endpoint_passfile).
  */
 #pragma once
 
@@ -32,8 +32,8 @@ const char *pg_endpoint_user(const struct pg_endpoint *e);
 struct pg_endpoint *pg_endpoint_with_database(struct arena *a, const struct pg_endpoint *e, const char *database);
 
 /*
- * A conninfo without password for the argv of a PostgreSQL program. When there is a password, it is written to `path` (0600) as a
- * password file and the conninfo names it; the caller removes the file. In `a`.
+ * A conninfo without password for the argv of a PostgreSQL program. When there is a password, it is written to
+ * `path` (0600) as a password file and the conninfo names it; the caller removes the file. In `a`.
  */
 MUST_USE struct error *pg_endpoint_for_program(struct arena *a, const struct pg_endpoint *e, const char *path,
                                                char **out_conninfo);

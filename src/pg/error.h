@@ -1,5 +1,6 @@
 /*
- * Turns what libpq says into a `struct error`. The only place in the program that looks at an SQLSTATE to choose a kind.
+ * Turns what libpq says into a `struct error`. The only place in the program that looks at an SQLSTATE to choose a
+ * kind.
  *
  * Manual: "PostgreSQL Error Codes"; pg_error is also used for a NULL result (libpq's own words, ERROR_TRANSIENT).
  */

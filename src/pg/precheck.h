@@ -26,7 +26,10 @@ struct precheck_options {
     const struct stop *stop;
 };
 
-/* An error only for ERROR_CANCELLED and bugs: what cannot be asked is an item that FAILED. ERROR_USAGE: unknown id to skip. */
+/*
+ * An error only for ERROR_CANCELLED and bugs: what cannot be asked is an item that FAILED. ERROR_USAGE: unknown id to
+ * skip.
+ */
 MUST_USE struct error *precheck_run(struct arena *a, struct precheck_options options, struct precheck_report *out);
 
 /* The ids, for help texts and for checking --accept; NULL-terminated. */

@@ -1,4 +1,7 @@
-/* What the checks of pg/precheck share: sessions, facts, and ways to say what came out. Only for precheck*.c. One thread. */
+/*
+ * What the checks of pg/precheck share: sessions, facts, and ways to say what came out. Only for precheck*.c. One
+ * thread.
+ */
 #pragma once
 
 #include "pg/catalog.h"
@@ -20,7 +23,10 @@ enum check_side {
     ON_TARGET,
 };
 
-/* An error that a check returns makes its item FAILED with that message. The item comes as PASSED with an empty reason. */
+/*
+ * An error that a check returns makes its item FAILED with that message. The item comes as PASSED with an empty
+ * reason.
+ */
 typedef struct error *precheck_function(struct precheck *p, struct check_item *item);
 
 PRINTF(4, 5)

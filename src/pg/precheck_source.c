@@ -67,7 +67,10 @@ struct error *check_source_senders(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
-/* pg_dump locks every table in one transaction. A lock table is never exactly full at its setting; it is the order that matters. */
+/*
+ * pg_dump locks every table in one transaction. A lock table is never exactly full at its setting; it is the order
+ * that matters.
+ */
 struct error *check_source_locks(struct precheck *p, struct check_item *item)
 {
     uint64_t room = (uint64_t)p->source_facts.max_locks_per_transaction * p->source_facts.max_connections;

@@ -119,7 +119,10 @@ static const char *last_words(const char *errors)
 static struct error *run(struct arena *a, const char *what, const char *const *argv, const char *stdout_path,
                          const struct stop *stop)
 {
-    /* The password is in a file named by the conninfo; one in the environment would come first, and may be the other side's. */
+    /*
+     * The password is in a file named by the conninfo; one in the environment would come first, and may be the other
+     * side's.
+     */
     static const char *const environment[] = {"PGPASSWORD=", "LC_ALL=C", NULL};
     struct child_result result;
 
@@ -273,7 +276,10 @@ static void fill_entry(struct entry *e, char **cell)
     e->index_bytes = cell_u64(cell[6]);
 }
 
-/* An index is attached to its parent's: it belongs to the table of the smaller one, which has rows if any of both has. */
+/*
+ * An index is attached to its parent's: it belongs to the table of the smaller one, which has rows if any of both
+ * has.
+ */
 static void resolve_attachment(const struct script *script, struct entry *e)
 {
     for (unsigned d = 0; d < e->n_dependencies; d++) {

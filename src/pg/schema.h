@@ -1,9 +1,9 @@
 /*
  * The structure, by pg_dump and pg_restore and never by a second pg_dump of our own.
  *
- * schema_dump writes an archive of the source under a snapshot and its two scripts into a folder; schema_load reads them
- * (also after a restart); schema_restore_pre makes the tables; the post-data entries are run one by one, when the planner says.
- * What ran is recorded in pgtide.done in the same transaction, so each entry runs once whatever dies.
+ * schema_dump writes an archive of the source under a snapshot and its two scripts into a folder; schema_load reads
+ * them (also after a restart); schema_restore_pre makes the tables; the post-data entries are run one by one, when
+ * the planner says. What ran is recorded in pgtide.done in the same transaction, so each entry runs once whatever dies.
  *
  * The folder is the only memory of dump ids: when it is lost, pgtide.done means nothing (state_forget_done).
  */
@@ -21,8 +21,8 @@ struct schema_programs {
 };
 
 /*
- * The newest pair in $PGTIDE_PG_BINDIR (then only there), PATH and /usr/lib/postgresql. ERROR_CONFIG that names the package to install when
- * none is as new as `least_major`: pg_dump refuses a server newer than itself.
+ * The newest pair in $PGTIDE_PG_BINDIR (then only there), PATH and /usr/lib/postgresql. ERROR_CONFIG that names the
+ * package to install when none is as new as `least_major`: pg_dump refuses a server newer than itself.
  */
 MUST_USE struct error *schema_find_programs(struct arena *a, int least_major, const struct stop *stop,
                                             struct schema_programs *out);
@@ -47,17 +47,23 @@ struct schema {
 /* *out_found is false when the folder holds no finished dump. */
 MUST_USE struct error *schema_load(struct arena *a, const char *folder, struct schema *out, bool *out_found);
 
-/* Fills table_oid and its neighbours in the post-data entries; what was dropped meanwhile keeps 0. One query a catalog. */
+/*
+ * Fills table_oid and its neighbours in the post-data entries; what was dropped meanwhile keeps 0. One query a
+ * catalog.
+ */
 MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema);
 
 /*
- * What of the scripts this target takes. Left out, each with a warning in the log: OWNER TO, GRANT, REVOKE, DEFAULT PRIVILEGES, policies and
- * user mappings that name a role which is not there; OWNER TO a role that we may not become; for a user who is no
- * superuser also SET SESSION AUTHORIZATION (the grants stay) and comments on extensions.
+ * What of the scripts this target takes. Left out, each with a warning in the log: OWNER TO, GRANT, REVOKE, DEFAULT
+ * PRIVILEGES, policies and user mappings that name a role which is not there; OWNER TO a role that we may not
+ * become; for a user who is no superuser also SET SESSION AUTHORIZATION (the grants stay) and comments on extensions.
  */
 struct schema_target;
 
-/* Asks the target for its roles and our rights. `existing_may_stay`: an object that is there already is left as it is. */
+/*
+ * Asks the target for its roles and our rights. `existing_may_stay`: an object that is there already is left as it
+ * is.
+ */
 MUST_USE struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task,
                                          bool existing_may_stay, struct schema_target **out);
 

@@ -222,7 +222,10 @@ static struct error *run_transaction(struct pg_conn *target, const struct schema
     return pg_execute(target, "committing a part of the structure", "COMMIT");
 }
 
-/* The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get there. */
+/*
+ * The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get
+ * there.
+ */
 static struct error *restore_jobs(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
                                   unsigned n_jobs)
 {

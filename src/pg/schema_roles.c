@@ -80,7 +80,9 @@ static const char *missing_in_list(const struct role_list *l, struct arena *a, c
     }
 }
 
-/* The token after the last such word that stands in no parentheses; NULL when there is none. Both words are reserved. */
+/*
+ * The token after the last such word that stands in no parentheses; NULL when there is none. Both words are reserved.
+ */
 static const struct token *after_last(const struct token *tokens, unsigned n, const char *one, const char *other)
 {
     const struct token *found = NULL;

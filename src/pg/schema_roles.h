@@ -1,6 +1,7 @@
 /*
- * Which statements of a script a target can take, as far as roles are concerned: roles are not part of a database, so a dump may
- * name some that the target does not have. Pure but for schema_roles_read; immutable, may be read by several threads.
+ * Which statements of a script a target can take, as far as roles are concerned: roles are not part of a database,
+ * so a dump may name some that the target does not have. Pure but for schema_roles_read; immutable, may be read by
+ * several threads.
  */
 #pragma once
 
@@ -32,7 +33,7 @@ struct role_filter {
 };
 
 /*
- * NULL when the statement can run, else why not, in `a`: "role \"bob\" does not exist on the target". Statements of one entry are
- * asked for in their order.
+ * NULL when the statement can run, else why not, in `a`: "role \"bob\" does not exist on the target". Statements of
+ * one entry are asked for in their order.
  */
 const char *role_filter_reason(struct role_filter *f, struct arena *a, const char *statement);

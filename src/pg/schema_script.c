@@ -144,8 +144,8 @@ static const char *find_last_in(const char *at, const char *end, const char *tex
 }
 
 /*
- * "-- Name: N; Type: T; Schema: S; Owner: O". A name may hold "; Type: " too; the list, where the type comes first, tells which
- * one is meant.
+ * "-- Name: N; Type: T; Schema: S; Owner: O". A name may hold "; Type: " too; the list, where the type comes first,
+ * tells which one is meant.
  */
 static bool parse_name_line(struct arena *a, const char *line, const char *end, const struct listed *listed,
                             struct entry *e)
@@ -338,9 +338,9 @@ static struct error *end_statement(struct splitter *s, const char *start)
 }
 
 /*
- * psql's way to know that a semicolon is inside of a BEGIN ATOMIC body (psqlscan.l, rule {identifier}), but for one thing:
- * BEGIN alone is no reserved word, and psql stumbles over a function of that name. CASE and END are reserved: as names
- * they are always quoted.
+ * psql's way to know that a semicolon is inside of a BEGIN ATOMIC body (psqlscan.l, rule {identifier}), but for one
+ * thing: BEGIN alone is no reserved word, and psql stumbles over a function of that name. CASE and END are reserved:
+ * as names they are always quoted.
  */
 struct nesting {
     char letters[4]; /* of the first words: c, or, r, f|p */
@@ -459,7 +459,7 @@ struct error *schema_script_parse(struct arena *a, const char *list, const char 
     out->by_id = arena_alloc(a, (s.n_entries + 1U) * sizeof(struct entry *));
     for (unsigned i = 0; i < s.n_entries; i++)
         out->by_id[i] = &s.entries[i];
-    qsort(out->by_id, s.n_entries, sizeof out->by_id[0], by_entry_id);
+    qsort(out->by_id, s.n_entries, sizeof(struct entry *), by_entry_id);
     return NULL;
 }
 

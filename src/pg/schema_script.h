@@ -1,14 +1,14 @@
 /*
  * Takes a script of pg_restore --verbose apart into the entries of its archive, exactly.
  *
- * Pure. The script is read as psql would read it (sql_lexer.h, and psql's rule for BEGIN ATOMIC bodies), so a header is only
- * looked for between statements, never inside a string, a name or a body; there nothing but pg_restore can write comments
- * (names in them have their newlines replaced: sanitize_line). Each header must be that of an entry of pg_restore --list
- * (dump id, catalog, oid) that has not come yet, and in the end all must have come.
+ * Pure. The script is read as psql would read it (sql_lexer.h, and psql's rule for BEGIN ATOMIC bodies), so a header
+ * is only looked for between statements, never inside a string, a name or a body; there nothing but pg_restore can
+ * write comments (names in them have their newlines replaced: sanitize_line). Each header must be that of an entry
+ * of pg_restore --list (dump id, catalog, oid) that has not come yet, and in the end all must have come.
  *
- * SET commands between entries are state: each entry carries what is in force for it. The order of the script is kept: it is
- * not that of the list (ACLs and event triggers come last). psql's own \restrict lines (since 2025) are left out.
- * Everything lives in the arena.
+ * SET commands between entries are state: each entry carries what is in force for it. The order of the script is
+ * kept: it is not that of the list (ACLs and event triggers come last). psql's own \restrict lines (since 2025) are
+ * left out. Everything lives in the arena.
  */
 #pragma once
 
@@ -68,7 +68,9 @@ struct script {
     struct entry **by_id;
 };
 
-/* `list` is the output of pg_restore --list for the same section. ERROR_DATA, naming the entry, when both do not fit. */
+/*
+ * `list` is the output of pg_restore --list for the same section. ERROR_DATA, naming the entry, when both do not fit.
+ */
 MUST_USE struct error *schema_script_parse(struct arena *a, const char *list, const char *text, struct script *out);
 
 /* NULL when there is none. */

@@ -17,12 +17,15 @@ struct sequence {
     bool is_called;
 };
 
-/* All permanent sequences of the database, not those of extensions and of pgtide, by schema and name. 500 a statement. */
+/*
+ * All permanent sequences of the database, not those of extensions and of pgtide, by schema and name. 500 a
+ * statement.
+ */
 MUST_USE struct error *sequence_read(struct pg_conn *c, struct arena *a, struct sequence **out, unsigned *out_n);
 
 /*
- * Sets them on the target in one transaction, reads them back and compares. ERROR_CONFIG names the first that is missing;
- * ERROR_DATA one that reads back otherwise.
+ * Sets them on the target in one transaction, reads them back and compares. ERROR_CONFIG names the first that is
+ * missing; ERROR_DATA one that reads back otherwise.
  */
 MUST_USE struct error *sequence_write(struct pg_conn *target, struct arena *a, const struct sequence *sequences,
                                       unsigned n);

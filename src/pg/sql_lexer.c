@@ -51,7 +51,10 @@ static bool skip_block_comment(struct lexer *l)
     return true;
 }
 
-/* From the opening quote on. A doubled quote is one quote; with `has_escapes` a backslash takes the next byte with it. */
+/*
+ * From the opening quote on. A doubled quote is one quote; with `has_escapes` a backslash takes the next byte with
+ * it.
+ */
 static bool skip_quoted(struct lexer *l, char quote, bool has_escapes)
 {
     l->at++;

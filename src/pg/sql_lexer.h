@@ -1,8 +1,8 @@
 /*
  * Cuts SQL text into tokens as psql and the server's scanner do (psqlscan.l, scan.l), standard_conforming_strings on.
  *
- * Pure, allocates nothing; understands every legal text of a server encoding (all are ASCII-safe). Text that ends inside a
- * string or comment gives LEX_BROKEN.
+ * Pure, allocates nothing; understands every legal text of a server encoding (all are ASCII-safe). Text that ends
+ * inside a string or comment gives LEX_BROKEN.
  */
 #pragma once
 

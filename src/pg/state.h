@@ -1,5 +1,6 @@
 /*
- * The schema `pgtide` on the target: identity, positions and gates of each task that writes here (sql/state.sql has the tables).
+ * The schema `pgtide` on the target: identity, positions and gates of each task that writes here (sql/state.sql has
+ * the tables).
  *
  * While a synchronization is interrupted this is the truth about the target: it is written in the same transactions as
  * the rows it speaks of (P1). All functions run in the caller's transaction when there is one.
@@ -77,13 +78,15 @@ MUST_USE struct error *state_forget_done(struct pg_conn *target, const char *tas
 MUST_USE struct error *state_drop(struct pg_conn *target, const char *task);
 
 /*
- * Ends every other session of the task on this server (application_name 'pgtide <task> …') and waits until they are gone, at
- * most 60 s: what a dead process had sent, COMMIT included, runs on until then, so the position must not be read before.
- * `spare` are pids of our own living sessions; the one used here is spared by itself.
+ * Ends every other session of the task on this server (application_name 'pgtide <task> …') and waits until they are
+ * gone, at most 60 s: what a dead process had sent, COMMIT included, runs on until then, so the position must not be
+ * read before. `spare` are pids of our own living sessions; the one used here is spared by itself.
  */
 MUST_USE struct error *state_fence(struct pg_conn *target, const char *task, const int *spare, unsigned n_spare);
 
-/* Ends one former backend of our own by pid, when its application_name still begins with 'pgtide <task> ', and waits. */
+/*
+ * Ends one former backend of our own by pid, when its application_name still begins with 'pgtide <task> ', and waits.
+ */
 MUST_USE struct error *state_fence_backend(struct pg_conn *target, const char *task, int pid);
 
 /* The advisory lock of a living task, held until the session ends. *out_taken is false when another session has it. */
