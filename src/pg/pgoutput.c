@@ -120,7 +120,10 @@ static struct stream_column *read_columns(struct arena *a, struct cursor *c, uns
     return columns;
 }
 
-/* 'R' oid schema name identity n { flags name type typmod }: over bytes that live as long as `a`. False when malformed. */
+/*
+ * 'R' oid schema name identity n { flags name type typmod }: over bytes that live as long as `a`. False when
+ * malformed.
+ */
 static bool read_relation(struct arena *a, const char *bytes, size_t length, struct stream_relation *out)
 {
     struct cursor c = cursor_over(bytes + 1, length - 1);

@@ -1,10 +1,11 @@
 /*
- * The spool: the change stream on local disk, from the receiver (one thread, the writer) to the feeder (one other thread, the
- * reader: sync/spool_reader.h). It lets the source forget its WAL while copies run, and survives kill -9 and power cuts.
+ * The spool: the change stream on local disk, from the receiver (one thread, the writer) to the feeder (one other
+ * thread, the reader: sync/spool_reader.h). It lets the source forget its WAL while copies run, and survives kill -9
+ * and power cuts.
  *
- * Append-only segments in a segment_store. A segment is never cut but at its end and is durable before the next one begins, so
- * only the last one can be torn. Each begins with copies of the RELATION and TYPE messages in force, so that a reader
- * can start there; segments begin between transactions unless one transaction is larger than a segment.
+ * Append-only segments in a segment_store. A segment is never cut but at its end and is durable before the next one
+ * begins, so only the last one can be torn. Each begins with copies of the RELATION and TYPE messages in force, so that
+ * a reader can start there; segments begin between transactions unless one transaction is larger than a segment.
  *
  *     segment N:  header | RELATION copy … | BEGIN rows … COMMIT | KEEPALIVE | BEGIN rows … COMMIT | BEGIN rows …
  *                                                                                    complete ^          ^ visible
@@ -12,15 +13,18 @@
  * What it promises:
  * (P3) spool_sync answers the end of the last complete transaction or keepalive that survives a power cut, never more.
  * (P4) A keepalive is recorded only when no transaction is open, and never counts as an apply position.
- * After spool_open and spool_break the spool ends with a complete transaction (or keepalive): what came after it is cut off,
- * and the source is asked to go on from spool_end. What was read of the cut part makes the reader fail (ERROR_TRANSIENT).
  *
- * Every record is checksummed together with its place. Damage of what had been synced is ERROR_DATA and names segment and
- * offset; a torn tail that never was synced is cut off in silence. Damage in the very last synced bytes looks like a torn tail
- * from in here: whoever starts the stream compares spool_end with the slot's confirmed_flush_lsn (P6).
+ * After spool_open and spool_break the spool ends with a complete transaction (or keepalive): what came after it is cut
+ * off, and the source is asked to go on from spool_end. A reader that had gone further gets ERROR_TRANSIENT.
+ *
+ * Every record is checksummed together with its place. Damage of what had been synced is ERROR_DATA and names segment
+ * and offset; a torn tail that never was synced is cut off in silence. Damage in the very last synced bytes looks like
+ * a torn tail from in here: whoever starts the stream compares spool_end with the slot's confirmed_flush_lsn (P6).
  *
  * Threads: spool_bytes from any; everything else from the writer only.
- * Memory: two blocks of 256 KiB, the RELATION messages in force and a few dozen bytes a segment, whatever the size of messages.
+ *
+ * Memory: a block of 256 KiB each for writer and reader, the RELATION messages in force and a few dozen bytes a
+ * segment, whatever the size of messages.
  */
 #pragma once
 
@@ -48,15 +52,19 @@ struct spool_options {
 struct spool;
 
 /*
- * Validates the segments, scans the last one, cuts off what is torn or incomplete, and syncs. `boundaries` is an instance of
- * its own. ERROR_HISTORY: the segments belong to another task. ERROR_CONFIG: another format. ERROR_DATA: damaged.
+ * Validates the segments, scans the last one, cuts off what is torn or incomplete, and syncs. `boundaries` is an
+ * instance of its own. ERROR_HISTORY: the segments belong to another task. ERROR_CONFIG: another format. ERROR_DATA:
+ * damaged.
  */
 MUST_USE struct error *spool_open(struct segment_store store, struct decoder boundaries, struct spool_options options,
                                   struct spool **out_spool);
 void spool_close(struct spool *s); /* what was not written is dropped, as in a crash */
 DEFINE_CLEANUP(struct spool, spool_close);
 
-/* Where the source has to go on: the end of the last complete transaction or recorded keepalive. LSN_NONE: nothing yet. */
+/*
+ * Where the source has to go on: the end of the last complete transaction or recorded keepalive. LSN_NONE: nothing
+ * yet.
+ */
 struct lsn spool_end(const struct spool *s);
 
 /* Complete transactions since the stream began (spool_reset_to), over restarts. */
@@ -66,48 +74,54 @@ uint64_t spool_transactions(const struct spool *s);
 bool spool_in_transaction(const struct spool *s);
 
 /*
- * A fresh stream from a new slot whose first transaction ends after `start`: everything else is removed. All or nothing, also
- * over a crash.
+ * A fresh stream from a new slot whose first transaction ends after `start`: everything else is removed. All or
+ * nothing, also over a crash.
  */
 MUST_USE struct error *spool_reset_to(struct spool *s, struct lsn start);
 
 /*
- * Takes one message. `wal` is the start that the server gave it. ERROR_DATA when it does not fit into the stream (a COMMIT
- * without BEGIN, or with an end that the spool is already past). After any error the message was not taken: the same call
- * may be tried again when the error is ERROR_TRANSIENT (disk full), else spool_break.
+ * Takes one message. `wal` is the start that the server gave it. ERROR_DATA when it does not fit into the stream (a
+ * COMMIT without BEGIN, or with an end that the spool is already past). After any error the message was not taken: the
+ * same call may be tried again when the error is ERROR_TRANSIENT (disk full), else spool_break.
  */
 MUST_USE struct error *spool_append(struct spool *s, const char *bytes, size_t length, struct lsn wal,
                                     int64_t received_us);
 
-/* (P4) Remembers that the source has nothing for us before `end`. Ignored inside a transaction or when it is no news. */
+/*
+ * (P4) Remembers that the source has nothing for us before `end`. Ignored inside a transaction or when it is no news.
+ */
 MUST_USE struct error *spool_keepalive(struct spool *s, struct lsn end, int64_t received_us);
 
-/* Hands to the store what was taken (in one append) and so to the reader. spool_append does it by itself every 256 KiB. */
+/*
+ * Hands to the store what was taken (in one append) and so to the reader. spool_append does it by itself every 256
+ * KiB.
+ */
 MUST_USE struct error *spool_write(struct spool *s);
 
 /*
- * (P3) Writes and syncs. The source may be told to forget everything before *out_durable. After a failure nobody knows what
- * the disk has: spool_break then cuts back to what was durable before.
+ * (P3) Writes and syncs. The source may be told to forget everything before *out_durable. After a failure nobody knows
+ * what the disk has: spool_break then cuts back to what was durable before.
  */
 MUST_USE struct error *spool_sync(struct spool *s, struct lsn *out_durable);
 
 /*
- * The connection was lost: drops what came after the last complete transaction. Also required after spool_sync or spool_break
- * failed; until it succeeds nothing else is taken (ERROR_TRANSIENT). A new session of the source sends each RELATION again
- * before its first change, so none is remembered over a break.
+ * The connection was lost: drops what came after the last complete transaction. Also required after spool_sync or
+ * spool_break failed; until it succeeds nothing else is taken (ERROR_TRANSIENT). A new session of the source sends each
+ * RELATION again before its first change, so none is remembered over a break.
  */
 MUST_USE struct error *spool_break(struct spool *s);
 
 /*
- * Removes the segments that nobody needs who goes on from `durable`, a position that the target has durably. Never removes
- * what the reader is at, nor the last segment. A full spool that is all applied begins a new one, so that it gets empty.
+ * Removes the segments that nobody needs who goes on from `durable`, a position that the target has durably. Never
+ * removes what the reader is at, nor the last segment. A full spool that is all applied begins a new one, so that it
+ * gets empty.
  */
 MUST_USE struct error *spool_trim(struct spool *s, struct lsn durable);
 
 uint64_t spool_bytes(const struct spool *s);
 
 /*
- * Over the limit: stop reading from the source, keep calling spool_trim. Only ever true between transactions: a transaction
- * that has begun to arrive must be taken to its end, or nothing could be trimmed any more.
+ * Over the limit: stop reading from the source, keep calling spool_trim. Only ever true between transactions: a
+ * transaction that has begun to arrive must be taken to its end, or nothing could be trimmed any more.
  */
 bool spool_is_full(const struct spool *s);

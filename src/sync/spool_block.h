@@ -26,7 +26,10 @@ void block_drop(struct spool_block *b);
 /* What was read before may no longer be true. */
 void block_forget(struct spool_block *b);
 
-/* `wanted` bytes (at most SPOOL_BLOCK_BYTES) at a place, good until the next call; *out is NULL when `limit` or the segment is shorter. */
+/*
+ * `wanted` bytes (at most SPOOL_BLOCK_BYTES) at a place, good until the next call; *out is NULL when `limit` or the
+ * segment is shorter.
+ */
 MUST_USE struct error *block_bytes(struct spool_block *b, struct spool_place place, size_t wanted, uint64_t limit,
                                    const char **out);
 
@@ -43,15 +46,15 @@ struct record {
 };
 
 /*
- * The record at `place`, in the first `limit` bytes of its segment. The payload is in `a`; without an arena it is in the block, good
- * until the next call, and NULL when it does not fit there (then it has only been checked).
+ * The record at `place`, in the first `limit` bytes of its segment. The payload is in `a`; without an arena it is in
+ * the block, good until the next call, and NULL when it does not fit there (then it has only been checked).
  */
 MUST_USE struct error *block_record(struct spool_block *b, struct arena *a, struct spool_place place, uint64_t limit,
                                     struct record *out);
 
 /*
- * Whether bytes from `bad` on had been durable: a good record further on says so. What no such record vouches for is the torn tail
- * of a crash.
+ * Whether bytes from `bad` on had been durable: a good record further on says so. What no such record vouches for is
+ * the torn tail of a crash.
  */
 MUST_USE struct error *block_was_synced(struct spool_block *b, struct spool_place bad, uint64_t limit, bool *out_was);
 

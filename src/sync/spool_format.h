@@ -5,9 +5,9 @@
  *                                | complete: segment 8, offset 8, base 8, end 8, transactions 8 | checksum 8
  *     record header, 32 bytes:   checksum 4 | length 4 | synced 4 | mark and kind 4 | wal 8 | received 8
  *
- * All big-endian. The record's checksum covers header and payload and is seeded with task, segment and offset, so bytes that were
- * once valid somewhere else are not valid here. `synced` says how much of the segment was durable when the record was
- * written: a good record that knows of a durable place behind a bad one tells damage from a torn tail.
+ * All big-endian. The record's checksum covers header and payload and is seeded with task, segment and offset, so bytes
+ * that were once valid somewhere else are not valid here. `synced` says how much of the segment was durable when the
+ * record was written: a good record that knows of a durable place behind a bad one tells damage from a torn tail.
  */
 #pragma once
 

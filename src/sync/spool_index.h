@@ -1,9 +1,9 @@
 /*
- * What writer and reader of a spool share: which segments there are, how far the last one may be read, and what was cut off
- * (internal to the spool).
+ * What writer and reader of a spool share: which segments there are, how far the last one may be read, and what was cut
+ * off (internal to the spool).
  *
- * The writer announces here first what it is about to cut, then cuts. The reader looks at the generation after it has read:
- * if that has moved, what it read may be gone. Thread-safe.
+ * The writer announces here first what it is about to cut, then cuts. The reader looks at the generation after it has
+ * read: if that has moved, what it read may be gone. Thread-safe.
  */
 #pragma once
 
@@ -38,7 +38,9 @@ struct spool_index {
 void index_init(struct spool_index *x);
 void index_drop(struct spool_index *x);
 
-/* Writer: a new last segment; more to read in it; the end of everything after a place; a fresh stream of one segment. */
+/*
+ * Writer: a new last segment; more to read in it; the end of everything after a place; a fresh stream of one segment.
+ */
 void index_push(struct spool_index *x, struct segment_info info);
 void index_grow(struct spool_index *x, uint64_t visible_bytes);
 void index_cut(struct spool_index *x, struct spool_place place);
@@ -54,7 +56,10 @@ enum start_verdict {
     START_TAKEN,   /* there is a reader */
 };
 
-/* Reader: registers it at the newest segment that will do for `from`. *out_base is where the spool begins when that is too late. */
+/*
+ * Reader: registers it at the newest segment that will do for `from`. *out_base is where the spool begins when that is
+ * too late.
+ */
 enum start_verdict index_start(struct spool_index *x, struct lsn from, uint64_t *out_segment, uint64_t *out_generation,
                                struct lsn *out_base);
 void index_leave(struct spool_index *x);

@@ -146,8 +146,8 @@ MUST_USE static struct error *collect_segments(struct spool_block *b, const uint
 }
 
 /*
- * An incomplete transaction may have begun in an older segment; what lies between that and the newest goes anyway, so gaps in
- * there (a cut that a crash interrupted) do not matter.
+ * An incomplete transaction may have begun in an older segment; what lies between that and the newest goes anyway, so
+ * gaps in there (a cut that a crash interrupted) do not matter.
  */
 MUST_USE static struct error *find_marked(const uint64_t *numbers, size_t newest, struct spool_place place,
                                           size_t *out_i)

@@ -1,5 +1,6 @@
 /*
- * What a crash left of a spool: which segments count, and where the last complete transaction ends (internal to the spool).
+ * What a crash left of a spool: which segments count, and where the last complete transaction ends (internal to the
+ * spool).
  *
  * Only looks; spool_open then removes and cuts.
  */

@@ -1,8 +1,8 @@
 /*
  * The spool's segments as files of a folder: "000000000042.spool", 0600.
  *
- * Plain POSIX files: appended with write, read with pread from the page cache, made durable with fdatasync. One thread calls
- * append, sync, truncate and remove; another may call read at the same time. Errors name the file.
+ * Plain POSIX files: appended with write, read with pread from the page cache, made durable with fdatasync. One thread
+ * calls append, sync, truncate and remove; another may call read at the same time. Errors name the file.
  */
 #pragma once
 

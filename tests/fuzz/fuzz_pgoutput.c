@@ -1,6 +1,6 @@
 /*
- * pg/pgoutput: a session's messages, each after its length (u32, big-endian). The corpus was recorded from a PostgreSQL 15:
- * text and binary values, and what we do not ask for (streamed, two_phase).
+ * pg/pgoutput: a session's messages, each after its length (u32, big-endian). The corpus was recorded from a PostgreSQL
+ * 15: text and binary values, and what we do not ask for (streamed, two_phase).
  *
  * Any input gives events or ERROR_DATA; events hold what they promise, and boundary says of a message what decode does.
  */

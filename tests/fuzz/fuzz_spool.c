@@ -1,9 +1,9 @@
 /*
  * sync/spool: segments that somebody else has written to.
  *
- * The first byte chooses: even, the rest is segment 1 as it stands; odd, the rest damages a good spool, in steps of four bytes: segment
- * and what to do, offset (u16), value. Any disk gives a spool or an error that names a segment; what is read of a damaged spool is
- * the beginning of what was there; and a spool that opened goes on working.
+ * The first byte chooses: even, the rest is segment 1 as it stands; odd, the rest damages a good spool, in steps of
+ * four bytes: segment and what to do, offset (u16), value. Any disk gives a spool or an error that names a segment;
+ * what is read of a damaged spool is the beginning of what was there; and a spool that opened goes on working.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,7 @@
 /*
- * A segment_store in memory with a power switch: a crash loses what was not synced, all of it or some, tears the last append at
- * any byte, leaves holes, and lets one segment lag behind the others. A failing append leaves half of its bytes, as a full disk does. Thread-safe, as ports/store.h asks for.
+ * A segment_store in memory with a power switch: a crash loses what was not synced, all of it or some, tears the last
+ * append at any byte, leaves holes, and lets one segment lag behind the others. A failing append leaves half of its
+ * bytes, as a full disk does. Thread-safe, as ports/store.h asks for.
  */
 #pragma once
 

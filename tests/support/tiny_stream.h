@@ -3,7 +3,8 @@
  *
  *     B xid | C end | R oid version | I oid version xid ordinal filler… | M anything
  *
- * Numbers are 8 bytes, big-endian. The filler of a row follows from xid and ordinal, so a row that was read can be checked.
+ * Numbers are 8 bytes, big-endian. The filler of a row follows from xid and ordinal, so a row that was read can be
+ * checked.
  */
 #pragma once
 

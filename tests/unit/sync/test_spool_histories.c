@@ -1,6 +1,7 @@
 /*
- * sync/spool under everything that can happen: random streams, a fault or a power cut in every call to the disk, and a reader beside the
- * writer. Whatever happens, what was confirmed is there (P3) and a reader sees each transaction once, whole and in order.
+ * sync/spool under everything that can happen: random streams, a fault or a power cut in every call to the disk, and a
+ * reader beside the writer. Whatever happens, what was confirmed is there (P3) and a reader sees each transaction once,
+ * whole and in order.
  */
 #include <sched.h>
 #include <setjmp.h>
@@ -23,8 +24,8 @@
 #include "sync/spool_reader.h"
 
 enum {
-    SEEDS = 24,
-    CUTS = 8, /* ways in which the power goes off, for each call */
+    SEEDS = 12,
+    CUTS = 4, /* ways in which the power goes off, for each call */
     TRANSACTIONS = 16,
     RELATIONS = 3,
     FIRST_OID = 500,
