@@ -14,7 +14,7 @@ const struct role *role_find(const struct role_list *l, const char *name)
 {
     struct role wanted = {.name = name};
 
-    return bsearch(&wanted, l->roles, l->n, sizeof wanted, by_name);
+    return l->n == 0 ? NULL : bsearch(&wanted, l->roles, l->n, sizeof wanted, by_name);
 }
 
 struct error *schema_roles_read(struct pg_conn *target, struct arena *a, struct role_list *out)
