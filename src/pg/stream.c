@@ -24,7 +24,7 @@ struct pg_stream {
     char *message;   /* libpq's; of the last call */
     bool has_unsent; /* feedback that the socket did not take */
     bool is_flowing;
-    size_t gathered;   /* bytes handed out since then */
+    size_t gathered; /* bytes handed out since then */
     int64_t since_us;
 };
 
@@ -116,16 +116,22 @@ MUST_USE static struct error *start(struct pg_stream *s)
     return NULL;
 }
 
-struct error *pg_stream_open(struct pg_stream_options options, struct pg_stream **out_stream)
+static struct pg_stream *stream_new(struct pg_stream_options options)
 {
-    CLEANUP(pg_stream_close) struct pg_stream *s = calloc(1, sizeof *s);
+    struct pg_stream *s = calloc(1, sizeof *s);
 
     if (s == NULL)
         abort();
-    FAULT_POINT("stream.open");
     s->options = options;
     s->since_us = clock_now_us();
     s->arena = arena_new(NULL, "replication stream");
+    return s;
+}
+
+struct error *pg_stream_open(struct pg_stream_options options, struct pg_stream **out_stream)
+{
+    FAULT_POINT("stream.open");
+    CLEANUP(pg_stream_close) struct pg_stream *s = stream_new(options);
     TRY(pg_connect(options.endpoint,
                    (struct pg_connect_options){
                        .application_name = options.application_name, .replication = true, .stop = options.stop},

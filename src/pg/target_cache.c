@@ -100,7 +100,7 @@ static struct entry *free_entry(struct statement_cache *c, char *evicted)
     unlink_bucket(c, e);
     if (e->prepared.state == PREPARED_DONE)
         memcpy(evicted, e->prepared.name, sizeof e->prepared.name);
-    free(e->key);
+    free(TAKE(e->key));
     return e;
 }
 
@@ -118,8 +118,7 @@ struct prepared *statement_cache_get(struct statement_cache *c, const void *key,
         return &e->prepared;
     }
     e = free_entry(c, evicted);
-    *e = (struct entry){.hash = hash, .length = length, .key = zeroed(1, length + 1)};
-    memcpy(e->key, key, length);
+    *e = (struct entry){.hash = hash, .length = length, .key = memcpy(zeroed(1, length + 1), key, length)};
     snprintf(e->prepared.name, sizeof e->prepared.name, "p%llu", (unsigned long long)++c->names);
     e->next_in_bucket = *bucket_of(c, hash);
     *bucket_of(c, hash) = e;

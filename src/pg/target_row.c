@@ -280,7 +280,7 @@ MUST_USE static struct error *find_blockers(struct pg_target *t, const struct ro
 {
     const struct table_plan *plan = change->table->handle;
     CLEANUP(buffer_free) struct buffer *where = buffer_new();
-    PGresult *index;
+    PGresult *index = NULL;
 
     TRY(find_index(t, blocked, &index));
     TRY(check_index(change, blocked, index));
@@ -325,8 +325,8 @@ MUST_USE static struct error *look_for_identical(struct pg_target *t, const stru
                                                  const struct attempt *blocked, bool *out_is_identical)
 {
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
-    struct blockers b;
-    PGresult *rows;
+    struct blockers b = {.t = t};
+    PGresult *rows = NULL;
     struct error *err = find_blockers(t, change, blocked, sql, &b);
 
     /* What cannot be found cannot be said to be identical; the conflict stays one. */
@@ -365,10 +365,10 @@ static void add_removed(struct removals *r, const PGresult *rows, int i, unsigne
             memcpy(arena_bytes(r->arena, row[c].length + 1UL), PQgetvalue(rows, i, (int)c), row[c].length + 1UL);
     }
     if (r->n == r->capacity) {
-        const struct value **more = arena_alloc(r->arena, 2 * (r->capacity + 4UL) * sizeof *more);
+        const struct value **more = arena_alloc(r->arena, 2 * (r->capacity + 4UL) * sizeof(void *));
 
         if (r->n > 0)
-            memcpy(more, r->rows, r->n * sizeof *more);
+            memcpy(more, r->rows, r->n * sizeof(void *));
         r->rows = more;
         r->capacity = 2 * (r->capacity + 4);
     }
@@ -380,8 +380,8 @@ MUST_USE static struct error *remove_blockers(struct pg_target *t, const struct 
 {
     const struct table_plan *plan = change->table->handle;
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
-    struct blockers b;
-    PGresult *rows;
+    struct blockers b = {.t = t};
+    PGresult *rows = NULL;
 
     arena_reset(t->scratch);
     TRY(find_blockers(t, change, blocked, sql, &b));
@@ -460,12 +460,20 @@ static const char *const kind_names[CONFLICT_KIND_COUNT] = {
     [CONFLICT_UPDATE_DUPLICATE] = "update-duplicate",
     [CONFLICT_UPDATE_MISSING] = "update-missing",
     [CONFLICT_DELETE_MISSING] = "delete-missing",
+    [CONFLICT_REFUSED] = "refused",
 };
 
 static const char *const policy_names[] = {
     [CONFLICT_ERROR] = "error",
     [CONFLICT_IGNORE] = "ignore",
     [CONFLICT_OVERWRITE] = "overwrite",
+};
+
+static const char *const choice_names[RESUME_CHOICE_COUNT] = {
+    [RESUME_AS_IS] = "",
+    [RESUME_SKIP_CHANGE] = "resume --skip-change",
+    [RESUME_SKIP_TRANSACTION] = "resume --skip-transaction",
+    [RESUME_OVERWRITE] = "resume --overwrite",
 };
 
 static const char *const action_names[CONFLICT_ACTION_COUNT] = {
@@ -504,7 +512,7 @@ static void append_key(struct question *q, const struct row_change *change)
     const struct table_plan *plan = table->handle;
     bool first = true;
 
-    if (table->mode != TABLE_KEYED && change->row.key == NULL) {
+    if (change->row.key == NULL && (table->mode != TABLE_KEYED || change->row.row == NULL)) {
         buffer_append_text(q->sql, "NULL::json");
         return;
     }
@@ -552,7 +560,7 @@ struct error *target_conflict(void *self, const struct conflict *c)
         t->options.task,
         plan->label,
         kind_names[c->kind],
-        policy_names[c->policy],
+        c->choice == RESUME_AS_IS ? policy_names[c->policy] : choice_names[c->choice],
         action_names[c->action],
         arena_strdup(t->scratch, lsn_format(c->commit).text),
         arena_printf(t->scratch, "%" PRIu32, c->xid),

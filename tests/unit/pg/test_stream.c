@@ -65,7 +65,7 @@ static struct pg_conn *session(const char *name, bool replication)
 
 static int open_world(void **state)
 {
-    const char *dsn = getenv("PGTIDE_TEST_DSN");
+    const char *dsn = getenv("PGTIDE_TEST_DSN"); /* NOLINT(concurrency-mt-unsafe): there is one thread */
 
     (void)state;
     if (dsn == NULL)

@@ -263,7 +263,7 @@ static struct pg_target *session(void)
 
 static int open_world(void **state)
 {
-    const char *dsn = getenv("PGTIDE_TEST_DSN");
+    const char *dsn = getenv("PGTIDE_TEST_DSN"); /* NOLINT(concurrency-mt-unsafe): there is one thread */
 
     (void)state;
     if (dsn == NULL)
