@@ -406,22 +406,29 @@ MUST_USE static struct error *cut_to(struct spool *s, struct spool_mark mark)
     return NULL;
 }
 
+/* Back to the mark: in memory when the store knows nothing of what comes after it. */
+MUST_USE static struct error *drop_after(struct spool *s, struct spool_mark mark)
+{
+    if (s->needs_break || mark.place.segment != s->number || mark.place.offset < s->written)
+        return cut_to(s, mark);
+    s->pending.length = (size_t)(mark.place.offset - s->written);
+    return NULL;
+}
+
 struct error *spool_break(struct spool *s)
 {
     struct spool_mark mark = s->sync_failed ? s->durable : s->complete;
-    bool is_unwritten = !s->needs_break && mark.place.segment == s->number && mark.place.offset >= s->written;
+    struct lsn durable = LSN_NONE;
 
     s->in_transaction = s->ends_with_keepalive = false;
     relations_drop(&s->relations);
-    if (is_unwritten) {
-        s->pending.length = (size_t)(mark.place.offset - s->written);
-    } else if (s->needs_break || !s->is_clean) {
-        struct error *err = cut_to(s, mark);
+    if (s->needs_break || !s->is_clean) {
+        struct error *err = drop_after(s, mark);
         if (err != NULL)
             return error_wrap(err, "cutting the spool back to %s", lsn_format(mark.end).text);
     }
     s->is_clean = true;
-    return NULL;
+    return spool_sync(s, &durable);
 }
 
 /* Segments below `number`, whatever they are. */

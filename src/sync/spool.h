@@ -52,9 +52,9 @@ struct spool_options {
 struct spool;
 
 /*
- * Validates the segments, scans the last one, cuts off what is torn or incomplete, and syncs. `boundaries` is an
- * instance of its own. ERROR_HISTORY: the segments belong to another task. ERROR_CONFIG: another format. ERROR_DATA:
- * damaged.
+ * Validates the segments, scans the last one, cuts off what is torn or incomplete, and syncs: spool_end may then be
+ * confirmed (P3). `boundaries` is an instance of its own. ERROR_HISTORY: the segments belong to another task.
+ * ERROR_CONFIG: another format. ERROR_DATA: damaged.
  */
 MUST_USE struct error *spool_open(struct segment_store store, struct decoder boundaries, struct spool_options options,
                                   struct spool **out_spool);
@@ -105,9 +105,10 @@ MUST_USE struct error *spool_write(struct spool *s);
 MUST_USE struct error *spool_sync(struct spool *s, struct lsn *out_durable);
 
 /*
- * The connection was lost: drops what came after the last complete transaction. Also required after spool_sync or
- * spool_break failed; until it succeeds nothing else is taken (ERROR_TRANSIENT). A new session of the source sends each
- * RELATION again before its first change, so none is remembered over a break.
+ * The connection was lost: drops what came after the last complete transaction and makes the rest durable, so that
+ * spool_end may be confirmed afterwards (P3). Also required after spool_sync or spool_break failed; until it succeeds
+ * nothing else is taken (ERROR_TRANSIENT). A new session of the source sends each RELATION again before its first
+ * change, so none is remembered over a break.
  */
 MUST_USE struct error *spool_break(struct spool *s);
 

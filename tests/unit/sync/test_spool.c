@@ -293,6 +293,24 @@ static void what_a_killed_process_wrote_is_synced_before_it_counts(void **state)
     assert_int_equal(spool_end(f->spool).value, 100);
 }
 
+static void after_a_break_the_end_is_durable(void **state) /* P3 */
+{
+    struct fixture *f = *state;
+
+    open_spool(f);
+    transaction(f, 1, 100);
+    expect_ok(spool_break(f->spool)); /* nothing was written yet, nothing is to be dropped */
+    assert_int_equal(spool_end(f->spool).value, 100);
+    crash_and_open(f);
+    assert_int_equal(spool_end(f->spool).value, 100);
+    transaction(f, 2, 200);
+    write_out(f);
+    begin(f, 3);
+    expect_ok(spool_break(f->spool)); /* what is to be dropped was not written yet */
+    crash_and_open(f);
+    assert_int_equal(spool_end(f->spool).value, 200);
+}
+
 static void a_keepalive_between_transactions_moves_the_end(void **state) /* P4 */
 {
     struct fixture *f = *state;
@@ -1015,6 +1033,7 @@ int main(void)
         TEST(transactions_are_counted_over_restarts),
         TEST(only_complete_transactions_are_durable),
         TEST(what_a_killed_process_wrote_is_synced_before_it_counts),
+        TEST(after_a_break_the_end_is_durable),
         TEST(a_keepalive_between_transactions_moves_the_end),
         TEST(a_keepalive_inside_a_transaction_is_not_recorded),
         TEST(a_keepalive_that_is_no_news_is_not_recorded),
