@@ -496,6 +496,42 @@ static void says_when_a_row_was_not_there(void **state)
     same("SELECT string_agg(v, ',' ORDER BY id) FROM t.small", "a,b,c");
 }
 
+static void moves_keys_in_sets_too(void **state)
+{
+    NEEDS_SERVER();
+    struct target_table *t = small_table("");
+    struct value keys[][1] = {{text("1")}, {text("2")}, {text("3")}};
+    struct value rows_of[][3] = {
+        {text("11"), text("10"), unchanged}, {text("12"), text("20"), unchanged}, {text("13"), null, unchanged}};
+    struct batch_row rows[] = {{keys[0], rows_of[0]}, {keys[1], rows_of[1]}, {keys[2], rows_of[2]}};
+
+    begin();
+    succeed(w.target.ops->batch(w.target.self, &(struct batch){t, BATCH_REKEY, 3, rows}));
+    settles();
+    commit(10);
+    same("SELECT string_agg(concat(id, '/', u, v), ',' ORDER BY id) FROM t.small", "11/10a,12/20b,13/c");
+}
+
+/* Nothing to set, nothing is written, but the row must be there. */
+static void counts_rows_that_an_update_leaves_as_they_are(void **state)
+{
+    NEEDS_SERVER();
+    struct value there[][1] = {{text("1")}, {text("2")}};
+    struct value missing[] = {text("3")};
+
+    resumes();
+    admin("CREATE TABLE s.keys (id int PRIMARY KEY); CREATE TABLE t.keys (id int PRIMARY KEY);"
+          "INSERT INTO t.keys VALUES (1), (2)");
+    struct target_table *t = table_of("keys", IDENTITY_DEFAULT);
+    begin();
+    send_batch(t, BATCH_UPDATE, (struct value *[]){there[0]}, 1);
+    send_batch(t, BATCH_UPDATE, (struct value *[]){there[0], there[1]}, 2);
+    settles();
+    send_batch(t, BATCH_UPDATE, (struct value *[]){there[0], missing}, 2);
+    does_not_settle();
+    rollback();
+}
+
 /* F8: legal one by one, refused in one statement. Then the exact path does it. */
 static void refuses_a_swap_in_a_set_and_does_it_row_by_row(void **state)
 {
@@ -1088,6 +1124,8 @@ int main(void)
         WITH_WORLD(never_blocks_on_large_values),
         WITH_WORLD(casts_between_types_of_both_sides),
         WITH_WORLD(says_when_a_row_was_not_there),
+        WITH_WORLD(moves_keys_in_sets_too),
+        WITH_WORLD(counts_rows_that_an_update_leaves_as_they_are),
         WITH_WORLD(refuses_a_swap_in_a_set_and_does_it_row_by_row),
         WITH_WORLD(a_failed_copy_is_an_outcome_too),
         WITH_WORLD(rolls_back_to_the_savepoint_only),
