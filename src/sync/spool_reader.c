@@ -15,6 +15,16 @@ struct spool_reader {
     uint64_t generation;
 };
 
+MUST_USE static struct error *too_old(struct lsn base, struct lsn from)
+{
+    struct error *err =
+        error_new(ERROR_HISTORY, "the spool begins at %s, but the target is at %s: changes between them are lost",
+                  lsn_format(base).text, lsn_format(from).text);
+
+    return error_hint(err, "The target was set back (restored from a backup?) or the state folder is not the one of "
+                           "this target. Stop this synchronization with `pgtide stop --force` and start it again.");
+}
+
 struct error *spool_reader_open(struct spool *s, struct lsn from, struct spool_reader **out_reader)
 {
     struct spool_shared *shared = spool_shared(s);
@@ -28,11 +38,7 @@ struct error *spool_reader_open(struct spool *s, struct lsn from, struct spool_r
     case START_TAKEN:
         return error_new(ERROR_BUG, "the spool has a reader already");
     case START_TOO_OLD:
-        return error_hint(
-            error_new(ERROR_HISTORY, "the spool begins at %s, but the target is at %s: changes between them are lost",
-                      lsn_format(base).text, lsn_format(from).text),
-            "The target was set back (restored from a backup?) or the state folder is not the one of this target. "
-            "Stop this synchronization with `pgtide stop --force` and start it again.");
+        return too_old(base, from);
     }
 
     struct spool_reader *r = MEMORY_NEW(struct spool_reader);
@@ -115,37 +121,44 @@ static enum spool_record_kind kind_of(enum record_kind kind)
     return SPOOL_NONE;
 }
 
-struct error *spool_reader_next(struct spool_reader *r, struct arena *a, struct spool_record *out)
+/* *out_done is false when there is nothing to deliver yet but more to look at. */
+MUST_USE static struct error *step(struct spool_reader *r, struct arena *a, struct spool_record *out, bool *out_done)
 {
-    for (;;) {
-        struct record record = {0};
-        struct error *err = read_record(r, a, &record);
+    struct record record = {0};
+    struct error *err = read_record(r, a, &record);
 
-        /* A cut makes everything read by now worthless, also the error. */
-        if (was_cut(r)) {
-            error_free(err);
-            TRY(look_again(r));
-            continue;
-        }
-        TRY(err);
-        if (record.verdict == RECORD_END) {
-            *out = (struct spool_record){.kind = SPOOL_NONE};
-            return NULL;
-        }
-        if (r->skips_copies && record.header.kind != RECORD_RELATION) {
-            r->skips_copies = false;
-            continue;
-        }
-        r->at.offset += RECORD_HEADER_BYTES + record.header.length;
-        if (r->skips_copies)
-            continue;
-        *out = (struct spool_record){
-            .kind = kind_of(record.header.kind),
-            .bytes = record.payload,
-            .length = record.header.length,
-            .wal = record.header.wal,
-            .received_us = record.header.received_us,
-        };
+    *out_done = false;
+    if (was_cut(r)) { /* a cut makes everything read by now worthless, also the error */
+        error_free(err);
+        return look_again(r);
+    }
+    TRY(err);
+    if (record.verdict == RECORD_END) {
+        *out = (struct spool_record){.kind = SPOOL_NONE};
+        *out_done = true;
         return NULL;
     }
+    if (r->skips_copies && record.header.kind != RECORD_RELATION) {
+        r->skips_copies = false;
+        return NULL;
+    }
+    r->at.offset += RECORD_HEADER_BYTES + record.header.length;
+    if (r->skips_copies)
+        return NULL;
+    *out = (struct spool_record){
+        .kind = kind_of(record.header.kind),
+        .bytes = record.payload,
+        .length = record.header.length,
+        .wal = record.header.wal,
+        .received_us = record.header.received_us,
+    };
+    *out_done = true;
+    return NULL;
+}
+
+struct error *spool_reader_next(struct spool_reader *r, struct arena *a, struct spool_record *out)
+{
+    for (bool done = false; !done;)
+        TRY(step(r, a, out, &done));
+    return NULL;
 }

@@ -8,24 +8,36 @@ MUST_USE static struct error *size_of(struct spool_block *b, uint64_t number, ui
     return b->store.ops->size(b->store.self, number, out_bytes);
 }
 
+MUST_USE static struct error *foreign(uint64_t number)
+{
+    struct error *err =
+        error_new(ERROR_HISTORY, "spool segment %" PRIu64 " belongs to another synchronization", number);
+
+    return error_hint(err, "The state folder holds the change stream of another task or slot. Give the folder that "
+                           "belongs to this pair, or remove what is left of the other one with `pgtide stop`.");
+}
+
+MUST_USE static struct error *unknown(uint64_t number)
+{
+    struct error *err =
+        error_new(ERROR_CONFIG, "spool segment %" PRIu64 " has a format that this program does not know", number);
+
+    return error_hint(err, "Go on with the version of pgtide that began this synchronization.");
+}
+
 MUST_USE static struct error *refusal(enum segment_verdict verdict, uint64_t number)
 {
     switch (verdict) {
     case SEGMENT_GOOD:
-        return NULL;
+        break;
     case SEGMENT_BAD:
         return block_damaged((struct spool_place){number, 0});
     case SEGMENT_FOREIGN:
-        return error_hint(
-            error_new(ERROR_HISTORY, "spool segment %" PRIu64 " belongs to another synchronization", number),
-            "The state folder holds the change stream of another task or slot. Give the folder that belongs "
-            "to this pair, or remove what is left of the other one with `pgtide stop`.");
+        return foreign(number);
     case SEGMENT_UNKNOWN:
-        return error_hint(
-            error_new(ERROR_CONFIG, "spool segment %" PRIu64 " has a format that this program does not know", number),
-            "Go on with the version of pgtide that began this synchronization.");
+        return unknown(number);
     }
-    return error_new(ERROR_BUG, "spool segment %" PRIu64 " has verdict %d", number, (int)verdict);
+    return NULL;
 }
 
 MUST_USE static struct error *read_header(struct spool_block *b, uint64_t number, uint64_t size,
@@ -63,30 +75,45 @@ MUST_USE static struct error *note_commit(struct decoder boundaries, const struc
     return NULL;
 }
 
+/* The record at *at moves the mark if it is a COMMIT or a keepalive. *at goes to the next one. */
+MUST_USE static struct error *note_record(struct decoder boundaries, const struct record *record,
+                                          struct spool_place *at, struct spool_mark *complete)
+{
+    enum record_kind kind = record->header.kind;
+
+    if (kind == RECORD_COMMIT)
+        TRY(note_commit(boundaries, record, *at, complete));
+    if (kind == RECORD_KEEPALIVE)
+        complete->end = record->header.wal;
+    at->offset += RECORD_HEADER_BYTES + record->header.length;
+    if (kind == RECORD_COMMIT || kind == RECORD_KEEPALIVE)
+        complete->place = *at;
+    return NULL;
+}
+
+MUST_USE static struct error *damaged_unless_torn(struct spool_block *b, struct spool_place bad, uint64_t size)
+{
+    bool was_synced = false;
+
+    TRY(block_was_synced(b, bad, size, &was_synced));
+    return was_synced ? block_damaged(bad) : NULL;
+}
+
 /* Moves the mark to the last one among the records of the newest segment, which is the only one that can be torn. */
 MUST_USE static struct error *scan_newest(struct spool_block *b, struct decoder boundaries, uint64_t number,
                                           uint64_t size, struct spool_mark *complete)
 {
     struct spool_place at = {number, SEGMENT_HEADER_BYTES};
-    struct record record = {0};
 
     for (;;) {
-        bool was_synced = false;
+        struct record record = {0};
 
         TRY(block_record(b, NULL, at, size, &record));
         if (record.verdict == RECORD_END)
             return NULL;
-        if (record.verdict == RECORD_BAD) {
-            TRY(block_was_synced(b, at, size, &was_synced));
-            return was_synced ? block_damaged(at) : NULL;
-        }
-        if (record.header.kind == RECORD_COMMIT)
-            TRY(note_commit(boundaries, &record, at, complete));
-        if (record.header.kind == RECORD_KEEPALIVE)
-            complete->end = record.header.wal;
-        at.offset += RECORD_HEADER_BYTES + record.header.length;
-        if (record.header.kind == RECORD_COMMIT || record.header.kind == RECORD_KEEPALIVE)
-            complete->place = at;
+        if (record.verdict == RECORD_BAD)
+            return damaged_unless_torn(b, at, size);
+        TRY(note_record(boundaries, &record, &at, complete));
     }
 }
 

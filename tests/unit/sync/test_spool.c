@@ -556,7 +556,7 @@ static void a_write_that_failed_half_way_can_be_tried_again(void **state)
     write_out(f);
     begin(f, 2);
     fault = (struct fault){.countdown = 3}; /* of a large message the header is written, the payload is not */
-    tiny_row(&f->message, 16384, 1, 2, 0, SPOOL_BLOCK_BYTES * 2);
+    tiny_row(&f->message, 16384, 1, 2, 0, (size_t)SPOOL_BLOCK_BYTES * 2);
     expect_ok(spool_write(f->spool));
     expect_error(try_append(f), ERROR_TRANSIENT, "writing a message of");
     expect_ok(try_append(f));

@@ -179,24 +179,32 @@ MUST_USE static struct error *do_something_between(struct world *w, uint64_t xid
     return spool_trim(w->spool, (struct lsn){w->target});
 }
 
+/* Now and then it happens in the middle of a transaction. */
+MUST_USE static struct error *lose_connection_in(struct world *w, uint64_t xid)
+{
+    if (xid <= w->n_transactions) {
+        tiny_begin(&w->message, xid);
+        TRY(send_message(w));
+        TRY(spool_write(w->spool));
+        sched_yield(); /* a reader may see it */
+    }
+    return lose_connection(w);
+}
+
+static uint64_t next_xid(const struct world *w)
+{
+    return spool_end(w->spool).value / LSN_A_TRANSACTION + 1;
+}
+
 /* From where the spool ends to the last transaction. */
 MUST_USE static struct error *receive_all(struct world *w)
 {
-    for (;;) {
-        uint64_t xid = spool_end(w->spool).value / LSN_A_TRANSACTION + 1;
-
-        if (xid > w->n_transactions)
-            return sync_spool(w);
+    for (uint64_t xid = next_xid(w); xid <= w->n_transactions; xid = next_xid(w)) {
         TRY(send_transaction(w, xid));
         TRY(do_something_between(w, xid));
-        if (chance(w, 10) != 0)
-            continue;
-        if (xid < w->n_transactions) { /* in the middle of the next one */
-            tiny_begin(&w->message, xid + 1);
-            TRY(send_message(w));
-        }
-        TRY(lose_connection(w));
+        TRY(chance(w, 10) == 0 ? lose_connection_in(w, xid + 1) : NULL);
     }
+    return sync_spool(w);
 }
 
 /* ---- the reader's view ---- */
@@ -395,19 +403,10 @@ MUST_USE static struct error *write_many(struct beside *b)
 {
     struct world *w = &b->world;
 
-    for (uint64_t xid = 1; xid <= w->n_transactions; xid = spool_end(w->spool).value / LSN_A_TRANSACTION + 1) {
+    for (uint64_t xid = next_xid(w); xid <= w->n_transactions; xid = next_xid(w)) {
         TRY(send_transaction(w, xid));
-        if (chance(w, 20) == 0)
-            TRY(spool_trim(w->spool, (struct lsn){b->applied}));
-        if (chance(w, 30) != 0)
-            continue;
-        if (xid < w->n_transactions) {
-            tiny_begin(&w->message, xid + 1);
-            TRY(send_message(w));
-            TRY(spool_write(w->spool));
-            sched_yield();
-        }
-        TRY(lose_connection(w));
+        TRY(chance(w, 20) == 0 ? spool_trim(w->spool, (struct lsn){b->applied}) : NULL);
+        TRY(chance(w, 30) == 0 ? lose_connection_in(w, xid + 1) : NULL);
     }
     return sync_spool(w);
 }
