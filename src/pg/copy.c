@@ -186,23 +186,32 @@ static bool next_piece(const struct pump *p, const char **out_bytes, size_t *out
     return true;
 }
 
-static void piece_sent(struct pump *p, size_t length)
+static void drop_sent_rows(struct pump *p, size_t length)
 {
-    if (p->sent < p->pending.length) {
-        p->sent += length;
-        /* What is left is less than a piece, unless pending is full and the target slow. */
-        if (p->sent == p->pending.length || p->sent >= PENDING_MAX / 2) {
-            memmove(p->pending.bytes, p->pending.bytes + p->sent, p->pending.length - p->sent);
-            p->pending.length -= p->sent;
-            p->sent = 0;
-        }
-        return;
+    p->sent += length;
+    /* What is left is less than a piece, unless pending is full and the target slow. */
+    if (p->sent == p->pending.length || p->sent >= PENDING_MAX / 2) {
+        memmove(p->pending.bytes, p->pending.bytes + p->sent, p->pending.length - p->sent);
+        p->pending.length -= p->sent;
+        p->sent = 0;
     }
-    p->row_sent += length;
-    if (p->row_sent == p->row_length) {
+}
+
+MUST_USE static struct error *piece_sent(struct pump *p, size_t length)
+{
+    if (p->sent < p->pending.length)
+        drop_sent_rows(p, length);
+    else
+        p->row_sent += length;
+    if (p->row != NULL && p->row_sent == p->row_length) {
         PQfreemem(p->row);
         p->row = NULL;
     }
+    if (p->has_begun)
+        return NULL;
+    p->has_begun = true;
+    FAULT_POINT("copy.middle");
+    return NULL;
 }
 
 /* Sends until the socket is full or nothing is left. libpq holds one piece at most: it moves its whole buffer on a part send. */
@@ -223,11 +232,7 @@ MUST_USE static struct error *send_pieces(struct pump *p, bool *out_blocked)
         int put = PQputCopyData(p->in, bytes, (int)length);
         if (put <= 0) /* 0: there is no memory for its buffer */
             return lost(p->target, p);
-        piece_sent(p, length);
-        if (!p->has_begun) {
-            p->has_begun = true;
-            FAULT_POINT("copy.middle");
-        }
+        TRY(piece_sent(p, length));
     }
 }
 

@@ -43,5 +43,6 @@ struct copy_outcome {
  * After an error the source session is in the middle of a COPY: close it. The target's COPY has been ended so that ROLLBACK
  * works, unless pg_conn_is_broken says otherwise. Notices of the target should be off (client_min_messages = error).
  */
-MUST_USE struct error *copy_pump(struct pg_conn *source, struct pg_conn *target, const struct copy_statement *statements,
-                                 unsigned n, struct copy_watch watch, struct copy_outcome *out);
+MUST_USE struct error *copy_pump(struct pg_conn *source, struct pg_conn *target,
+                                 const struct copy_statement *statements, unsigned n, struct copy_watch watch,
+                                 struct copy_outcome *out);

@@ -136,19 +136,22 @@ struct error *copy_table_check(struct pg_conn *source, struct arena *a, const st
 }
 
 struct error *copy_table_record(struct pg_conn *target, struct arena *a, const char *task,
-                                const struct copy_source_table *const *tables, unsigned n, const struct gate *gate,
-                                const uint64_t *rows)
+                                const struct copy_record *record)
 {
     CLEANUP(buffer_free) struct buffer *b = buffer_new();
-    const char *params[] = {task, snapshot_format(a, &gate->snapshot), arena_strdup(a, lsn_format(gate->upto).text)};
+    const char *params[] = {task, snapshot_format(a, &record->gate->snapshot),
+                            arena_strdup(a, lsn_format(record->gate->upto).text)};
     struct pg_rows answer;
 
     buffer_append_text(b,
                        "INSERT INTO pgtide.relation (task, snapshot, upto, source_oid, schema_name, table_name, rows) "
                        "SELECT $1, $2, $3::pg_lsn, w.* FROM (VALUES ");
-    for (unsigned i = 0; i < n; i++)
-        buffer_printf(b, "%s(%" PRIu32 "::oid, %s, %s, %" PRIu64 "::bigint)", i == 0 ? "" : ", ", tables[i]->oid,
-                      pg_quote_literal(a, tables[i]->schema), pg_quote_literal(a, tables[i]->name), rows[i]);
+    for (unsigned i = 0; i < record->n; i++) {
+        const struct copy_source_table *t = record->tables[i];
+
+        buffer_printf(b, "%s(%" PRIu32 "::oid, %s, %s, %" PRIu64 "::bigint)", i == 0 ? "" : ", ", t->oid,
+                      pg_quote_literal(a, t->schema), pg_quote_literal(a, t->name), record->rows[i]);
+    }
     buffer_append_text(b, ") w");
     return pg_query(target, a, "recording what was copied", buffer_text(b), params, COUNT_OF(params), &answer);
 }

@@ -52,10 +52,17 @@ MUST_USE struct error *copy_table_check(struct pg_conn *source, struct arena *a,
                                         const struct copy_source_table *const *tables, unsigned n,
                                         enum copy_table_state *out_states);
 
+/* Tables that were copied in one transaction, with one gate. */
+struct copy_record {
+    const struct copy_source_table *const *tables;
+    unsigned n;
+    const struct gate *gate;
+    const uint64_t *rows; /* of each */
+};
+
 /* (P1, G2) The rows of pgtide.relation, in the transaction that wrote the tables'. A table that has one already is an error. */
 MUST_USE struct error *copy_table_record(struct pg_conn *target, struct arena *a, const char *task,
-                                         const struct copy_source_table *const *tables, unsigned n,
-                                         const struct gate *gate, const uint64_t *rows);
+                                         const struct copy_record *record);
 
 /* How many of the tables have a row of the task there. */
 MUST_USE struct error *copy_table_recorded(struct pg_conn *target, struct arena *a, const char *task,

@@ -101,6 +101,11 @@ struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *l
     return take(c, a, lock, covers, false, out);
 }
 
+struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot *out)
+{
+    return take(c, a, NULL, NULL, true, out);
+}
+
 MUST_USE static struct error *settle(struct pg_snapshot_holder *h, struct pg_snapshot_wish wish)
 {
     TRY(refuse_standby(h->conn, h->arena));

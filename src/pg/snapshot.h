@@ -25,8 +25,9 @@ struct pg_snapshot {
 struct pg_snapshot_holder;
 
 struct pg_snapshot_wish {
-    const char *import;            /* the slot's exported snapshot; NULL: take a new one */
-    const struct snapshot *covers; /* a new one must see all that this one saw: see pg_snapshot_take. NULL: any will do */
+    const char *import; /* the slot's exported snapshot; NULL: take a new one */
+    const struct snapshot
+        *covers; /* a new one must see all that this one saw: see pg_snapshot_take. NULL: any will do */
 };
 
 /* Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates (F14). */
@@ -57,3 +58,6 @@ MUST_USE struct error *pg_snapshot_import(struct pg_conn *c, const char *id);
  */
 MUST_USE struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *lock,
                                         const struct snapshot *covers, struct pg_snapshot *out);
+
+/* The same, exported, on either side and without lock or wish: importers may come while the transaction lives. */
+MUST_USE struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot *out);

@@ -788,6 +788,7 @@ static void hand_out(struct copy_plan *p, struct copy_job *job)
     if (t != NULL)
         t->running++;
     if (job->kind == JOB_PART) {
+        assert(t != NULL);
         t->generation = p->generation;
         job->generation = p->generation;
     }

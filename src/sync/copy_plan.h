@@ -46,19 +46,19 @@ enum copy_entry_kind {
 struct copy_entry {
     int dump_id;
     enum copy_entry_kind kind;
-    uint32_t table;        /* its place in the tables: what it locks */
-    uint64_t bytes;        /* of the index on the source; 0: not known, a fifth of the table is assumed */
-    const int *depends;    /* dump ids; those not among the entries count as done */
+    uint32_t table;     /* its place in the tables: what it locks */
+    uint64_t bytes;     /* of the index on the source; 0: not known, a fifth of the table is assumed */
+    const int *depends; /* dump ids; those not among the entries count as done */
     unsigned n_depends;
-    bool is_built;         /* by an earlier run */
+    bool is_built; /* by an earlier run */
 };
 
 struct copy_plan_rules {
-    unsigned workers;         /* so many ask; at least 1 */
-    unsigned builders;        /* at most so many jobs build indexes at a time; 0: no limit of its own */
-    uint64_t split_above;     /* bytes; 0 means COPY_SPLIT_ABOVE */
-    uint64_t part_bytes;      /* 0 means COPY_PART_BYTES */
-    uint64_t small_below;     /* tables up to this size go in bunches; 0 means COPY_SMALL_BELOW */
+    unsigned workers;     /* so many ask; at least 1 */
+    unsigned builders;    /* at most so many jobs build indexes at a time; 0: no limit of its own */
+    uint64_t split_above; /* bytes; 0 means COPY_SPLIT_ABOVE */
+    uint64_t part_bytes;  /* 0 means COPY_PART_BYTES */
+    uint64_t small_below; /* tables up to this size go in bunches; 0 means COPY_SMALL_BELOW */
 };
 
 #define COPY_SPLIT_ABOVE (UINT64_C(512) << 20)
@@ -126,7 +126,7 @@ void copy_plan_unknown(struct copy_plan *p, struct copy_job *job);
  * This table of a BUNCH or PART job cannot be copied with the shared snapshot, or not together with others (G3): it comes
  * again whole, in a TABLE job of its own. A BUNCH goes on without it; a PART has to be given back as failed.
  */
-void copy_plan_alone(struct copy_plan *p, struct copy_job *job, uint32_t table);
+void copy_plan_alone(struct copy_plan *p, struct copy_job *job, uint32_t place);
 
 /* (G3) From now on jobs are for another snapshot; tables copied in part begin anew. */
 void copy_plan_snapshot_lost(struct copy_plan *p, uint64_t generation);

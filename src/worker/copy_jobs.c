@@ -130,7 +130,7 @@ static struct copy_table look_at(const struct copy_jobs *jobs, uint32_t place, c
 MUST_USE static struct error *look(struct copy_jobs *jobs, uint32_t *out_missing)
 {
     const struct copy_jobs_options *o = jobs->options;
-    struct found found;
+    struct found found = {.n_filled = 0};
     uint32_t missing = 0;
 
     TRY(ask_patiently(jobs, &found));

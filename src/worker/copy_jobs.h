@@ -58,11 +58,12 @@ struct copy_jobs_options {
     uint32_t n_tables;
     const struct copy_jobs_entry *entries;
     uint32_t n_entries;
-    struct pg_snapshot_holder *holder;   /* the first snapshot, taken over and released here; NULL: take a new one */
-    const struct snapshot *slot_saw;     /* what the slot's snapshot saw: later snapshots must cover it. NULL: any will do */
-    struct copy_plan_rules rules;        /* `workers` is set here */
-    const char *maintenance_work_mem;    /* for building; NULL leaves the server's */
-    int parallel_maintenance;            /* workers of one CREATE INDEX; -1 leaves the server's */
+    struct pg_snapshot_holder *holder; /* the first snapshot, taken over and released here; NULL: take a new one */
+    const struct snapshot
+        *slot_saw;                /* what the slot's snapshot saw: later snapshots must cover it. NULL: any will do */
+    struct copy_plan_rules rules; /* `workers` is set here */
+    const char *maintenance_work_mem; /* for building; NULL leaves the server's */
+    int parallel_maintenance;         /* workers of one CREATE INDEX; -1 leaves the server's */
     void *pace_self;
     int (*pace_ms)(void *self, uint64_t bytes); /* rate limit over all workers; called by any of them; NULL for none */
     struct progress *progress;                  /* data and index steps, tables, rows, bytes, items 0 to workers - 1 */
@@ -73,7 +74,8 @@ struct copy_jobs_options {
 struct copy_jobs;
 
 /* `options` with all it points to must live until join, `a` too. On an error the holder is released. */
-MUST_USE struct error *copy_jobs_start(struct arena *a, const struct copy_jobs_options *options, struct copy_jobs **out_jobs);
+MUST_USE struct error *copy_jobs_start(struct arena *a, const struct copy_jobs_options *options,
+                                       struct copy_jobs **out_jobs);
 
 /* True when join will not block. */
 bool copy_jobs_ended(const struct copy_jobs *jobs);

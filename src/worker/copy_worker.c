@@ -193,7 +193,8 @@ static void clear_session(struct copy_worker *w, struct pg_conn **c)
 
 static const struct copy_source_table **tables_of(const struct copy_worker *w)
 {
-    const struct copy_source_table **tables = arena_alloc(w->scratch, (w->job->n_tables + 1) * sizeof *tables);
+    const struct copy_source_table **tables =
+        arena_alloc(w->scratch, (w->job->n_tables + 1) * sizeof(struct copy_source_table *));
 
     for (unsigned i = 0; i < w->job->n_tables; i++)
         tables[i] = &w->crew->tables[w->job->tables[i]];
@@ -361,6 +362,13 @@ static struct copy_statement *statements_of(const struct copy_worker *w)
     return statements;
 }
 
+MUST_USE static struct error *record(struct copy_worker *w, const struct gate *gate, const uint64_t *rows)
+{
+    const struct copy_record what = {.tables = tables_of(w), .n = w->job->n_tables, .gate = gate, .rows = rows};
+
+    return copy_table_record(w->target, w->scratch, w->crew->options->task, &what);
+}
+
 /* (P1) Rows and the row of pgtide.relation in one transaction. Parts have none: the seal writes it. */
 MUST_USE static struct error *write_rows(struct copy_worker *w, const struct gate *gate, uint64_t *rows)
 {
@@ -375,8 +383,7 @@ MUST_USE static struct error *write_rows(struct copy_worker *w, const struct gat
     TRY(empty_tables(w));
     TRY(copy_pump(w->source, w->target, statements_of(w), w->job->n_tables, watch, &outcome));
     if (w->job->kind != JOB_PART)
-        TRY(copy_table_record(w->target, w->scratch, w->crew->options->task, tables_of(w), w->job->n_tables, gate,
-                              rows));
+        TRY(record(w, gate, rows));
     FAULT_POINT("copy.before_commit");
     TRY(commit_target(w));
     FAULT_POINT("copy.after_commit");
@@ -457,7 +464,7 @@ MUST_USE static struct error *seal_table(struct copy_worker *w, uint64_t *out_ro
     const struct gate gate = crew->snapshots[w->job->generation].gate;
     pthread_mutex_unlock(&crew->snapshot_mutex);
     TRY(pg_execute(w->target, "beginning a transaction", "BEGIN"));
-    TRY(copy_table_record(w->target, w->scratch, crew->options->task, tables_of(w), 1, &gate, &w->job->rows));
+    TRY(record(w, &gate, &w->job->rows));
     return commit_target(w);
 }
 
@@ -670,26 +677,35 @@ static enum copy_next next_job(struct copy_worker *w)
     return next;
 }
 
-MUST_USE static struct error *loop(struct copy_worker *w)
+/* One look at the plan and what follows from it. */
+MUST_USE static struct error *step(struct copy_worker *w, bool *out_has_ended)
 {
     const struct stop *stop = w->crew->options->stop;
 
-    for (;;) {
-        TRY(stop_check(stop));
-        arena_reset(w->scratch);
-        switch (next_job(w)) {
-        case NEXT_JOB:
-            TRY(work(w));
-            break;
-        case NEXT_WAIT:
-            wake_wait(w->wake, stop, -1);
-            break;
-        case NEXT_FINISHED:
-            return NULL;
-        case NEXT_STUCK:
-            return error_new(ERROR_BUG, "indexes and constraints of the dump depend on each other in a circle");
-        }
+    TRY(stop_check(stop));
+    arena_reset(w->scratch);
+    switch (next_job(w)) {
+    case NEXT_JOB:
+        return work(w);
+    case NEXT_WAIT:
+        wake_wait(w->wake, stop, -1);
+        return NULL;
+    case NEXT_FINISHED:
+        *out_has_ended = true;
+        return NULL;
+    case NEXT_STUCK:
+        break;
     }
+    return error_new(ERROR_BUG, "indexes and constraints of the dump depend on each other in a circle");
+}
+
+MUST_USE static struct error *loop(struct copy_worker *w)
+{
+    bool has_ended = false;
+
+    while (!has_ended)
+        TRY(step(w, &has_ended));
+    return NULL;
 }
 
 static struct error *run(void *self)

@@ -204,6 +204,24 @@ static void copy_and_gate_together_are_the_history(void **state)
     }
 }
 
+/* A commit that the slot saw may still be running for others, while it waits for a synchronous standby. */
+static void a_later_snapshot_must_see_what_the_slot_saw(void **state)
+{
+    struct snapshot slot = parsed(*state, "90:100:90,95");
+    struct snapshot same = slot;
+    struct snapshot later = parsed(*state, "95:120:95,110");
+    struct snapshot blind = parsed(*state, "90:120:90,95,97");
+    struct snapshot early = parsed(*state, "90:99:90,95");
+    struct snapshot early_enough = parsed(*state, "90:95:90");
+
+    assert_true(snapshot_covers(&same, &slot));
+    assert_true(snapshot_covers(&later, &slot));
+    assert_false(snapshot_covers(&blind, &slot)); /* 97 */
+    assert_false(snapshot_covers(&early, &slot)); /* 99: not even known to have begun */
+    assert_false(snapshot_covers(&early_enough, &slot));
+    assert_true(snapshot_covers(&slot, &early_enough));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(from_upto_on_everything_goes_through),
         cmocka_unit_test(the_gate_works_where_transaction_ids_wrap_around),
         cmocka_unit_test(copy_and_gate_together_are_the_history),
+        cmocka_unit_test(a_later_snapshot_must_see_what_the_slot_saw),
     };
 
     return cmocka_run_group_tests_name("model/snapshot", tests, make_arena, free_arena);

@@ -455,11 +455,13 @@ static const char *sum_of(const struct fixture *f, struct pg_conn *c)
 
     for (uint32_t i = 0; i < f->n_tables; i++) {
         const struct copy_jobs_table *t = &f->tables[i];
-        const char *sql = "SELECT count(*) || coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM %s t";
 
-        if (t->plan.has_rows)
-            sum = arena_printf(arena, "%s%s %s\n", sum, t->name,
-                               ask(c, arena_printf(arena, sql, pg_quote_name(arena, t->schema, t->name))));
+        if (!t->plan.has_rows)
+            continue;
+        const char *sql = arena_printf(
+            arena, "SELECT count(*) || coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM %s t",
+            pg_quote_name(arena, t->schema, t->name));
+        sum = arena_printf(arena, "%s%s %s\n", sum, t->name, ask(c, sql));
     }
     return sum;
 }
