@@ -7,7 +7,11 @@
 #include "worker/prepare.h"
 #include "worker/worker.h"
 
-enum { POLL_MS = 100, CALL_MS = 5000 };
+enum {
+    POLL_MS = 100,
+    CALL_MS = 5000,
+    GRACE_MS = 3000, /* a sync that was started a moment ago may not listen yet */
+};
 
 /* One pair, seen from outside: no lock is taken, nothing is made. */
 struct pair {
@@ -168,6 +172,7 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
     int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
+    int64_t grace_us = clock_now_us() + GRACE_MS * 1000;
     struct lsn mark = LSN_NONE;
     struct pair p;
 
@@ -178,9 +183,11 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
         CLEANUP(json_release) json_t *status = NULL;
 
         TRY(ask_running(&p, "status", &status));
-        if (status == NULL)
+        if (status == NULL && clock_now_us() > grace_us)
             return no_sync_runs(&p);
-        if (is_reached(status, what, mark))
+        if (status != NULL)
+            grace_us = 0; /* seen: when it goes now, it has ended */
+        if (status != NULL && is_reached(status, what, mark))
             return NULL;
         if (timeout_ms >= 0 && clock_now_us() > deadline_us)
             return error_new(ERROR_TRANSIENT, "%s was not reached within %d s",
