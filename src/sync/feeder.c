@@ -16,6 +16,7 @@ struct feeder {
 
     struct lsn position; /* (P2) COMMIT end of the last transaction taken or applied */
     struct lsn until;
+    unsigned dml;
     struct lsn reached;   /* everything committed before it was read: a COMMIT's end or a keepalive */
     bool is_beyond_until; /* a transaction was refused */
     uint64_t n_transactions;
@@ -33,6 +34,7 @@ struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct tab
     f->scratch = arena_new(task, "feeder record");
     f->decoder = decoder;
     f->resolver = tables;
+    f->dml = DML_ALL;
     return f;
 }
 
@@ -49,6 +51,23 @@ void feeder_restart(struct feeder *f, struct record_source source, struct lsn po
 void feeder_set_until(struct feeder *f, struct lsn until)
 {
     f->until = until;
+}
+
+void feeder_set_dml(struct feeder *f, unsigned dml)
+{
+    f->dml = dml;
+}
+
+static bool is_carried(const struct feeder *f, enum event_kind kind)
+{
+    static const unsigned kinds[EVENT_KIND_COUNT] = {
+        [EVENT_INSERT] = DML_INSERT,
+        [EVENT_UPDATE] = DML_UPDATE,
+        [EVENT_DELETE] = DML_DELETE,
+        [EVENT_TRUNCATE] = DML_TRUNCATE,
+    };
+
+    return (f->dml & kinds[kind]) != 0;
 }
 
 static bool is_past_until(const struct feeder *f, struct lsn at)
@@ -141,7 +160,7 @@ MUST_USE static struct error *take_change(struct feeder *f, struct window *w, co
 {
     struct target_table *table;
 
-    if (f->is_skipping)
+    if (f->is_skipping || !is_carried(f, event->kind))
         return NULL;
     TRY(find_table(f, event->relation, &table));
     window_count_bytes(w, (size_t)2 * event->relation->n_columns * sizeof(struct value));
@@ -154,7 +173,7 @@ MUST_USE static struct error *take_truncate(struct feeder *f, struct window *w, 
     struct arena *a = window_arena(w);
     struct target_table **tables = arena_alloc(a, event->n_truncated * sizeof(struct target_table *));
 
-    if (f->is_skipping)
+    if (f->is_skipping || !is_carried(f, EVENT_TRUNCATE))
         return NULL;
     for (unsigned i = 0; i < event->n_truncated; i++)
         TRY(find_table(f, event->truncated[i], &tables[i]));
@@ -273,6 +292,11 @@ struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, e
 bool feeder_at_boundary(const struct feeder *f)
 {
     return !f->in_transaction;
+}
+
+struct lsn feeder_position(const struct feeder *f)
+{
+    return f->position;
 }
 
 uint64_t feeder_n_transactions(const struct feeder *f)

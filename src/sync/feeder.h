@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "model/lsn.h"
+#include "model/options.h"
 #include "ports/stream.h"
 #include "ports/target.h"
 #include "sync/window.h"
@@ -74,11 +75,17 @@ void feeder_restart(struct feeder *f, struct record_source source, struct lsn po
  */
 void feeder_set_until(struct feeder *f, struct lsn until);
 
+/* Kinds of changes to take (enum dml_kind); others are as if the source had not made them. Default: all. */
+void feeder_set_dml(struct feeder *f, unsigned dml);
+
 /* Reads at most `budget` records into the window. */
 MUST_USE struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, enum feeder_state *out_state);
 
 /* No transaction is open: a window handed over now ends between transactions. */
 bool feeder_at_boundary(const struct feeder *f);
+
+/* The end of the last transaction that was taken, or was applied before. */
+struct lsn feeder_position(const struct feeder *f);
 
 /* Transactions taken since feeder_new; those skipped because they were applied before are not among them. */
 uint64_t feeder_n_transactions(const struct feeder *f);

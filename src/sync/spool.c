@@ -31,6 +31,7 @@ struct spool {
     uint64_t synced;          /* bytes of it that are durable */
 
     bool in_transaction;
+    uint32_t xid;                     /* of that transaction, or of the last one */
     bool is_clean;                    /* nothing came after `complete` */
     struct spool_mark complete;       /* after the last COMMIT or keepalive taken */
     struct spool_mark durable;        /* (P3) as it was at the last sync */
@@ -325,12 +326,15 @@ static void note_boundary(struct spool *s, const struct boundary *b)
         break;
     case BOUNDARY_BEGIN:
         s->in_transaction = true;
+        s->xid = b->xid;
         break;
     case BOUNDARY_COMMIT:
         s->in_transaction = false;
         s->complete.base = b->end;
         s->complete.transactions++;
         note_complete(s, b->end);
+        if (s->options.on_commit != NULL)
+            s->options.on_commit(s->options.commit_self, s->xid, b->end);
         break;
     }
 }

@@ -47,6 +47,10 @@ struct spool_options {
     /* Called in the writer's thread when there is more to read (and when the reader has to look up). NULL for none. */
     void (*on_visible)(void *self);
     void *self;
+
+    /* Called in the writer's thread with each COMMIT that was taken. NULL for none. */
+    void (*on_commit)(void *commit_self, uint32_t xid, struct lsn end);
+    void *commit_self;
 };
 
 struct spool;

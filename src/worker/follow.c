@@ -12,6 +12,7 @@
 #include "sync/spool_reader.h"
 #include "sys/queue.h"
 #include "sys/thread.h"
+#include "worker/align.h"
 
 enum {
     WINDOWS = 2,
@@ -36,6 +37,7 @@ struct follow {
     struct queue *to_lane;
     struct queue *free_windows;
     struct thread *lane;
+    struct lsn limit;     /* of a comparison; LSN_NONE: none */
     atomic_uint n_with_lane; /* windows handed over and not yet applied */
     int64_t durable_due_us;
 };
@@ -182,11 +184,32 @@ static enum filling judge_window(struct follow *f, const struct window *w, enum 
     return FILLING_WAIT;
 }
 
+/* A comparison's limit and the user's: the nearer one. */
+static void set_limit(struct follow *f)
+{
+    struct lsn until = {atomic_load(&f->task->until_lsn)}, limit = align_limit(f->task->align);
+
+    if (!lsn_is_none(limit) && !lsn_is_none(until) && lsn_before(until, limit))
+        limit = LSN_NONE;
+    f->limit = limit;
+    feeder_set_until(f->feeder, lsn_is_none(limit) ? until : limit);
+}
+
+/* It is a comparison that keeps the feeder from going on (C1). */
+static bool is_held(const struct follow *f)
+{
+    return !lsn_is_none(f->limit);
+}
+
 /* Everything that was received is applied: there is no delay, however long ago the last commit was. */
 static void note_rest(struct follow *f, const struct window *w, enum feeder_state state)
 {
     if (!window_is_empty(w) || !lane_is_idle(f))
         return;
+    if (state == FEEDER_AT_END && is_held(f)) {
+        align_at_limit(f->task->align, f->limit, feeder_position(f->feeder));
+        return;
+    }
     atomic_store(&f->task->counters->delay_us, 0);
     if (state == FEEDER_AT_END && !atomic_exchange(&f->task->is_at_until, true)) {
         atomic_store(&f->task->counters->applied_lsn, atomic_load(&f->task->until_lsn));
@@ -204,6 +227,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         enum feeder_state state;
         bool lane_waits = lane_is_idle(f) && !window_is_empty(w);
 
+        set_limit(f);
         TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
@@ -257,7 +281,7 @@ MUST_USE static struct error *run_session(struct follow *f)
     note_commit(f, false);
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
     feeder_restart(f->feeder, (struct record_source){.next = next_record, .self = f->reader}, position.end);
-    feeder_set_until(f->feeder, (struct lsn){atomic_load(&f->task->until_lsn)});
+    set_limit(f);
 
     f->to_lane = queue_new(1);
     f->free_windows = queue_new(WINDOWS);

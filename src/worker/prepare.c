@@ -7,6 +7,7 @@
 #include "pg/precheck.h"
 #include "pg/slot.h"
 #include "pg/snapshot.h"
+#include "sync/commit_log.h"
 #include "sync/spool.h"
 #include "worker/spool_folder.h"
 
@@ -143,6 +144,11 @@ static const char *task_tag_text(struct task *t)
     return arena_printf(t->arena, "%s %s", t->record->id, t->record->slot);
 }
 
+static void note_commit(void *self, uint32_t xid, struct lsn end)
+{
+    commit_log_note(self, xid, end);
+}
+
 static void ring_news(void *self)
 {
     wake_ring(self);
@@ -157,6 +163,8 @@ MUST_USE static struct error *open_spool(struct task *t)
     return spool_open(store, pgoutput_decoder(t->arena),
                       (struct spool_options){.task_tag = hash_bytes(tag, strlen(tag), 0),
                                              .on_visible = ring_news,
+                                             .on_commit = note_commit,
+                                             .commit_self = t->commits,
                                              .self = t->news},
                       &t->spool);
 }

@@ -4,10 +4,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "control/json.h"
 #include "control/server.h"
 #include "control/status.h"
 #include "pg/snapshot.h"
+#include "sync/commit_log.h"
 #include "sync/spool.h"
+#include "worker/align.h"
 #include "worker/finish.h"
 #include "worker/follow.h"
 #include "worker/full.h"
@@ -22,6 +25,7 @@ enum { TICK_MS = 200, WAIT_MS = 200 };
 
 MUST_USE static struct error *start_stream(struct task *t)
 {
+    commit_log_begin(t->commits, spool_end(t->spool));
     TRY(thread_start("receiver", receive_run, t, &t->receiver));
     return thread_start("monitor", monitor_run, t, &t->monitor);
 }
@@ -171,14 +175,15 @@ static struct error *orchestrate(void *self)
 
 static json_t *status_of(struct task *t)
 {
+    bool has_record = atomic_load(&t->has_record); /* not yet during the precheck */
     const struct status_facts facts = {
         .state = STATUS_RUNNING,
         .pid = (int)getpid(),
-        .task = t->record->id,
+        .task = has_record ? t->record->id : NULL,
         .source = pg_endpoint_name(t->source),
         .target = pg_endpoint_name(t->target),
-        .slot = t->record->slot,
-        .publication = t->record->publication,
+        .slot = has_record ? t->record->slot : NULL,
+        .publication = has_record ? t->record->publication : NULL,
         .state_folder = t->folder,
     };
     struct meter_reading reading = meter_read(&t->meter, t->progress);
@@ -186,11 +191,37 @@ static json_t *status_of(struct task *t)
     return status_document(&facts, t->progress, &reading);
 }
 
+static json_t *view_document(const struct align_view *v)
+{
+    return json_pack("{s:b, s:s, s:s, s:o, s:i, s:I}", "ready", (int)v->is_ready, "source_snapshot", v->source_snapshot,
+                     "target_snapshot", v->target_snapshot, "position", json_lsn(v->position), "tries", (int)v->tries,
+                     "pause_us", (json_int_t)v->pause_us);
+}
+
+/* "align" asks for both sides at one position, "aligned" whether they are there, "align-release" ends it (worker/compare). */
+static struct error *handle_align(struct task *t, const char *command, json_t *request, json_t **out_reply)
+{
+    struct align_view view;
+    int64_t pause_us;
+
+    if (strcmp(command, "align-release") == 0) {
+        align_release(t->align, &pause_us);
+        *out_reply = json_pack("{s:I}", "pause_us", (json_int_t)pause_us);
+        return NULL;
+    }
+    if (strcmp(command, "align") == 0)
+        TRY(align_begin(t->align, json_is_true(json_object_get(request, "hold"))));
+    TRY(align_poll(t->align, &view));
+    *out_reply = view_document(&view);
+    return NULL;
+}
+
 static struct error *handle(void *self, const char *command, json_t *request, json_t **out_reply)
 {
     struct task *t = self;
 
-    (void)request;
+    if (strncmp(command, "align", strlen("align")) == 0)
+        return handle_align(t, command, request, out_reply);
     if (strcmp(command, "status") == 0) {
         *out_reply = status_of(t);
         return NULL;
@@ -241,6 +272,8 @@ MUST_USE static struct error *open_task(struct task *t)
     TRY(stop_new(&t->stream_stop));
     TRY(wake_new(&t->news));
     TRY(wake_new(&t->ended));
+    t->commits = commit_log_new(t->arena, 0);
+    t->align = align_new(t->arena, t);
     return wake_new(&t->events);
 }
 
@@ -268,9 +301,11 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
     struct thread *orchestrator = NULL;
 
     TRY(open_task(t));
-    TRY(open_record(t));
-    atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
+    /* Before the precheck: who waits for this sync finds it from its first moment on. */
     TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample}, &server));
+    TRY(open_record(t));
+    atomic_store(&t->has_record, true);
+    atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
     TRY(thread_start("orchestrator", orchestrate, t, &orchestrator));
     watch(t, stop, orchestrator);
     TRY(thread_join(orchestrator));
@@ -284,6 +319,8 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
 
 static void free_task(struct task *t)
 {
+    if (t->align != NULL)
+        align_close(t->align);
     pg_snapshot_release(t->holder);
     pg_conn_close(t->guard);
     spool_close(t->spool);

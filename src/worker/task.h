@@ -34,6 +34,8 @@
 #include "worker/task_folder.h"
 #include "worker/worker.h"
 
+struct align;
+struct commit_log;
 struct spool;
 struct pg_snapshot_holder;
 
@@ -52,6 +54,7 @@ struct task {
     const char *folder;
     struct file_lock *lock;
     struct task_record *record;
+    _Atomic bool has_record; /* for other threads: the record is there and stays */
 
     /* Found or made by worker/prepare, before the stream's threads start */
     struct server_facts source_facts;
@@ -77,6 +80,8 @@ struct task {
     struct thread *receiver;
     struct thread *follower;
     struct thread *monitor;
+    struct commit_log *commits; /* as received */
+    struct align *align;        /* both sides at one position, for comparisons */
     struct wake *news;   /* the spool has more to read, or the lane is idle: for the feeder */
     struct wake *events; /* something changed that the orchestrator may wait for */
     struct wake *ended;  /* the orchestrator has: for the main thread */
