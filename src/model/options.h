@@ -32,6 +32,24 @@ enum not_empty_policy {
     NOT_EMPTY_TRUNCATE,
 };
 
+/* What `pgtide resume` does with the change at which apply stopped. */
+enum resume_choice {
+    RESUME_AS_IS, /* default: try again */
+    RESUME_SKIP_CHANGE,
+    RESUME_SKIP_TRANSACTION,
+    RESUME_OVERWRITE, /* this one change as with --on-conflict overwrite */
+    RESUME_CHOICE_COUNT,
+};
+
+/* Kinds of changes to carry, as a set. */
+enum dml_kind {
+    DML_INSERT = 1,
+    DML_UPDATE = 2,
+    DML_DELETE = 4,
+    DML_TRUNCATE = 8,
+    DML_ALL = 15,
+};
+
 enum ack_mode {
     ACK_SPOOL, /* default: the source may forget what is fsynced in the spool */
     ACK_TARGET,
@@ -46,6 +64,7 @@ struct sync_options {
     enum conflict_policy on_conflict;
     enum not_empty_policy if_not_empty;
     enum ack_mode ack;
+    unsigned dml; /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
     unsigned jobs;  /* copy and index workers; default 4 */
     unsigned lanes; /* apply lanes; default 1 */
     bool with_indexes;            /* false: --no-indexes leaves out indexes that back no constraint and no identity */

@@ -2,6 +2,7 @@
 #pragma once
 
 extern const char sql_columns[];
+extern const char sql_conflicts[];
 extern const char sql_entry_tables[];
 extern const char sql_long_transactions[];
 extern const char sql_not_owned[];

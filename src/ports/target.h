@@ -106,6 +106,7 @@ enum conflict_kind {
     CONFLICT_UPDATE_DUPLICATE, /* UPDATE or REKEY that hits a unique key of another row */
     CONFLICT_UPDATE_MISSING,
     CONFLICT_DELETE_MISSING,
+    CONFLICT_REFUSED, /* the operator decided about a change at which apply had stopped: nobody tried it again */
     CONFLICT_KIND_COUNT,
 };
 
@@ -116,18 +117,30 @@ enum conflict_action {
     CONFLICT_ACTION_COUNT,
 };
 
-/* A decision that a policy took about one change (A4). Good for the call only. */
+/* A decision that a policy, or the operator, took about one change (A4). Good for the call only. */
 struct conflict {
     enum conflict_kind kind;
     enum conflict_policy policy;
+    enum resume_choice choice; /* not RESUME_AS_IS: the operator's, instead of the policy's */
     enum conflict_action action;
-    struct row_change change;     /* as the source sent it */
+    struct row_change change;     /* as the source sent it; a TRUNCATE has neither key nor row */
     const char *constraint;       /* NULL when a row was missing */
     unsigned n_removed;
     const struct value *const *removed; /* relation->n_columns values each */
     uint32_t xid;                 /* the source transaction */
     struct lsn commit;
     int64_t committed_us;
+};
+
+/* Rows of the source, for what the stream did not send. One thread. */
+struct source_rows {
+    /*
+     * The row as it is on the source now, found by the new key of an UPDATE: relation->n_columns values in `a`, those that the
+     * change has UNCHANGED are set. *out_row is NULL when there is no such row any more.
+     */
+    MUST_USE struct error *(*fetch)(void *self, struct arena *a, const struct row_change *change,
+                                    const struct value **out_row);
+    void *self;
 };
 
 struct target_ops {

@@ -19,6 +19,9 @@ struct apply {
     bool must_resume;   /* before the first window, and after every error */
     uint64_t open_rows; /* counted when they are committed */
     uint64_t open_conflicts;
+    uint64_t open_changes; /* of the source transaction that goes on in the next window */
+    struct apply_stop stop;
+    bool is_stopped;
 
     struct arena *pending_arena;
     struct window_message *pending; /* of that transaction: reached when it is committed */
@@ -58,6 +61,7 @@ static void forget_open_transaction(struct apply *ap)
     ap->is_open = false;
     ap->open_rows = 0;
     ap->open_conflicts = 0;
+    ap->open_changes = 0;
     ap->must_resume = true;
     forget_messages(ap);
 }
@@ -199,22 +203,76 @@ MUST_USE static struct error *apply_fast(struct apply *ap, const struct window_p
     return NULL;
 }
 
+static bool concerns(const struct apply_decision *d, struct apply_place place)
+{
+    return lsn_equal(d->place.commit, place.commit) &&
+           (d->choice == RESUME_SKIP_TRANSACTION || d->place.ordinal == place.ordinal);
+}
+
+/* The last decision about a change is the one that counts. */
+static enum resume_choice choice_at(const struct apply *ap, struct apply_place place)
+{
+    enum resume_choice choice = RESUME_AS_IS;
+
+    for (unsigned i = 0; i < ap->options.n_decisions; i++)
+        if (concerns(&ap->options.decisions[i], place))
+            choice = ap->options.decisions[i].choice;
+    return choice;
+}
+
+static bool is_decided_about(const struct apply *ap, const struct window *w, const struct window_part *part)
+{
+    for (unsigned d = 0; d < ap->options.n_decisions; d++)
+        for (size_t i = 0; i < part->n_transactions; i++)
+            if (lsn_equal(ap->options.decisions[d].place.commit,
+                          window_transaction(w, part->first_transaction + i)->commit))
+                return true;
+    return false;
+}
+
+static struct error *stopped(struct apply *ap, const struct window_transaction *t, const struct change *change,
+                             struct apply_place place, struct error *err)
+{
+    if (error_kind(err) == ERROR_DATA) {
+        ap->stop = (struct apply_stop){
+            .place = place, .xid = t->xid, .statement = change_describe_whole(ap->why_arena, change)};
+        ap->is_stopped = true;
+        if (error_hint_text(err) == NULL)
+            err = error_hint(err, "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about this change: "
+                                  "pgtide resume with --skip-change, --skip-transaction or --overwrite (take the "
+                                  "source's row). For all conflicts to come: --on-conflict ignore or overwrite.");
+    }
+    return error_wrap(err,
+                      "applying source transaction %" PRIu32
+                      ", committed at %s (nothing of it was applied, everything before it is)",
+                      t->xid, lsn_format(t->commit).text);
+}
+
 MUST_USE static struct error *apply_changes_exactly(struct apply *ap, const struct window *w,
                                                     const struct window_transaction *t)
 {
-    const struct exact_options options = {.policy = ap->options.on_conflict, .conflicts = &ap->open_conflicts};
+    struct exact_options options = {
+        .policy = ap->options.on_conflict, .source = ap->options.source, .conflicts = &ap->open_conflicts};
+    struct apply_place place = {.commit = t->commit, .ordinal = t->begins ? 0 : ap->open_changes};
 
-    for (size_t i = 0; i < t->n_changes; i++) {
-        struct error *err = exact_apply(ap->target, ap->scratch, options, t, window_change_at(w, t->first_change + i));
+    for (size_t i = 0; i < t->n_changes; i++, place.ordinal++) {
+        const struct change *change = window_change_at(w, t->first_change + i);
 
+        options.choice = choice_at(ap, place);
+        struct error *err = exact_apply(ap->target, ap->scratch, options, t, change);
         arena_reset(ap->scratch);
         if (err != NULL)
-            return error_wrap(err,
-                              "applying source transaction %" PRIu32
-                              ", committed at %s (nothing of it was applied, everything before it is)",
-                              t->xid, lsn_format(t->commit).text);
+            return stopped(ap, t, change, place, err);
     }
     return NULL;
+}
+
+/* How far into a transaction that goes on in the next window the changes were counted. */
+static void count_changes(struct apply *ap, const struct window *w, const struct window_part *part)
+{
+    const struct window_transaction *t = window_transaction(w, part->first_transaction + part->n_transactions - 1);
+
+    ap->open_changes = t->ends ? 0 : (t->begins ? 0 : ap->open_changes) + t->n_changes;
 }
 
 /* (A1, A2) Each source transaction in a target transaction of its own, so that those before a bad one are committed. */
@@ -241,12 +299,17 @@ MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, 
 
     if (part.n_transactions == 0)
         return NULL;
+    if (why == NULL && is_decided_about(ap, x->window, &part))
+        why = "the operator decided about one of its changes";
     if (why == NULL)
         TRY(apply_fast(ap, &part, &why));
     if (why != NULL) {
         ap->why_slow = arena_strdup(ap->why_arena, why);
-        return apply_exactly(ap, x, &part);
+        TRY(apply_exactly(ap, x, &part));
+        count_changes(ap, x->window, &part);
+        return NULL;
     }
+    count_changes(ap, x->window, &part);
     ap->open_rows += rows_of(x->window, &part);
     if (kind == WINDOW_HEAD)
         return NULL;
@@ -290,6 +353,7 @@ struct error *apply_window(struct apply *ap, struct window *w, bool durable)
     window_close(w);
     arena_reset(ap->why_arena);
     ap->why_slow = NULL;
+    ap->is_stopped = false;
 
     struct error *err = check_and_execute(ap, w, durable);
     if (err != NULL) {
@@ -306,6 +370,11 @@ struct error *apply_window(struct apply *ap, struct window *w, bool durable)
 void apply_abandon(struct apply *ap)
 {
     give_up(ap);
+}
+
+const struct apply_stop *apply_stopped(const struct apply *ap)
+{
+    return ap->is_stopped ? &ap->stop : NULL;
 }
 
 bool apply_is_open(const struct apply *ap)

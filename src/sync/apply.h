@@ -24,8 +24,30 @@
 
 struct apply;
 
+/* (P2) One change of the source: the transaction's commit record, and the number of the change in it, from 0. */
+struct apply_place {
+    struct lsn commit;
+    uint64_t ordinal;
+};
+
+/* What the operator decided about a change at which apply had stopped. SKIP_TRANSACTION is for all of its transaction. */
+struct apply_decision {
+    struct apply_place place;
+    enum resume_choice choice;
+};
+
+/* The change that could not be applied, for the operator to decide. */
+struct apply_stop {
+    struct apply_place place;
+    uint32_t xid;
+    const char *statement; /* what was attempted on which row */
+};
+
 struct apply_options {
     enum conflict_policy on_conflict;
+    const struct apply_decision *decisions; /* good as long as apply */
+    unsigned n_decisions;
+    struct source_rows source; /* fetch may be NULL */
 
     /*
      * Called for each logical message of ours once everything before it and its own transaction are committed. At least
@@ -57,6 +79,9 @@ MUST_USE struct error *apply_resume(struct apply *ap, struct apply_position *out
  * committed. ERROR_TRANSIENT: apply_resume and go on.
  */
 MUST_USE struct error *apply_window(struct apply *ap, struct window *w, bool durable);
+
+/* Where the last apply_window stopped with ERROR_DATA; NULL after any other end. Good until the next apply_window. */
+const struct apply_stop *apply_stopped(const struct apply *ap);
 
 /* Rolls back what is open: before stopping inside a transaction. */
 void apply_abandon(struct apply *ap);

@@ -163,11 +163,61 @@ const char *batch_op_name(enum batch_op op)
     return names[op];
 }
 
-/* Text as it is, but one line; binary in hexadecimal, as bytea is shown. */
-static void show_value(struct buffer *b, const struct value *v)
-{
-    unsigned shown = v->length < SHOWN_BYTES_MAX ? v->length : SHOWN_BYTES_MAX;
+enum type_oid { BOOL = 16, NAME = 19, INT8 = 20, INT2 = 21, INT4 = 23, TEXT = 25, BPCHAR = 1042, VARCHAR = 1043, UUID = 2950 };
 
+static void show_integer(struct buffer *b, const struct value *v)
+{
+    uint64_t n = v->length > 0 && (unsigned char)v->bytes[0] >= 0x80 ? UINT64_MAX : 0;
+
+    for (unsigned i = 0; i < v->length; i++)
+        n = n << 8 | (unsigned char)v->bytes[i];
+    buffer_printf(b, "%" PRId64, (int64_t)n);
+}
+
+static void show_text(struct buffer *b, const struct value *v)
+{
+    for (unsigned i = 0; i < v->length && i < SHOWN_BYTES_MAX; i++)
+        buffer_append_char(b, (char)((unsigned char)v->bytes[i] < ' ' ? ' ' : v->bytes[i]));
+}
+
+static void show_hexadecimal(struct buffer *b, const struct value *v, const char *dashes)
+{
+    for (unsigned i = 0; i < v->length && i < SHOWN_BYTES_MAX; i++)
+        buffer_printf(b, "%s%02x", strchr(dashes, (int)('A' + i)) != NULL ? "-" : "",
+                      (unsigned)(unsigned char)v->bytes[i]);
+}
+
+static void show_binary(struct buffer *b, const struct value *v, uint32_t type)
+{
+    switch ((enum type_oid)type) {
+    case BOOL:
+        buffer_append_text(b, v->length == 1 && v->bytes[0] != 0 ? "true" : "false");
+        return;
+    case INT2:
+    case INT4:
+    case INT8:
+        if (v->length <= sizeof(uint64_t)) {
+            show_integer(b, v);
+            return;
+        }
+        break;
+    case NAME:
+    case TEXT:
+    case BPCHAR:
+    case VARCHAR:
+        show_text(b, v);
+        return;
+    case UUID: /* dashes before bytes 4, 6, 8 and 10 */
+        show_hexadecimal(b, v, "EGIK");
+        return;
+    }
+    buffer_append_text(b, "\\x");
+    show_hexadecimal(b, v, "");
+}
+
+/* Text as it is, but one line; binary as text where that is simple, else in hexadecimal, as bytea is shown. */
+static void show_value(struct buffer *b, const struct value *v, uint32_t type)
+{
     switch (v->state) {
     case VALUE_NULL:
         buffer_append_text(b, "NULL");
@@ -176,18 +226,15 @@ static void show_value(struct buffer *b, const struct value *v)
         buffer_append_text(b, "(not sent)");
         return;
     case VALUE_TEXT:
-        for (unsigned i = 0; i < shown; i++)
-            buffer_append_char(b, (char)((unsigned char)v->bytes[i] < ' ' ? ' ' : v->bytes[i]));
+        show_text(b, v);
         break;
     case VALUE_BINARY:
-        buffer_append_text(b, "\\x");
-        for (unsigned i = 0; i < shown; i++)
-            buffer_printf(b, "%02x", (unsigned)(unsigned char)v->bytes[i]);
+        show_binary(b, v, type);
         break;
     case VALUE_STATE_COUNT:
         break;
     }
-    if (shown < v->length)
+    if (v->length > SHOWN_BYTES_MAX)
         buffer_printf(b, "... (%" PRIu32 " bytes)", v->length);
 }
 
@@ -204,7 +251,22 @@ static void show_key(struct buffer *b, const struct target_table *table, const s
     buffer_append_text(b, ") = (");
     for (unsigned i = 0; i < n; i++) {
         buffer_append_text(b, i == 0 ? "" : ", ");
-        show_value(b, &values[i]);
+        show_value(b, &values[i], r->columns[keyed ? table->key[i] : i].type);
+    }
+    buffer_append_char(b, ')');
+}
+
+static void show_new_row(struct buffer *b, const struct change *c)
+{
+    const struct stream_relation *r = c->table->relation;
+
+    buffer_append_text(b, ", new row (");
+    for (unsigned i = 0; i < r->n_columns; i++)
+        buffer_printf(b, "%s%s", i == 0 ? "" : ", ", r->columns[i].name);
+    buffer_append_text(b, ") = (");
+    for (unsigned i = 0; i < r->n_columns; i++) {
+        buffer_append_text(b, i == 0 ? "" : ", ");
+        show_value(b, &c->new_row[i], r->columns[i].type);
     }
     buffer_append_char(b, ')');
 }
@@ -233,5 +295,15 @@ const char *change_describe(struct arena *a, const struct change *c)
                   c->table->relation->name);
     if (shown != NULL && (c->table->mode != TABLE_KEYED || c->key != NULL))
         show_key(b, c->table, shown);
+    return arena_strdup(a, buffer_text(b));
+}
+
+const char *change_describe_whole(struct arena *a, const struct change *c)
+{
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_append_text(b, change_describe(a, c));
+    if (c->table != NULL && c->new_row != NULL)
+        show_new_row(b, c);
     return arena_strdup(a, buffer_text(b));
 }

@@ -43,7 +43,11 @@ struct row_change change_as_row(const struct change *c);
  */
 const struct value *change_whole_row(struct arena *a, const struct change *c);
 
-/* `UPDATE of table "public.t", key (id, region) = (5, \x0001)`, values shortened. In `a`. */
+/* `UPDATE of table "public.t", key (id, region) = (5, \x0001)`, values shortened. Binary values of types that
+ * are simple are shown as their text. In `a`. */
 const char *change_describe(struct arena *a, const struct change *c);
+
+/* The same and, where it brings one, the new row: `…, new row (id, v) = (5, x)`. */
+const char *change_describe_whole(struct arena *a, const struct change *c);
 
 const char *batch_op_name(enum batch_op op);

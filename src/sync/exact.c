@@ -17,6 +17,7 @@ static const enum decision decisions[CONFLICT_KIND_COUNT][POLICY_COUNT] = {
     [CONFLICT_UPDATE_DUPLICATE] = {DECIDE_FAIL, DECIDE_SKIP, DECIDE_REPLACE},
     [CONFLICT_UPDATE_MISSING]   = {DECIDE_FAIL, DECIDE_SKIP, DECIDE_INSERT},
     [CONFLICT_DELETE_MISSING]   = {DECIDE_SKIP, DECIDE_SKIP, DECIDE_SKIP},
+    [CONFLICT_REFUSED]          = {DECIDE_FAIL, DECIDE_FAIL, DECIDE_FAIL}, /* never asked: skipped before */
     /* clang-format on */
 };
 
@@ -40,12 +41,12 @@ static const char *describe_result(struct arena *a, const struct row_result *r)
 
 MUST_USE static struct error *refuse(const struct exact *x, const struct row_result *r)
 {
-    struct error *err =
-        error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), describe_result(x->arena, r));
+    return error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), describe_result(x->arena, r));
+}
 
-    return error_hint(err, "Nothing is lost: correct the rows on the target and start again, or start again with "
-                           "--on-conflict ignore (keep the target's rows) or --on-conflict overwrite (take the "
-                           "source's).");
+static enum conflict_policy policy_of(const struct exact *x)
+{
+    return x->options.choice == RESUME_OVERWRITE ? CONFLICT_OVERWRITE : x->options.policy;
 }
 
 MUST_USE static struct error *record(const struct exact *x, enum conflict_kind kind, enum conflict_action action,
@@ -54,6 +55,7 @@ MUST_USE static struct error *record(const struct exact *x, enum conflict_kind k
     const struct conflict conflict = {
         .kind = kind,
         .policy = x->options.policy,
+        .choice = x->options.choice,
         .action = action,
         .change = change_as_row(x->change),
         .constraint = r->constraint,
@@ -86,20 +88,37 @@ MUST_USE static struct error *replace(const struct exact *x, enum conflict_kind 
     return record(x, kind, CONFLICT_REPLACED, r);
 }
 
+/* What the stream did not send, asked of the source. *out_whole is NULL when the row is gone there. */
+MUST_USE static struct error *complete_row(const struct exact *x, const struct value **out_whole)
+{
+    struct change complete = *x->change;
+    const struct row_change asked = {.table = x->change->table,
+                                     .op = x->change->op,
+                                     .row = {.key = change_key_of(x->arena, x->change->table, x->change->new_row),
+                                             .row = x->change->new_row}};
+
+    *out_whole = NULL;
+    if (x->options.source.fetch == NULL)
+        return error_new(ERROR_DATA,
+                         "%s: there is no such row on the target, and it cannot be inserted because the source did "
+                         "not send its unchanged large values",
+                         change_describe(x->arena, x->change));
+    TRY(x->options.source.fetch(x->options.source.self, x->arena, &asked, &complete.old_row));
+    if (complete.old_row != NULL)
+        *out_whole = change_whole_row(x->arena, &complete);
+    return NULL;
+}
+
 MUST_USE static struct error *insert_missing(const struct exact *x, enum conflict_kind kind, struct row_result *r)
 {
     const struct value *whole = change_whole_row(x->arena, x->change);
+
+    if (whole == NULL)
+        TRY(complete_row(x, &whole));
+    if (whole == NULL)
+        return record(x, kind, CONFLICT_SKIPPED, r);
+
     const struct row_change insert = {.table = x->change->table, .op = BATCH_INSERT, .row = {.row = whole}};
-
-    if (whole == NULL) {
-        struct error *err = error_new(ERROR_DATA,
-                                      "%s: there is no such row on the target, and it cannot be inserted because the "
-                                      "source did not send its unchanged large values",
-                                      change_describe(x->arena, x->change));
-
-        return error_hint(err, "Copy this row from the source to the target, or give the table REPLICA IDENTITY FULL "
-                               "on the source, and start again.");
-    }
     TRY(overwrite(x, &insert, r));
     return record(x, kind, CONFLICT_INSERTED, r);
 }
@@ -117,7 +136,7 @@ MUST_USE static struct error *decide(const struct exact *x, struct row_result *r
 {
     enum conflict_kind kind = kind_of(x->change, r->outcome);
 
-    switch (decisions[kind][x->options.policy]) {
+    switch (decisions[kind][policy_of(x)]) {
     case DECIDE_FAIL:
         return refuse(x, r);
     case DECIDE_SKIP:
@@ -141,6 +160,28 @@ MUST_USE static struct error *apply_truncate(const struct exact *x)
     return as_expected ? NULL : error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), why);
 }
 
+static bool is_skipped(enum resume_choice choice)
+{
+    return choice == RESUME_SKIP_CHANGE || choice == RESUME_SKIP_TRANSACTION;
+}
+
+/* (A4) A TRUNCATE is recorded once for each of its tables. */
+MUST_USE static struct error *skip(const struct exact *x)
+{
+    const struct change_truncate *t = x->change->truncate;
+    const struct row_result nothing = {0};
+
+    if (x->change->table != NULL)
+        return record(x, CONFLICT_REFUSED, CONFLICT_SKIPPED, &nothing);
+    for (unsigned i = 0; i < t->n_tables; i++) {
+        const struct change of_one = {.table = t->tables[i], .op = BATCH_DELETE};
+        const struct exact one = {x->target, x->arena, x->options, x->transaction, &of_one};
+
+        TRY(record(&one, CONFLICT_REFUSED, CONFLICT_SKIPPED, &nothing));
+    }
+    return NULL;
+}
+
 struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
                           const struct window_transaction *transaction, const struct change *change)
 {
@@ -148,11 +189,14 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
     const struct row_change as_row = change_as_row(change);
     struct row_result result = {0};
 
+    if (is_skipped(options.choice))
+        return skip(&x);
     if (change->refusal != NULL) {
         struct error *err = error_new(ERROR_DATA, "%s: %s", change_describe(a, change), change->refusal);
 
         return error_hint(err, "Give the table a primary key or REPLICA IDENTITY FULL on the source; this one "
-                               "change must be made on the target by hand, or the table copied again.");
+                               "change must be made on the target by hand; then \"pgtide resume --skip-change\" goes "
+                               "on behind it.");
     }
     if (change->table == NULL)
         return apply_truncate(&x);
@@ -162,7 +206,7 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
         return error_wrap(err, "%s", change_describe(a, change));
     if (result.outcome == ROW_DONE)
         return NULL;
-    if (result.is_identical && options.policy != CONFLICT_ERROR)
+    if (result.is_identical && policy_of(&x) != CONFLICT_ERROR)
         return NULL;
     return decide(&x, &result);
 }

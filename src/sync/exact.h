@@ -7,6 +7,12 @@
  *   UPDATE, row missing              fail         skip         insert the whole new row
  *   DELETE, row missing              skip         skip         skip
  *
+ * Before the policy comes what the operator decided about this one change (`pgtide resume`): it is skipped untried, or
+ * overwrites.
+ *
+ * A row to be inserted whole whose large values were not sent gets them from the source as they are there now. If they have changed
+ * since, a later change of the stream brings them again; if the row is gone there, so will it be here, and the change is skipped.
+ *
  * (A4) What is skipped or overwritten is recorded by the target in the same transaction. A row that is there already as it should be is no
  * conflict under ignore and overwrite.
  *
@@ -23,6 +29,8 @@
 
 struct exact_options {
     enum conflict_policy policy;
+    enum resume_choice choice;
+    struct source_rows source; /* fetch may be NULL: nobody can be asked */
     uint64_t *conflicts; /* counted up for each one recorded */
 };
 

@@ -543,6 +543,7 @@ static struct error *op_conflict(void *self, const struct conflict *c)
         .kind = c->kind,
         .policy = c->policy,
         .action = c->action,
+        .choice = c->choice,
         .xid = c->xid,
         .n_removed = c->n_removed,
     };

@@ -35,6 +35,7 @@ struct model_conflict {
     enum conflict_kind kind;
     enum conflict_policy policy;
     enum conflict_action action;
+    enum resume_choice choice;
     uint32_t xid;
     unsigned n_removed;
 };

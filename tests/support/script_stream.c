@@ -36,7 +36,7 @@ const struct stream_relation *script_relation(struct script *s, uint32_t oid, co
 
     for (unsigned i = 0; i < n_columns; i++)
         columns[i] = (struct stream_column){
-            .name = arena_printf(s->arena, "%c", 'a' + (int)i), .type = 25, .in_identity = i < n_identity};
+            .name = arena_printf(s->arena, "%c", 'a' + (int)i), .type = 17, .in_identity = i < n_identity};
     *r = (struct stream_relation){
         .oid = oid,
         .version = ++s->n_versions,

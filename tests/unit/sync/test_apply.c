@@ -8,6 +8,7 @@
 
 #include "support/engine.h"
 #include "support/expect.h"
+#include "support/rows.h"
 
 enum { T = 1, BAG = 2, FULL = 3, LOG = 4 };
 
@@ -435,6 +436,142 @@ static void a_missing_row_is_rebuilt_from_the_old_one_where_that_was_sent(void *
     teardown(&b);
 }
 
+struct asked {
+    struct arena *arena;
+    const char *answer; /* NULL: the row is gone */
+    unsigned n;
+    char key;
+};
+
+static struct error *answer(void *self, struct arena *a, const struct row_change *change, const struct value **out_row)
+{
+    struct asked *asked = self;
+
+    asked->n++;
+    asked->key = change->row.key[0].bytes[0];
+    *out_row = asked->answer == NULL ? NULL : row_from_text(a, asked->answer, 3);
+    return NULL;
+}
+
+/* What the stream did not send is fetched from the source, by the row's new key. */
+static void a_missing_row_is_completed_from_the_source(void **state)
+{
+    static const struct {
+        const char *change;
+        const char *answer;
+        const char *rows;
+        char key;
+        enum conflict_action action;
+    } cases[] = {
+        {"U1|v|?", "#31|#77|large", "1|v|large", '1', CONFLICT_INSERTED},
+        {"K1>2|v|?", "2|v|large", "2|v|large", '2', CONFLICT_INSERTED},
+        {"U1|v|?", NULL, "", '1', CONFLICT_SKIPPED},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+        struct bench b;
+        struct asked asked = {.answer = cases[i].answer};
+        const struct model_conflict *conflicts;
+
+        setup(&b);
+        b.options.apply.on_conflict = CONFLICT_OVERWRITE;
+        b.options.apply.source = (struct source_rows){.fetch = answer, .self = &asked};
+        start(&b);
+        transaction(&b, 1, b.t, cases[i].change);
+        expect_ok(engine_run(&b.engine));
+        assert_string_equal(rows(&b, T), cases[i].rows);
+        assert_int_equal(asked.n, 1);
+        assert_int_equal(asked.key, cases[i].key);
+        assert_int_equal(model_target_conflicts(b.target, &conflicts), 1);
+        assert_int_equal(conflicts[0].kind, CONFLICT_UPDATE_MISSING);
+        assert_int_equal(conflicts[0].action, cases[i].action);
+        teardown(&b);
+    }
+}
+
+/* The operator's decisions: each concerns one change of one transaction, wherever windows end. */
+static void a_stopped_change_is_decided_about(void **state)
+{
+    static const struct {
+        enum resume_choice choices[2]; /* about changes 2 and 5 of transaction 2 */
+        const char *rows;              /* NULL: still stopped */
+        unsigned n_conflicts;
+    } cases[] = {
+        {{RESUME_AS_IS, RESUME_AS_IS}, NULL, 0},
+        {{RESUME_SKIP_CHANGE, RESUME_AS_IS}, NULL, 0},
+        {{RESUME_SKIP_CHANGE, RESUME_SKIP_CHANGE}, "1|u1|old 3|u3|x 4|u4|x 6|u6|x 9|u9|x", 2},
+        {{RESUME_OVERWRITE, RESUME_SKIP_CHANGE}, "1|u5|x 3|u3|x 4|u4|x 6|u6|x 9|u9|x", 2},
+        {{RESUME_SKIP_TRANSACTION, RESUME_AS_IS}, "1|u1|old 9|u9|x", 6},
+    };
+
+    (void)state;
+    for (unsigned rows_a_window = 1; rows_a_window <= 8; rows_a_window++)
+        for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+            struct bench b;
+            const struct model_conflict *conflicts;
+
+            setup(&b);
+            b.options.limits.rows = rows_a_window;
+            model_target_put(b.target, T, "1|u1|old");
+            start(&b);
+            transaction(&b, 1, b.bag, "I1|a");
+            transaction(&b, 2, b.t, "I3|u3|x I4|u4|x I1|u5|x I6|u6|x U6|u6|x I7|u7|bad");
+            transaction(&b, 3, b.t, "I9|u9|x");
+            expect_error(engine_run(&b.engine), ERROR_DATA, "key (a) = (1)");
+            const struct apply_stop *stop = apply_stopped(b.engine.apply);
+            assert_non_null(stop);
+            assert_int_equal(stop->place.ordinal, 2);
+            assert_int_equal(stop->xid, 2);
+            assert_string_equal(stop->statement, "INSERT of table \"public.t\", key (a) = (1), new row (a, b, c) = (1, u5, x)");
+
+            struct apply_decision decisions[] = {{stop->place, cases[i].choices[0]}, {stop->place, cases[i].choices[1]}};
+            decisions[1].place.ordinal = 5;
+            b.options.apply.decisions = decisions;
+            b.options.apply.n_decisions = cases[i].choices[1] == RESUME_AS_IS ? 1 : 2;
+            start(&b);
+            if (cases[i].rows == NULL) {
+                expect_error(engine_run(&b.engine), ERROR_DATA, "source transaction 2");
+                assert_string_equal(rows(&b, T), "1|u1|old");
+            } else {
+                expect_ok(engine_run(&b.engine));
+                assert_string_equal(rows(&b, T), cases[i].rows);
+                assert_null(apply_stopped(b.engine.apply));
+            }
+            assert_int_equal(model_target_conflicts(b.target, &conflicts), cases[i].n_conflicts);
+            assert_string_equal(rows(&b, BAG), "1|a");
+            teardown(&b);
+        }
+}
+
+/* A TRUNCATE that was skipped is recorded for each of its tables. */
+static void a_truncate_can_be_skipped(void **state)
+{
+    (void)state;
+    struct bench b;
+    const struct model_conflict *conflicts;
+
+    setup(&b);
+    model_target_put(b.target, T, "1|u1|old");
+    start(&b);
+    script_begin(b.script, 1);
+    const struct stream_relation *both[] = {b.t, b.bag};
+    script_truncate(b.script, both, 2);
+    script_changes(b.script, b.log, "Dx");
+    script_commit(b.script);
+    expect_error(engine_run(&b.engine), ERROR_DATA, "no replica identity");
+    const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, RESUME_SKIP_TRANSACTION};
+    b.options.apply.decisions = &decision;
+    b.options.apply.n_decisions = 1;
+    start(&b);
+    expect_ok(engine_run(&b.engine));
+    assert_string_equal(rows(&b, T), "1|u1|old");
+    assert_int_equal(model_target_conflicts(b.target, &conflicts), 3);
+    assert_int_equal(conflicts[1].oid, BAG);
+    assert_int_equal(conflicts[1].choice, RESUME_SKIP_TRANSACTION);
+    teardown(&b);
+}
+
 /* A4: the record of a decision is there if and only if its effect is. */
 static void a_decision_that_is_rolled_back_leaves_no_record(void **state)
 {
@@ -637,6 +774,9 @@ int main(void)
         cmocka_unit_test(the_policy_table_holds_cell_by_cell),
         cmocka_unit_test(a_missing_row_is_rebuilt_from_the_old_one_where_that_was_sent),
         cmocka_unit_test(a_decision_that_is_rolled_back_leaves_no_record),
+        cmocka_unit_test(a_missing_row_is_completed_from_the_source),
+        cmocka_unit_test(a_stopped_change_is_decided_about),
+        cmocka_unit_test(a_truncate_can_be_skipped),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_not_done_again),
         cmocka_unit_test(a_keepalive_is_shown_and_never_stored),
         cmocka_unit_test(messages_are_heard_when_everything_before_them_is_committed),

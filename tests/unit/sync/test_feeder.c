@@ -280,6 +280,38 @@ static void a_table_is_asked_for_once_a_version_and_not_before_its_first_change(
     teardown(&b);
 }
 
+static void kinds_of_changes_that_are_not_carried_are_not_taken(void **state)
+{
+    static const struct {
+        unsigned dml;
+        const char *work;
+    } cases[] = {
+        {DML_ALL, "t.delete(1) t.update(2|b) truncate(t) t.insert(3|a)"},
+        {DML_INSERT, "t.insert(3|a)"},
+        {DML_UPDATE, "t.update(2|b)"},
+        {DML_DELETE, "t.delete(1)"},
+        {DML_TRUNCATE, "truncate(t)"},
+        {DML_INSERT | DML_DELETE, "t.delete(1) t.insert(3|a)"},
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+        struct bench b;
+
+        setup(&b);
+        feeder_set_dml(b.feeder, cases[i].dml);
+        transaction(&b, 1, "D1 U2|b");
+        script_begin(b.script, 2);
+        script_truncate(b.script, &b.t, 1);
+        script_commit(b.script);
+        transaction(&b, 3, "I3|a");
+        assert_int_equal(step(&b, UINT32_MAX), FEEDER_IDLE);
+        assert_string_equal(complete_work(&b), cases[i].work);
+        assert_int_equal(feeder_n_transactions(b.feeder), 3);
+        teardown(&b);
+    }
+}
+
 static void a_table_that_the_target_lacks_is_named(void **state)
 {
     (void)state;
@@ -349,6 +381,7 @@ int main(void)
         cmocka_unit_test(a_keepalive_counts_between_transactions_only),
         cmocka_unit_test(the_budget_and_the_state_say_how_far_it_got),
         cmocka_unit_test(a_table_is_asked_for_once_a_version_and_not_before_its_first_change),
+        cmocka_unit_test(kinds_of_changes_that_are_not_carried_are_not_taken),
         cmocka_unit_test(a_table_that_the_target_lacks_is_named),
         cmocka_unit_test(our_messages_are_kept_with_their_place_and_others_are_not),
         cmocka_unit_test(a_message_of_a_transaction_applied_before_is_handed_on_again),

@@ -1,0 +1,39 @@
+/*
+ * Where apply stopped at a change it could not apply, and what the operator decided: the file `stopped` of the state folder.
+ *
+ * The sync writes where it stopped; `pgtide resume` adds a decision; the next sync reads the decisions and removes the file
+ * when the target is past all of them. A transaction may stop several times, at one change after the other, and each time
+ * none of it is applied: so decisions are kept until the whole transaction is committed. Written as a whole and synced.
+ *
+ * Whoever holds the state folder's lock may write.
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "model/options.h"
+#include "sync/apply.h"
+
+struct stopped {
+    bool is_stopped; /* else only the decisions mean something */
+    struct apply_stop stop;
+    const char *cause; /* the whole error */
+    const char *at;    /* when, by our clock, ISO 8601 */
+    struct apply_decision *decisions;
+    unsigned n_decisions;
+};
+
+/* Texts live in `a`. Empty when there is no file; ERROR_DATA for one that cannot be read. */
+MUST_USE struct error *stopped_read(struct arena *a, const char *folder, struct stopped *out);
+
+/* Keeps the decisions that the file has. */
+MUST_USE struct error *stopped_note(const char *folder, const struct apply_stop *stop, const char *cause);
+
+/* Adds the operator's choice about the change that the file names. ERROR_CONFIG when nothing is stopped. */
+MUST_USE struct error *stopped_decide(const char *folder, enum resume_choice choice);
+
+/* Removes the file; a missing one is fine. */
+MUST_USE struct error *stopped_forget(const char *folder);
+
+/* Whether the target, at `position`, is past everything that the file speaks of. */
+bool stopped_is_past(const struct stopped *s, struct lsn position);
