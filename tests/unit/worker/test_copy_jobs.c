@@ -101,7 +101,7 @@ static const char rows[] =
     "INSERT INTO shop.large SELECT i, repeat('n', i % 30), i / 7.0, now() - i * interval '1 s', "
     "jsonb_build_object('i', i)"
     "    FROM generate_series(1, 20000) i;"
-    "INSERT INTO shop.huge SELECT i, repeat(md5(i::text), 3) FROM generate_series(1, 60000) i;"
+    "INSERT INTO shop.huge SELECT i, repeat(md5(i::text), 3) FROM generate_series(1, 30000) i;"
     "INSERT INTO shop.\"odd \"\"name\"\"\" VALUES (1, E'tab\\t newline\\n \\\\ end', '\\x00ff'), (NULL, '', NULL), (3, "
     "'\\.', '');"
     "INSERT INTO shop.nothing DEFAULT VALUES;"
@@ -216,10 +216,10 @@ static void a_list_of_tables_passes_and_is_counted(void **state)
 
     succeeds(pump(statements, COUNT_OF(statements), (struct copy_watch){.self = seen, .progress = count_all}, counts));
     assert_int_equal(counts[0], 0);
-    assert_int_equal(counts[1], 60000);
+    assert_int_equal(counts[1], 30000);
     assert_int_equal(counts[2], 1);
     assert_int_equal(seen[0], counts[1] + counts[2] + counts[3]);
-    assert_true(seen[1] > 60000 * 96);
+    assert_true(seen[1] > 30000 * 96);
     assert_string_equal(ask(target, "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM shop.huge t"),
                         ask(source, "SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM shop.huge t"));
 }
@@ -230,7 +230,7 @@ static void rows_lost_on_the_way_are_noticed(void **state) /* G4 */
     run(target, "CREATE FUNCTION shop.drop_row() RETURNS trigger LANGUAGE plpgsql AS"
                 " 'BEGIN RETURN CASE WHEN new.id = 777 THEN NULL ELSE new END; END';"
                 "CREATE TRIGGER t BEFORE INSERT ON shop.huge FOR EACH ROW EXECUTE FUNCTION shop.drop_row()");
-    fails(pump_one("COPY shop.huge TO STDOUT", "COPY shop.huge FROM STDIN"), ERROR_DATA, WORDS("60000", "59999"));
+    fails(pump_one("COPY shop.huge TO STDOUT", "COPY shop.huge FROM STDIN"), ERROR_DATA, WORDS("30000", "29999"));
     assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "0");
 }
 
@@ -265,7 +265,7 @@ static void notices_of_the_target_do_no_harm(void **state)
                 " 'BEGIN IF new.id % 1000 = 0 THEN RAISE NOTICE ''here''; END IF; RETURN new; END';"
                 "CREATE TRIGGER t BEFORE INSERT ON shop.huge FOR EACH ROW EXECUTE FUNCTION shop.talk()");
     succeeds(pump_one("COPY shop.huge TO STDOUT", "COPY shop.huge FROM STDIN"));
-    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "60000");
+    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "30000");
 }
 
 static void a_row_larger_than_all_buffers_passes(void **state)
@@ -280,7 +280,7 @@ static int slow_down(void *self, uint64_t bytes)
 {
     (void)self;
     (void)bytes;
-    return 60000;
+    return 30000;
 }
 
 static struct error *stop_soon(void *self)
@@ -481,7 +481,7 @@ static void everything_is_there(const struct fixture *f)
     assert_string_equal(ask(target, "SELECT string_agg(indisvalid::text, ' ') FROM pg_index WHERE indexrelid IN "
                                     "('shop.e'::regclass, 'shop.e1'::regclass, 'shop.huge_id'::regclass)"),
                         "true true true");
-    assert_string_equal(ask(target, "SELECT (max(reltuples) = 60000)::text FROM pg_class WHERE relname = 'huge'"),
+    assert_string_equal(ask(target, "SELECT (max(reltuples) = 30000)::text FROM pg_class WHERE relname = 'huge'"),
                         "true");
     assert_int_equal(atomic_load(&counters->data.done), atomic_load(&counters->data.total));
     assert_int_equal(atomic_load(&counters->tables_done), n_with_rows);
@@ -537,7 +537,7 @@ static void tables_rewritten_after_the_snapshot_get_their_own(void **state)
     run(source, "INSERT INTO shop.small_3 VALUES (1, 'after')");
     succeeds(copy(f));
     assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.large"), "5000");
-    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "60000");
+    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "30000");
     assert_string_equal(ask(target, "SELECT string_agg(t, '') FROM shop.small_3"), "after");
     assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.small_9"),
                         "90"); /* as the shared snapshot saw it */
@@ -684,7 +684,7 @@ static void parts_share_a_snapshot_though_rows_move_and_snapshots_are_lost(void 
     copy_while_striking("pgtide % holder", endpoints[0]); /* a row twice would be refused by the unique index */
     stop_request(own);
     succeeds(thread_join(thread));
-    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "60000");
+    assert_string_equal(ask(target, "SELECT count(*)::text FROM shop.huge"), "30000");
 }
 
 static void survives_the_loss_of_sessions_on_the_target(void **state)
