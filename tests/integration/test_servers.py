@@ -125,12 +125,14 @@ def test_the_server_is_told_that_we_send_no_more_but_still_speaks(pair: BadPair,
     go_on_and_finish(pair, load)
 
 
-def test_a_half_open_connection_to_the_source_is_noticed(pair: BadPair, load: Mixed):
-    """The walsender is gone and we were not told: the silence is what tells. It must be shorter than the patience of an operator."""
+def test_a_half_open_connection_to_the_source_is_noticed(pair: BadPair, load: Mixed, is_full: bool):
+    """The walsender is gone and we were not told: its silence must tell. The kernel cannot know, something between us answers for the source."""
+    if not is_full:
+        pytest.skip("takes more than a minute; PGTIDE_FULL=1 runs it")
     pair.pgtide.follow()
     before = pair.source_net.connections
     pair.source_net.lose_server()
-    wait_until(lambda: pair.source_net.connections > before, 150, "pgtide connects anew to a source that fell silent")
+    wait_until(lambda: pair.source_net.connections > before, 120, "pgtide connects anew to a source that fell silent")
     go_on_and_finish(pair, load)
 
 
