@@ -37,8 +37,10 @@ void buffer_added(struct buffer *b, size_t written);
 void buffer_append(struct buffer *b, const void *bytes, size_t length);
 void buffer_append_text(struct buffer *b, const char *text);
 void buffer_append_char(struct buffer *b, char c);
-PRINTF(2, 3) void buffer_printf(struct buffer *b, const char *fmt, ...);
-PRINTF(2, 0) void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap);
+PRINTF(2, 3)
+void buffer_printf(struct buffer *b, const char *fmt, ...);
+PRINTF(2, 0)
+void buffer_vprintf(struct buffer *b, const char *fmt, va_list ap);
 
 /* Big-endian, as on PostgreSQL's wire. */
 void buffer_append_u16(struct buffer *b, uint16_t n);

@@ -30,7 +30,7 @@ static char *vformat(const char *fmt, va_list ap)
     return vasprintf(&text, fmt, ap) < 0 ? NULL : text;
 }
 
-struct error *error_new(enum error_kind kind, const char *fmt, ...)
+struct error *(error_new)(enum error_kind kind, const char *fmt, ...)
 {
     struct error *err = calloc(1, sizeof *err);
     va_list ap;
@@ -50,7 +50,7 @@ struct error *error_new(enum error_kind kind, const char *fmt, ...)
     return err;
 }
 
-struct error *error_wrap(struct error *cause, const char *fmt, ...)
+struct error *(error_wrap)(struct error *cause, const char *fmt, ...)
 {
     va_list ap;
     char *joined = NULL;
@@ -70,7 +70,7 @@ struct error *error_wrap(struct error *cause, const char *fmt, ...)
     return cause;
 }
 
-struct error *error_hint(struct error *cause, const char *fmt, ...)
+struct error *(error_hint)(struct error *cause, const char *fmt, ...)
 {
     va_list ap;
 
@@ -128,7 +128,7 @@ void error_free(struct error *err)
     free(err);
 }
 
-struct error *error_passed(struct error *err, const char *file, int line)
+struct error *(error_passed)(struct error *err, const char *file, int line)
 {
     if (err != &no_memory && err->n_places < PLACES_MAX)
         err->places[err->n_places++] = (struct place){file, line};

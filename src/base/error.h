@@ -57,3 +57,19 @@ void error_dump(const struct error *err, FILE *out);
         if (try_err_ != NULL)                                  \
             return error_passed(try_err_, __FILE__, __LINE__); \
     } while (0)
+
+#ifdef __clang_analyzer__
+/*
+ * clang's analyzer does not believe RETURNS_NONNULL and would go on after a TRY that failed, with nothing in the outputs.
+ * Macros with arguments: error.c still defines the functions, with their names in parentheses.
+ */
+static inline struct error *error_is_there(struct error *err)
+{
+    __builtin_assume(err != NULL);
+    return err;
+}
+#define error_new(...)    error_is_there((error_new)(__VA_ARGS__))
+#define error_wrap(...)   error_is_there((error_wrap)(__VA_ARGS__))
+#define error_hint(...)   error_is_there((error_hint)(__VA_ARGS__))
+#define error_passed(...) error_is_there((error_passed)(__VA_ARGS__))
+#endif

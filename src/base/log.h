@@ -35,11 +35,15 @@ void log_set_stderr_level(enum log_level lowest);
  */
 void log_set_listener(void (*fn)(void *self, enum log_level level, const char *line), void *self);
 
-PRINTF(1, 2) void log_debug(const char *fmt, ...);
-PRINTF(1, 2) void log_info(const char *fmt, ...);
-PRINTF(1, 2) void log_warn(const char *fmt, ...);
+PRINTF(1, 2)
+void log_debug(const char *fmt, ...);
+PRINTF(1, 2)
+void log_info(const char *fmt, ...);
+PRINTF(1, 2)
+void log_warn(const char *fmt, ...);
 
 /* `err` may be NULL; it stays the caller's. */
-PRINTF(2, 3) void log_error(const struct error *err, const char *fmt, ...);
+PRINTF(2, 3)
+void log_error(const struct error *err, const char *fmt, ...);
 
 const char *log_level_name(enum log_level level);

@@ -64,13 +64,13 @@ struct sync_options {
     enum conflict_policy on_conflict;
     enum not_empty_policy if_not_empty;
     enum ack_mode ack;
-    unsigned dml; /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
-    unsigned jobs;  /* copy and index workers; default 4 */
-    unsigned lanes; /* apply lanes; default 1 */
-    bool with_indexes;            /* false: --no-indexes leaves out indexes that back no constraint and no identity */
-    const char *publication;      /* NULL: made by us */
-    const char *slot;             /* NULL: made by us */
+    unsigned dml;                   /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
+    unsigned jobs;                  /* copy and index workers; default 4 */
+    unsigned lanes;                 /* apply lanes; default 1 */
+    bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
+    const char *publication;        /* NULL: made by us */
+    const char *slot;               /* NULL: made by us */
     const char *const *skip_checks; /* ids, NULL-terminated; never NULL */
     const char *const *accept;      /* ids or "all", NULL-terminated; never NULL */
-    const char *state_dir;        /* root of the state folders; never NULL */
+    const char *state_dir;          /* root of the state folders; never NULL */
 };

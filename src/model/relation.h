@@ -25,8 +25,8 @@ struct stream_column {
 };
 
 struct stream_relation {
-    uint32_t oid; /* on the source; with publish_via_partition_root=false: the leaf's */
-    uint32_t version; /* dense, from 1, in the order in which this process decoded them */
+    uint32_t oid;       /* on the source; with publish_via_partition_root=false: the leaf's */
+    uint32_t version;   /* dense, from 1, in the order in which this process decoded them */
     const char *schema; /* "pg_catalog" where the message has an empty one */
     const char *name;
     enum replica_identity identity;

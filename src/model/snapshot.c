@@ -110,7 +110,7 @@ uint64_t xid_widen(uint32_t xid, uint64_t near)
 {
     int32_t distance = (int32_t)(xid - (uint32_t)near);
 
-    return distance < 0 && near < (uint64_t)-(int64_t)distance ? xid : near + (uint64_t)(int64_t)distance;
+    return distance < 0 && near < 0 - (uint64_t)(int64_t)distance ? xid : near + (uint64_t)(int64_t)distance;
 }
 
 bool gate_lets_through(const struct gate *g, uint32_t xid, struct lsn commit)

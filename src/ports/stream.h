@@ -46,10 +46,10 @@ struct event {
     enum event_kind kind;
 
     /* BEGIN, COMMIT. (P2) Only `end` orders transactions; BEGIN knows `commit` alone and has `end` LSN_NONE. */
-    uint32_t xid;            /* BEGIN: top-level transaction id, low 32 bits */
-    struct lsn commit;       /* the commit record's first byte */
-    struct lsn end;          /* COMMIT: the byte after it */
-    int64_t committed_us;    /* by the source's clock, Unix microseconds */
+    uint32_t xid;         /* BEGIN: top-level transaction id, low 32 bits */
+    struct lsn commit;    /* the commit record's first byte */
+    struct lsn end;       /* COMMIT: the byte after it */
+    int64_t committed_us; /* by the source's clock, Unix microseconds */
 
     /* RELATION: the new version. INSERT, UPDATE, DELETE: the version in force. */
     const struct stream_relation *relation;

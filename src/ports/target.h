@@ -20,9 +20,9 @@
 
 /* How far the target is: written in the same transaction as the rows it covers (P1). */
 struct apply_position {
-    struct lsn end;          /* (P2) COMMIT end of the last source transaction applied; everything before it is too */
-    uint64_t transactions;   /* applied since the task began, for the three-way count */
-    int64_t committed_us;    /* of that transaction, by the source's clock */
+    struct lsn end;        /* (P2) COMMIT end of the last source transaction applied; everything before it is too */
+    uint64_t transactions; /* applied since the task began, for the three-way count */
+    int64_t committed_us;  /* of that transaction, by the source's clock */
 };
 
 enum table_mode {
@@ -37,11 +37,11 @@ struct target_table {
     const struct stream_relation *relation;
     enum table_mode mode;
     unsigned n_key;
-    const uint16_t *key;           /* KEYED: columns of the relation, in the order of the target's key */
-    const bool *is_written;        /* a relation's column: false when the target computes it (generated) */
-    bool has_other_unique;         /* further unique indexes or exclusion constraints on the target */
-    const struct gate *gate;       /* (G2) NULL: everything goes through */
-    void *handle;                  /* the port's own */
+    const uint16_t *key;     /* KEYED: columns of the relation, in the order of the target's key */
+    const bool *is_written;  /* a relation's column: false when the target computes it (generated) */
+    bool has_other_unique;   /* further unique indexes or exclusion constraints on the target */
+    const struct gate *gate; /* (G2) NULL: everything goes through */
+    void *handle;            /* the port's own */
 };
 
 /* (F8) Rows of one batch have different keys: the window made one net change a row. */
@@ -123,11 +123,11 @@ struct conflict {
     enum conflict_policy policy;
     enum resume_choice choice; /* not RESUME_AS_IS: the operator's, instead of the policy's */
     enum conflict_action action;
-    struct row_change change;     /* as the source sent it; a TRUNCATE has neither key nor row */
-    const char *constraint;       /* NULL when a row was missing */
+    struct row_change change; /* as the source sent it; a TRUNCATE has neither key nor row */
+    const char *constraint;   /* NULL when a row was missing */
     unsigned n_removed;
     const struct value *const *removed; /* relation->n_columns values each */
-    uint32_t xid;                 /* the source transaction */
+    uint32_t xid;                       /* the source transaction */
     struct lsn commit;
     int64_t committed_us;
 };
