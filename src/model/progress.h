@@ -63,14 +63,12 @@ struct progress_counters {
     /* The stream; positions are LSNs */
     _Atomic uint64_t received_lsn; /* last WAL position heard of */
     _Atomic uint64_t spooled_lsn;  /* durable in the spool */
-    _Atomic uint64_t
-        applied_lsn; /* all committed before it is applied; keepalives move this, not the stored position (P4) */
+    _Atomic uint64_t applied_lsn;  /* all committed before it is applied; keepalives move it, not what is stored (P4) */
     _Atomic uint64_t source_lsn; /* the source's WAL insert position when last asked */
     _Atomic uint64_t transactions_received, transactions_applied, rows_applied;
     _Atomic uint64_t windows_fast, windows_slow;
     _Atomic uint64_t conflicts;
-    _Atomic int64_t
-        delay_us; /* source commit -> target commit of the newest transaction; 0 when nothing is left to apply */
+    _Atomic int64_t delay_us; /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
     _Atomic uint64_t spool_bytes;
     _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
 };
