@@ -25,9 +25,8 @@ struct pg_snapshot {
 struct pg_snapshot_holder;
 
 struct pg_snapshot_wish {
-    const char *import; /* the slot's exported snapshot; NULL: take a new one */
-    const struct snapshot
-        *covers; /* a new one must see all that this one saw: see pg_snapshot_take. NULL: any will do */
+    const char *import;            /* the slot's exported snapshot; NULL: take a new one */
+    const struct snapshot *covers; /* what a new one must see, see pg_snapshot_take; NULL: any will do */
 };
 
 /* Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates (F14). */

@@ -59,14 +59,20 @@ struct copy_jobs_options {
     const struct copy_jobs_entry *entries;
     uint32_t n_entries;
     struct pg_snapshot_holder *holder; /* the first snapshot, taken over and released here; NULL: take a new one */
-    const struct snapshot
-        *slot_saw;                /* what the slot's snapshot saw: later snapshots must cover it. NULL: any will do */
-    struct copy_plan_rules rules; /* `workers` is set here */
-    const char *maintenance_work_mem; /* for building; NULL leaves the server's */
-    int parallel_maintenance;         /* workers of one CREATE INDEX; -1 leaves the server's */
-    void *pace_self;
+    const struct snapshot *slot_saw;   /* later snapshots must cover what the slot's saw. NULL: any will do */
+    /*
+     * Builds the entry at this place of `entries` in a transaction of its own with its row of pgtide.done, and does nothing when
+     * it has one (schema_run_entry): for targets where some of it may be there already. Any worker. NULL: prelude and sql are
+     * run as they are, those of a bunch of tables in one transaction.
+     */
+    struct error *(*run_entry)(void *self, struct pg_conn *target, uint32_t place);
+    void *run_self;
+    struct copy_plan_rules rules;               /* `workers` is set here */
+    const char *maintenance_work_mem;           /* for building; NULL leaves the server's */
+    int parallel_maintenance;                   /* workers of one CREATE INDEX; -1 leaves the server's */
     int (*pace_ms)(void *self, uint64_t bytes); /* rate limit over all workers; called by any of them; NULL for none */
-    struct progress *progress;                  /* data and index steps, tables, rows, bytes, items 0 to workers - 1 */
+    void *pace_self;
+    struct progress *progress; /* data and index steps, tables, rows, bytes, items 0 to workers - 1 */
     struct stop *stop;
     struct wake *ended; /* rung when it has ended; NULL for none */
 };

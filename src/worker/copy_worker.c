@@ -510,16 +510,13 @@ MUST_USE static struct error *run_entries(struct copy_worker *w)
     return NULL;
 }
 
-MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
+/* All entries and their record in one transaction. */
+MUST_USE static struct error *build_at_once(struct copy_worker *w)
 {
     const char *params[] = {w->crew->options->task, dump_ids(w, "{", ",", "}")};
     struct pg_rows answer;
     bool is_built = false;
 
-    (void)out_rows;
-    (void)out_end;
-    FAULT_POINT("copy.index_begin");
-    TRY(open_target(w));
     TRY(find_built(w, &is_built));
     if (is_built)
         return NULL;
@@ -529,7 +526,21 @@ MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, e
                  "INSERT INTO pgtide.done (task, dump_id) SELECT $1, unnest($2::int[])", params, COUNT_OF(params),
                  &answer));
     FAULT_POINT("copy.index_before_commit");
-    TRY(commit_target(w));
+    return commit_target(w);
+}
+
+MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
+{
+    const struct copy_jobs_options *o = w->crew->options;
+
+    (void)out_rows;
+    (void)out_end;
+    FAULT_POINT("copy.index_begin");
+    TRY(open_target(w));
+    if (o->run_entry == NULL)
+        TRY(build_at_once(w));
+    for (unsigned i = 0; o->run_entry != NULL && i < w->job->n_entries; i++)
+        TRY(o->run_entry(o->run_self, w->target, w->job->entries[i]));
     /* The prelude's settings stay after the commit; this one makes the pump take notices for refusals. */
     return pg_execute(w->target, "setting up the session", "SET client_min_messages = error");
 }

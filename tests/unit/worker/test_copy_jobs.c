@@ -615,6 +615,28 @@ static void what_the_target_forgets_is_copied_again(void **state)
     assert_string_equal(sum_of(f, target), sum_of(f, source));
 }
 
+static struct error *run_entry(void *self, struct pg_conn *c, uint32_t place)
+{
+    const struct fixture *f = self;
+
+    return pg_execute_format(c, "building", "%s INSERT INTO pgtide.done VALUES ('" TASK "', %d)", f->entries[place].sql,
+                             f->entries[place].plan.dump_id);
+}
+
+static void entries_may_be_run_by_the_caller(void **state)
+{
+    NEEDS_SERVERS();
+    struct fixture *f = fixture_new();
+    struct copy_jobs_options options = options_of(f, false);
+    struct copy_jobs *jobs = NULL;
+
+    options.run_entry = run_entry;
+    options.run_self = f;
+    succeeds(copy_jobs_start(arena, &options, &jobs));
+    succeeds(copy_jobs_join(jobs));
+    everything_is_there(f);
+}
+
 struct striker {
     const struct copy_jobs *jobs;
     const char *pattern; /* of application_name */
@@ -729,6 +751,7 @@ int main(void)
         cmocka_unit_test_setup(a_bunch_does_not_wait_for_locks, begin),
         cmocka_unit_test_setup(a_failing_entry_is_named_and_the_rest_is_kept, begin),
         cmocka_unit_test_setup(what_the_target_forgets_is_copied_again, begin),
+        cmocka_unit_test_setup(entries_may_be_run_by_the_caller, begin),
         cmocka_unit_test_setup(survives_the_loss_of_sessions_on_the_target, begin),
         cmocka_unit_test_setup(survives_the_loss_of_sessions_on_the_source, begin),
         cmocka_unit_test_setup(survives_the_loss_of_the_snapshot, begin),
