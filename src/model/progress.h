@@ -64,7 +64,7 @@ struct progress_counters {
     _Atomic uint64_t received_lsn; /* last WAL position heard of */
     _Atomic uint64_t spooled_lsn;  /* durable in the spool */
     _Atomic uint64_t applied_lsn;  /* all committed before it is applied; keepalives move it, not what is stored (P4) */
-    _Atomic uint64_t source_lsn; /* the source's WAL insert position when last asked */
+    _Atomic uint64_t source_lsn;   /* the source's WAL insert position when last asked */
     _Atomic uint64_t transactions_received, transactions_applied, rows_applied;
     _Atomic uint64_t windows_fast, windows_slow;
     _Atomic uint64_t conflicts;
