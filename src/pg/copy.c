@@ -69,7 +69,9 @@ MUST_USE static struct error *lost(struct pg_conn *c, const struct pump *p)
                      pg_endpoint_name(pg_conn_endpoint(c)), p->statement->name, error_message(cause));
 }
 
-/* Ends the COPY on the target without its rows. Then its answer is read: *out_result is what it said, for the caller. */
+/*
+ * Ends the COPY on the target without its rows. Then its answer is read: *out_result is what it said, for the caller.
+ */
 MUST_USE static struct error *end_badly(struct pump *p, PGresult **out_result)
 {
     if (PQputCopyEnd(p->in, "the copy was given up") < 0)
@@ -78,9 +80,9 @@ MUST_USE static struct error *end_badly(struct pump *p, PGresult **out_result)
 }
 
 /*
- * During COPY … FROM STDIN a server speaks only to refuse, or to give a notice, and libpq shows the refusal only after the
- * end of the COPY. So when something came that was no notice the COPY is ended, which changes nothing for a server that has
- * refused, and the refusal is read.
+ * During COPY … FROM STDIN a server speaks only to refuse, or to give a notice, and libpq shows the refusal only after
+ * the end of the COPY. So when something came that was no notice the COPY is ended, which changes nothing for a server
+ * that has refused, and the refusal is read.
  */
 MUST_USE static struct error *listen_to_target(struct pump *p)
 {
@@ -214,7 +216,10 @@ MUST_USE static struct error *piece_sent(struct pump *p, size_t length)
     return NULL;
 }
 
-/* Sends until the socket is full or nothing is left. libpq holds one piece at most: it moves its whole buffer on a part send. */
+/*
+ * Sends until the socket is full or nothing is left. libpq holds one piece at most: it moves its whole buffer on a part
+ * send.
+ */
 MUST_USE static struct error *send_pieces(struct pump *p, bool *out_blocked)
 {
     const char *bytes;

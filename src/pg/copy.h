@@ -37,11 +37,12 @@ struct copy_outcome {
 };
 
 /*
- * (G4) ERROR_DATA with both numbers when the servers counted differently. What the target refuses is noticed while sending.
- * Stops with the source session's `stop`.
+ * (G4) ERROR_DATA with both numbers when the servers counted differently. What the target refuses is noticed while
+ * sending. Stops with the source session's `stop`.
  *
- * After an error the source session is in the middle of a COPY: close it. The target's COPY has been ended so that ROLLBACK
- * works, unless pg_conn_is_broken says otherwise. Notices of the target should be off (client_min_messages = error).
+ * After an error the source session is in the middle of a COPY: close it. The target's COPY has been ended so that
+ * ROLLBACK works, unless pg_conn_is_broken says otherwise. Notices of the target should be off (client_min_messages =
+ * error).
  */
 MUST_USE struct error *copy_pump(struct pg_conn *source, struct pg_conn *target,
                                  const struct copy_statement *statements, unsigned n, struct copy_watch watch,

@@ -60,7 +60,10 @@ struct copy_record {
     const uint64_t *rows; /* of each */
 };
 
-/* (P1, G2) The rows of pgtide.relation, in the transaction that wrote the tables'. A table that has one already is an error. */
+/*
+ * (P1, G2) The rows of pgtide.relation, in the transaction that wrote the tables'. A table that has one already is an
+ * error.
+ */
 MUST_USE struct error *copy_table_record(struct pg_conn *target, struct arena *a, const char *task,
                                          const struct copy_record *record);
 

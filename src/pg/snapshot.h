@@ -1,9 +1,9 @@
 /*
  * Snapshots of the source: held, exported, imported, and made gates of (DESIGN, G2).
  *
- * A holder is a session in a read-only REPEATABLE READ transaction. Workers import what it exports; a transaction that has
- * imported a snapshot keeps it also when the holder dies, but nobody can import it any more (PEERS F3). The holder must
- * say something now and then: call pg_snapshot_keep every PG_SNAPSHOT_KEEP_MS.
+ * A holder is a session in a read-only REPEATABLE READ transaction. Workers import what it exports; a transaction that
+ * has imported a snapshot keeps it also when the holder dies, but nobody can import it any more (PEERS F3). The holder
+ * must say something now and then: call pg_snapshot_keep every PG_SNAPSHOT_KEEP_MS.
  *
  * Belongs to one thread at a time. Manual: "Snapshot Synchronization Functions", SET TRANSACTION SNAPSHOT.
  */
@@ -29,14 +29,19 @@ struct pg_snapshot_wish {
     const struct snapshot *covers; /* what a new one must see, see pg_snapshot_take; NULL: any will do */
 };
 
-/* Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates (F14). */
+/*
+ * Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates
+ * (F14).
+ */
 MUST_USE struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,
                                         struct pg_snapshot_wish wish, struct pg_snapshot_holder **out_holder);
 
 /* Lives as long as the holder. */
 const struct pg_snapshot *pg_snapshot_of(const struct pg_snapshot_holder *h);
 
-/* A small statement, so that nothing in between takes the session for idle. ERROR_TRANSIENT when it is lost: hold anew. */
+/*
+ * A small statement, so that nothing in between takes the session for idle. ERROR_TRANSIENT when it is lost: hold anew.
+ */
 MUST_USE struct error *pg_snapshot_keep(struct pg_snapshot_holder *h);
 
 /* Ends the transaction: the source may vacuum again. */
@@ -47,11 +52,12 @@ DEFINE_CLEANUP(struct pg_snapshot_holder, pg_snapshot_release);
 MUST_USE struct error *pg_snapshot_import(struct pg_conn *c, const char *id);
 
 /*
- * BEGIN with a snapshot of this session's own, not exported. `lock` is a statement that runs first, as LOCK TABLE takes no
- * snapshot: what it locked cannot be rewritten between lock and snapshot (G3). NULL for none.
+ * BEGIN with a snapshot of this session's own, not exported. `lock` is a statement that runs first, as LOCK TABLE takes
+ * no snapshot: what it locked cannot be rewritten between lock and snapshot (G3). NULL for none.
  *
- * With `covers`: a snapshot in which something is running that this one saw is thrown away and taken again. That happens
- * where a COMMIT waits for a synchronous standby: logical decoding saw the commit record, others still see it running.
+ * With `covers`: a snapshot in which something is running that this one saw is thrown away and taken again. That
+ * happens where a COMMIT waits for a synchronous standby: logical decoding saw the commit record, others still see it
+ * running.
  *
  * Only the transaction is left open on success; after an error there is none, or the session is broken.
  */

@@ -659,8 +659,8 @@ static void push_bunch(struct copy_plan *p, const struct group *g)
 }
 
 /*
- * Groups of small tables of one kind: copied by an earlier run (only their entries are left) or not. Until all rows of a
- * group are counted it says that it is building, so that its entries come as one job.
+ * Groups of small tables of one kind: copied by an earlier run (only their entries are left) or not. Until all rows of
+ * a group are counted it says that it is building, so that its entries come as one job.
  */
 static void bunch_small_tables(struct copy_plan *p, bool are_copied, uint32_t size)
 {

@@ -2,15 +2,15 @@
  * What to copy and to build next: tables, parts of large tables, bunches of small ones, then indexes and constraints.
  *
  * Pure; made once from what there is to do, asked by every worker for its next job, told how the job ended. The longest
- * remaining chain goes first (the bytes of a table not copied yet and of its indexes not built yet), so that the run ends
- * near max(longest chain, total / workers), and indexes of finished tables are built while others are copied.
+ * remaining chain goes first (the bytes of a table not copied yet and of its indexes not built yet), so that the run
+ * ends near max(longest chain, total / workers), and indexes of finished tables are built while others are copied.
  *
  * What it promises, in any order of completion and failure:
  * - a table counts as copied once, by the whole of one try; parts of one try share one snapshot (G3);
- * - an entry starts after its table's rows are in, after the entries it depends on, and alone on its table when it takes a lock
- *   that excludes other builders;
- * - a partitioned parent's entries come after the rows of all its partitions (an ACCESS EXCLUSIVE lock on the parent would wait
- *   for their COPY) and after their own entries; attaching a partition's index comes after both indexes are there;
+ * - an entry starts after its table's rows are in, after the entries it depends on, and alone on its table when it
+ *   takes a lock that excludes other builders;
+ * - a partitioned parent's entries come after the rows of all its partitions (an ACCESS EXCLUSIVE lock on the parent
+ *   would wait for their COPY) and after their own entries; attaching a partition's index comes after both are there;
  * - everything is handed out sooner or later, and nothing after it is done.
  *
  * Not thread-safe: callers share it under their mutex. Lives in the arena it was made in, with its jobs.
@@ -119,12 +119,14 @@ void copy_plan_done(struct copy_plan *p, struct copy_job *job, uint64_t rows);
 /* Its transaction was rolled back: it comes again. */
 void copy_plan_failed(struct copy_plan *p, struct copy_job *job);
 
-/* As failed, but nobody knows whether its transaction was committed: a PART's table begins anew, other jobs come again. */
+/*
+ * As failed, but nobody knows whether its transaction was committed: a PART's table begins anew, other jobs come again.
+ */
 void copy_plan_unknown(struct copy_plan *p, struct copy_job *job);
 
 /*
- * This table of a BUNCH or PART job cannot be copied with the shared snapshot, or not together with others (G3): it comes
- * again whole, in a TABLE job of its own. A BUNCH goes on without it; a PART has to be given back as failed.
+ * This table of a BUNCH or PART job cannot be copied with the shared snapshot, or not together with others (G3): it
+ * comes again whole, in a TABLE job of its own. A BUNCH goes on without it; a PART has to be given back as failed.
  */
 void copy_plan_alone(struct copy_plan *p, struct copy_job *job, uint32_t place);
 

@@ -1,5 +1,6 @@
 /*
- * What the workers of a copy share (worker/copy_jobs.h is what others see): the plan, the snapshot, and how far it all is.
+ * What the workers of a copy share (worker/copy_jobs.h is what others see): the plan, the snapshot, and how far it all
+ * is.
  *
  * Locks are taken in this order: snapshot_mutex, then plan_mutex; neither is held while rows are copied.
  */
@@ -63,6 +64,9 @@ MUST_USE struct error *copy_crew_renew_snapshot(struct copy_crew *crew);
  */
 MUST_USE struct error *copy_crew_keep_snapshot(struct copy_crew *crew);
 
-/* BEGIN on a session of the source with the shared snapshot. ERROR_TRANSIENT, too, when it was lost: there is a new one then. */
+/*
+ * BEGIN on a session of the source with the shared snapshot. ERROR_TRANSIENT, too, when it was lost: there is a new one
+ * then.
+ */
 MUST_USE struct error *copy_crew_import(struct copy_crew *crew, struct pg_conn *source, unsigned *out_generation,
                                         struct gate *out_gate);

@@ -24,8 +24,9 @@ struct copy_jobs {
 /* ---- what the target has ---- */
 
 /*
- * Waits for the disk: a commit that is flushed makes everything committed before it durable. Our others are asynchronous, and a target
- * that crashes forgets the last of those, which nobody would notice who only remembers that COMMIT was answered.
+ * Waits for the disk: a commit that is flushed makes everything committed before it durable. Our others are
+ * asynchronous, and a target that crashes forgets the last of those, which nobody would notice who only remembers that
+ * COMMIT was answered.
  */
 MUST_USE static struct error *flush_target(struct copy_jobs *jobs)
 {

@@ -1,15 +1,16 @@
 /*
- * The copy workers: threads that carry out a copy plan (sync/copy_plan.h) until every row is in and every index is built.
+ * The copy workers: threads that carry out a copy plan (sync/copy_plan.h) until every row is in and every index is
+ * built.
  *
  * Each worker has a session on the source, importing the shared snapshot for each job, and one on the target. What is
- * finished is in the target with the rows it belongs to, in the same transaction: pgtide.relation has a row for each copied
- * table (its gate and its row count), pgtide.done one for each entry. So a restart, after whatever killed us, goes on with what
- * is missing, and needs to be told nothing.
+ * finished is in the target with the rows it belongs to, in the same transaction: pgtide.relation has a row for each
+ * copied table (its gate and its row count), pgtide.done one for each entry. So a restart, after whatever killed us,
+ * goes on with what is missing, and needs to be told nothing.
  *
- * Lost sessions are opened again without end, backing off; a former backend of the worker on the target is terminated and
- * waited for before the job is looked at again. When the holder of the snapshot is lost, tables not finished get a new
- * snapshot and a new gate (G2), tables copied in part begin anew (G3). Any other error fails the run, names the table, and
- * leaves the others to finish what they are at.
+ * Lost sessions are opened again without end, backing off; a former backend of the worker on the target is terminated
+ * and waited for before the job is looked at again. When the holder of the snapshot is lost, tables not finished get a
+ * new snapshot and a new gate (G2), tables copied in part begin anew (G3). Any other error fails the run, names the
+ * table, and leaves the others to finish what they are at.
  *
  * copy_jobs_start, copy_jobs_ended, copy_jobs_join: one thread.
  */
@@ -61,9 +62,9 @@ struct copy_jobs_options {
     struct pg_snapshot_holder *holder; /* the first snapshot, taken over and released here; NULL: take a new one */
     const struct snapshot *slot_saw;   /* later snapshots must cover what the slot's saw. NULL: any will do */
     /*
-     * Builds the entry at this place of `entries` in a transaction of its own with its row of pgtide.done, and does nothing when
-     * it has one (schema_run_entry): for targets where some of it may be there already. Any worker. NULL: prelude and sql are
-     * run as they are, those of a bunch of tables in one transaction.
+     * Builds the entry at this place of `entries` in a transaction of its own with its row of pgtide.done, and does
+     * nothing when it has one (schema_run_entry): for targets where some of it may be there already. Any worker. NULL:
+     * prelude and sql are run as they are, those of a bunch of tables in one transaction.
      */
     struct error *(*run_entry)(void *self, struct pg_conn *target, uint32_t place);
     void *run_self;
@@ -88,6 +89,7 @@ bool copy_jobs_ended(const struct copy_jobs *jobs);
 
 /*
  * Waits for the end. On success every table and entry is in the target, and on its disk: that was asked after the last
- * commit, because a target that crashes forgets what was committed with synchronous_commit off; what it forgot was done again.
+ * commit, because a target that crashes forgets what was committed with synchronous_commit off; what it forgot was done
+ * again.
  */
 MUST_USE struct error *copy_jobs_join(struct copy_jobs *jobs);

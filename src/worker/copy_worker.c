@@ -15,7 +15,9 @@ enum {
     SETTINGS_MAX = 8,
 };
 
-/* A bunch waits so long for its locks, shorter than deadlock_timeout: the application's DDL must not become the victim. */
+/*
+ * A bunch waits so long for its locks, shorter than deadlock_timeout: the application's DDL must not become the victim.
+ */
 #define BUNCH_LOCK_TIMEOUT "SET LOCAL lock_timeout = '800ms'; "
 
 struct copy_worker {
@@ -93,7 +95,9 @@ MUST_USE static struct error *open_source(struct copy_worker *w)
     return pg_connect_patiently(w->crew->options->source, options, &w->source);
 }
 
-/* Not everyone may be a replica. There is nothing yet that would fire or check: triggers and foreign keys come later. */
+/*
+ * Not everyone may be a replica. There is nothing yet that would fire or check: triggers and foreign keys come later.
+ */
 MUST_USE static struct error *become_replica(struct pg_conn *c)
 {
     CLEANUP(error_free)
@@ -109,7 +113,9 @@ MUST_USE static struct error *settle_target(struct copy_worker *w)
 {
     const struct copy_jobs_options *o = w->crew->options;
 
-    /* A COMMIT that the former session had sent runs on after it is gone: only then its outcome can be looked up (P5). */
+    /*
+     * A COMMIT that the former session had sent runs on after it is gone: only then its outcome can be looked up (P5).
+     */
     if (w->former_pid != 0)
         TRY(state_fence_backend(w->target, o->task, w->former_pid));
     w->former_pid = 0;
@@ -232,7 +238,10 @@ MUST_USE static struct error *explain_lock(struct copy_worker *w, struct error *
     return state == COPY_TABLE_GONE ? gone(table) : TAKE(err);
 }
 
-/* Locks ACCESS SHARE. *out_is_locked is false when a bunch did not get its locks: its tables then come again one by one. */
+/*
+ * Locks ACCESS SHARE. *out_is_locked is false when a bunch did not get its locks: its tables then come again one by
+ * one.
+ */
 MUST_USE static struct error *lock_tables(struct copy_worker *w, bool *out_is_locked)
 {
     const char *sql = copy_table_lock(w->scratch, tables_of(w), w->job->n_tables);
@@ -394,7 +403,9 @@ MUST_USE static struct error *write_rows(struct copy_worker *w, const struct gat
 
 /* ---- jobs ---- */
 
-/* A job that comes again may have been committed after all: its transaction is over by now, so this is the truth (P5). */
+/*
+ * A job that comes again may have been committed after all: its transaction is over by now, so this is the truth (P5).
+ */
 MUST_USE static struct error *find_recorded(struct copy_worker *w, bool *out_is_recorded)
 {
     unsigned recorded = 0;

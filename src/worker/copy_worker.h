@@ -6,8 +6,8 @@
 #include "worker/copy_crew.h"
 
 /*
- * Its number, from 1, is its name in pg_stat_activity ("pgtide … copy 1") and its slot in the progress. All of a crew are made
- * before the first is started, because they ring each other; freed after all are joined.
+ * Its number, from 1, is its name in pg_stat_activity ("pgtide … copy 1") and its slot in the progress. All of a crew
+ * are made before the first is started, because they ring each other; freed after all are joined.
  */
 MUST_USE struct error *copy_worker_new(struct arena *a, struct copy_crew *crew, unsigned number,
                                        struct copy_worker **out_worker);

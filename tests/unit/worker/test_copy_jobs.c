@@ -1,8 +1,8 @@
 /*
  * worker/copy_jobs and pg/copy on two real servers, whatever dies meanwhile.
  *
- * Skipped unless PGTIDE_TEST_SOURCE and PGTIDE_TEST_TARGET name two databases that may be written to by superusers (schemas shop
- * and pgtide are dropped in them). Run everything_is_copied_and_built (PGTIDE_TEST_FILTER) also with
+ * Skipped unless PGTIDE_TEST_SOURCE and PGTIDE_TEST_TARGET name two databases that may be written to by superusers
+ * (schemas shop and pgtide are dropped in them). Run everything_is_copied_and_built (PGTIDE_TEST_FILTER) also with
  * PGTIDE_FAULT="NAME=error@N" for the fault points of the copy: what is found in the end is the same.
  */
 #include <setjmp.h>
