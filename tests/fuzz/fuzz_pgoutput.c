@@ -87,7 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
     struct decoder d = pgoutput_decoder(a);
     struct cursor c = cursor_over(bytes, length);
 
-    while (cursor_left(&c) > 0) {
+    while (cursor_left(&c) >= sizeof(uint32_t)) {
         size_t wanted = cursor_u32(&c);
         size_t size = wanted < cursor_left(&c) ? wanted : cursor_left(&c);
         char *message = memcpy(arena_bytes(scratch, size), cursor_bytes(&c, size), size);
