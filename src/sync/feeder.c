@@ -18,6 +18,7 @@ struct feeder {
     struct lsn until;
     unsigned dml;
     struct lsn reached;   /* everything committed before it was read: a COMMIT's end or a keepalive */
+    struct lsn last_change; /* commit record of the newest transaction seen that changes rows */
     bool is_beyond_until; /* a transaction was refused */
     uint64_t n_transactions;
 
@@ -156,13 +157,25 @@ MUST_USE static struct error *take_commit(struct feeder *f, struct window *w, co
     return NULL;
 }
 
+/* (C2) `table` is NULL for kinds of changes that are not carried: the source was written to all the same. */
+static void note_change(struct feeder *f, const struct target_table *table)
+{
+    if (table == NULL || table->mode != TABLE_IGNORED)
+        f->last_change = lsn_max(f->last_change, f->begin.commit);
+}
+
 MUST_USE static struct error *take_change(struct feeder *f, struct window *w, const struct event *event)
 {
     struct target_table *table;
 
-    if (f->is_skipping || !is_carried(f, event->kind))
+    if (f->is_skipping)
         return NULL;
+    if (!is_carried(f, event->kind)) {
+        note_change(f, NULL);
+        return NULL;
+    }
     TRY(find_table(f, event->relation, &table));
+    note_change(f, table);
     window_count_bytes(w, (size_t)2 * event->relation->n_columns * sizeof(struct value));
     window_change(w, table, event);
     return NULL;
@@ -173,10 +186,16 @@ MUST_USE static struct error *take_truncate(struct feeder *f, struct window *w, 
     struct arena *a = window_arena(w);
     struct target_table **tables = arena_alloc(a, event->n_truncated * sizeof(struct target_table *));
 
-    if (f->is_skipping || !is_carried(f, EVENT_TRUNCATE))
+    if (f->is_skipping)
         return NULL;
-    for (unsigned i = 0; i < event->n_truncated; i++)
+    if (!is_carried(f, EVENT_TRUNCATE)) {
+        note_change(f, NULL);
+        return NULL;
+    }
+    for (unsigned i = 0; i < event->n_truncated; i++) {
         TRY(find_table(f, event->truncated[i], &tables[i]));
+        note_change(f, tables[i]);
+    }
     window_truncate(w, tables, event->n_truncated, event->restart_identity);
     return NULL;
 }
@@ -297,6 +316,11 @@ bool feeder_at_boundary(const struct feeder *f)
 struct lsn feeder_position(const struct feeder *f)
 {
     return f->position;
+}
+
+struct lsn feeder_last_change(const struct feeder *f)
+{
+    return f->last_change;
 }
 
 uint64_t feeder_n_transactions(const struct feeder *f)

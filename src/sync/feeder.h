@@ -87,5 +87,11 @@ bool feeder_at_boundary(const struct feeder *f);
 /* The end of the last transaction that was taken, or was applied before. */
 struct lsn feeder_position(const struct feeder *f);
 
+/*
+ * The commit record of the newest transaction read since feeder_new that changes rows, whether they are carried or not; LSN_NONE:
+ * there was none. Those that were applied before and tables that are ignored do not count. For cutover (C2).
+ */
+struct lsn feeder_last_change(const struct feeder *f);
+
 /* Transactions taken since feeder_new; those skipped because they were applied before are not among them. */
 uint64_t feeder_n_transactions(const struct feeder *f);

@@ -312,6 +312,41 @@ static void kinds_of_changes_that_are_not_carried_are_not_taken(void **state)
     }
 }
 
+static void the_last_change_of_the_source_is_known_whether_it_is_carried_or_not(void **state) /* C2 */
+{
+    (void)state;
+    struct bench b;
+    struct lsn end;
+
+    setup(&b);
+    script_begin(b.script, 1);
+    script_message(b.script, true, FEEDER_MESSAGE_PREFIX, "mark");
+    script_commit(b.script);
+    step(&b, UINT32_MAX);
+    assert_true(lsn_is_none(feeder_last_change(b.feeder)));
+    end = transaction(&b, 2, "I1|a");
+    step(&b, UINT32_MAX);
+    assert_false(lsn_is_none(feeder_last_change(b.feeder)));
+    assert_true(lsn_before(feeder_last_change(b.feeder), end)); /* where the commit record begins */
+    feeder_set_dml(b.feeder, DML_INSERT);
+    transaction(&b, 3, "D1");
+    step(&b, UINT32_MAX);
+    assert_false(lsn_before(feeder_last_change(b.feeder), end));
+    struct lsn deleted = feeder_last_change(b.feeder);
+    script_begin(b.script, 4);
+    script_truncate(b.script, &b.t, 1);
+    script_commit(b.script);
+    script_begin(b.script, 5);
+    script_message(b.script, true, FEEDER_MESSAGE_PREFIX, "mark");
+    struct lsn marker = script_commit(b.script);
+    step(&b, UINT32_MAX);
+    assert_true(lsn_before(deleted, feeder_last_change(b.feeder)));
+    restart_at(&b, marker);
+    step(&b, UINT32_MAX);
+    assert_true(lsn_before(deleted, feeder_last_change(b.feeder))); /* not forgotten with the session */
+    teardown(&b);
+}
+
 static void a_table_that_the_target_lacks_is_named(void **state)
 {
     (void)state;
@@ -382,6 +417,7 @@ int main(void)
         cmocka_unit_test(the_budget_and_the_state_say_how_far_it_got),
         cmocka_unit_test(a_table_is_asked_for_once_a_version_and_not_before_its_first_change),
         cmocka_unit_test(kinds_of_changes_that_are_not_carried_are_not_taken),
+        cmocka_unit_test(the_last_change_of_the_source_is_known_whether_it_is_carried_or_not),
         cmocka_unit_test(a_table_that_the_target_lacks_is_named),
         cmocka_unit_test(our_messages_are_kept_with_their_place_and_others_are_not),
         cmocka_unit_test(a_message_of_a_transaction_applied_before_is_handed_on_again),
