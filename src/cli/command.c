@@ -113,16 +113,29 @@ static const struct command_spec commands[COMMAND_COUNT] = {
     [COMMAND_RESUME] = {
         .name = "resume",
         .summary = "go on after a stop at a conflict, with a decision",
-        .details = "",
+        .details =
+            "A sync stops at a change that cannot be applied, with everything before its transaction applied and nothing\n"
+            "lost; \"pgtide status\" and \"pgtide conflicts\" say which one and why. A choice is for that change alone and\n"
+            "is recorded. Without one the change is tried again. Then it goes on as \"pgtide sync\" does.",
         .arguments = PAIR,
-        .later = "the same \"pgtide sync\" command goes on where it stopped, with --on-conflict for what to do",
+        .examples = (const char *const[]){
+            "pgtide resume service=old service=new", "after the cause was mended on the target",
+            "pgtide resume service=old service=new --overwrite", "the row is taken as the source has it",
+            "pgtide resume service=old service=new --skip-change", "the target is left as it is, this once",
+            NULL},
     },
     [COMMAND_CONFLICTS] = {
         .name = "conflicts",
         .summary = "list recorded conflicts",
-        .details = "",
+        .details =
+            "Every change that a policy or a decision skipped or made in another way than the source: when, table, kind,\n"
+            "what was done, key, old and new row, position and transaction of the source. Also after pgtide stop.",
         .arguments = PAIR,
-        .later = "conflicts are recorded on the target in the table pgtide.conflict",
+        .examples = (const char *const[]){
+            "pgtide conflicts service=old service=new --table sales.orders", "those of one table",
+            "pgtide conflicts service=old service=new --json | jq -r '.conflicts[].table' | sort | uniq -c",
+            "how many in which table",
+            NULL},
     },
     [COMMAND_COMPLETION] = {
         .name = "completion",
@@ -142,7 +155,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
 #define FIELD(name) .offset = offsetof(struct command_line, name)
 
 enum {
-    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP),
+    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(RESUME) | ON(CONFLICTS),
+    OF_RUN = ON(SYNC) | ON(RESUME), /* how it goes on */
     OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
     OF_ALL = (1U << COMMAND_COUNT) - 1,
 };
@@ -156,6 +170,8 @@ static const struct word sync_types[] = {
 static const struct word until_words[] = {{"caught-up", UNTIL_CAUGHT_UP}, {0}};
 static const struct word conflict_policies[] = {
     {"error", CONFLICT_ERROR}, {"ignore", CONFLICT_IGNORE}, {"overwrite", CONFLICT_OVERWRITE}, {0}};
+static const struct word dml_kinds[] = {
+    {"insert", DML_INSERT}, {"update", DML_UPDATE}, {"delete", DML_DELETE}, {"truncate", DML_TRUNCATE}, {0}};
 static const struct word not_empty_policies[] = {
     {"refuse", NOT_EMPTY_REFUSE}, {"merge", NOT_EMPTY_MERGE}, {"truncate", NOT_EMPTY_TRUNCATE}, {0}};
 static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
@@ -164,7 +180,7 @@ static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"ca
 const struct option_spec option_specs[] = {
     /* clang-format off */
     /* how long */
-    {.name = "until", .value = "caught-up|LSN", .commands = ON(SYNC), .kind = OPTION_UNTIL, .words = until_words,
+    {.name = "until", .value = "caught-up|LSN", .commands = OF_RUN, .kind = OPTION_UNTIL, .words = until_words,
      .help = "stop and clean up when all that was committed at that moment, or up to LSN, is applied; default: follow"},
     {.name = "type", .value = "TYPE", .commands = ON(SYNC), .kind = OPTION_WORD, FIELD(sync.type), .words = sync_types,
      .help = "full, full+incremental (default) or incremental"},
@@ -191,12 +207,11 @@ const struct option_spec option_specs[] = {
     {.name = "accounts", .commands = OF_TASK, .kind = OPTION_FLAG,
      .later = "this version does not carry roles; make them on the target first",
      .help = "carry roles, too"},
-    {.name = "dml", .value = "LIST", .commands = OF_TASK, .kind = OPTION_LIST,
-     .later = "this version carries insert, update, delete and truncate, all of them",
-     .help = "kinds of changes to carry"},
+    {.name = "dml", .value = "LIST", .commands = OF_TASK, .kind = OPTION_SET, FIELD(sync.dml), .words = dml_kinds,
+     .help = "kinds of changes to carry while following: insert, update, delete, truncate; default all"},
 
     /* decisions */
-    {.name = "on-conflict", .value = "error|ignore|overwrite", .commands = OF_TASK, .kind = OPTION_WORD,
+    {.name = "on-conflict", .value = "error|ignore|overwrite", .commands = OF_TASK | ON(RESUME), .kind = OPTION_WORD,
      FIELD(sync.on_conflict), .words = conflict_policies,
      .help = "when a change does not fit the row on the target; default error: stop, nothing lost"},
     {.name = "if-not-empty", .value = "refuse|merge|truncate", .commands = OF_TASK, .kind = OPTION_WORD,
@@ -208,19 +223,27 @@ const struct option_spec option_specs[] = {
      .help = "leave out a precheck item; may be repeated or a list with commas"},
     {.name = "fix", .commands = ON(CHECK), .kind = OPTION_FLAG,
      .later = "the report has the SQL that mends each finding; run it yourself", .help = "mend what is safe to mend"},
+    {.name = "skip-change", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(skips_change),
+     .help = "leave out the change at which it stopped"},
+    {.name = "skip-transaction", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(skips_transaction),
+     .help = "leave out the whole transaction of that change"},
+    {.name = "overwrite", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(overwrites),
+     .help = "take the source's row: delete what is in its way, insert what is missing"},
+    {.name = "table", .value = "NAME", .commands = ON(CONFLICTS), .kind = OPTION_TEXT, FIELD(table),
+     .help = "only conflicts of this table: schema.table or table"},
     {.name = "force", .commands = ON(STOP) | ON(SLOTS), .kind = OPTION_FLAG, FIELD(has_force),
      .help = "stop: remove everything without applying the rest; slots gc: also what could be resumed"},
 
     /* how */
-    {.name = "jobs", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1,
+    {.name = "jobs", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1,
      .most = 64,
      .help = "workers that copy tables and build indexes; default 4"},
-    {.name = "lanes", .value = "N", .commands = ON(SYNC), .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
+    {.name = "lanes", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
      .most = 64,
      .most_now = 1, .help = "sessions that apply changes; default 1"},
     {.name = "max-rate", .value = "MB/S", .commands = ON(SYNC), .kind = OPTION_NUMBER, .least = 1, .most = 9999,
      .later = "this version copies as fast as it can; fewer --jobs are gentler", .help = "limit of the copy's speed"},
-    {.name = "ack", .value = "spool|target", .commands = ON(SYNC), .kind = OPTION_WORD, FIELD(sync.ack),
+    {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},
     {.name = "publication", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.publication),
@@ -233,7 +256,7 @@ const struct option_spec option_specs[] = {
     /* output */
     {.name = "json", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_FLAG, FIELD(wants_json),
      .help = "output for programs: one document, for sync and stop one event a line (docs/json.md)"},
-    {.name = "quiet", .commands = ON(SYNC) | ON(STOP) | ON(WAIT), .kind = OPTION_FLAG, FIELD(is_quiet),
+    {.name = "quiet", .commands = OF_RUN | ON(STOP) | ON(WAIT), .kind = OPTION_FLAG, FIELD(is_quiet),
      .help = "say nothing but errors"},
     {.name = "help", .commands = OF_ALL, .kind = OPTION_HELP, FIELD(wants_help), .help = "show this"},
     /* clang-format on */

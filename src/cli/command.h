@@ -52,6 +52,8 @@ struct command_line {
     enum wait_for wait_for;   /* wait */
     unsigned timeout_s;       /* wait; 0: none */
     bool has_force;           /* stop, slots gc */
+    bool skips_change, skips_transaction, overwrites; /* resume: at most one */
+    const char *table;        /* conflicts; NULL: all */
     bool wants_json;
     bool is_quiet;
 };
@@ -87,6 +89,7 @@ enum option_kind {
     OPTION_WORD,     /* an enum, by `words` */
     OPTION_NUMBER,   /* unsigned, `least` to `most` */
     OPTION_TEXT,     /* const char *, not empty */
+    OPTION_SET,      /* unsigned, a bit each of `words`; with commas, may be repeated */
     OPTION_LIST,     /* const char *const *, NULL-terminated; may be repeated or have commas */
     OPTION_UNTIL,    /* sync.until and sync.until_lsn */
     OPTION_HELP,

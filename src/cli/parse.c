@@ -134,6 +134,23 @@ static struct error *take_list(struct parser *p, const struct option_spec *optio
     return NULL;
 }
 
+static struct error *take_set(struct parser *p, const struct option_spec *option, const char *value)
+{
+    unsigned *set = field(p, option->offset);
+
+    for (const char *at = value;; at++) {
+        size_t length = strcspn(at, ",");
+        unsigned bit = 0;
+
+        TRY(take_word(p, arena_printf(p->arena, "option \"--%s\"", option->name), option->words,
+                      arena_printf(p->arena, "%.*s", (int)length, at), &bit));
+        *set |= bit;
+        at += length;
+        if (*at == '\0')
+            return NULL;
+    }
+}
+
 static struct error *take_text(struct parser *p, const struct option_spec *option, const char *value)
 {
     if (value[0] == '\0')
@@ -159,6 +176,8 @@ static struct error *take_value(struct parser *p, const struct option_spec *opti
         return take_number(p, option, value);
     case OPTION_TEXT:
         return take_text(p, option, value);
+    case OPTION_SET:
+        return take_set(p, option, value);
     case OPTION_LIST:
         return take_list(p, option, value);
     case OPTION_UNTIL:
@@ -216,7 +235,8 @@ static struct error *take_option(struct parser *p, const char *text)
         p->n_rest--;
     }
     bool *is_given = &p->given[option - option_specs];
-    if (*is_given && option->kind != OPTION_LIST && option->value != NULL)
+    bool may_repeat = option->kind == OPTION_LIST || option->kind == OPTION_SET;
+    if (*is_given && !may_repeat && option->value != NULL)
         return see_help(p, error_new(ERROR_USAGE, "option \"--%s\" is given twice", name));
     *is_given = true;
     return take_value(p, option, value);
@@ -263,6 +283,14 @@ static struct error *require_options(const struct parser *p)
             return see_help(p, error_new(ERROR_USAGE, "\"pgtide %s\" needs \"--%s %s\"", p->spec->name, option->name,
                                          option->value));
     }
+    return NULL;
+}
+
+static struct error *check_choices(const struct parser *p)
+{
+    if (p->line->skips_change + p->line->skips_transaction + p->line->overwrites > 1)
+        return see_help(p, error_new(ERROR_USAGE, "\"--skip-change\", \"--skip-transaction\" and \"--overwrite\" are "
+                                                  "different choices: give one"));
     return NULL;
 }
 
@@ -315,6 +343,7 @@ static struct error *parse_rest(struct parser *p)
             return NULL; /* whatever else is wrong, help is what was asked for */
     }
     TRY(require_options(p));
+    TRY(check_choices(p));
     return take_places(p);
 }
 

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "cli/conflicts_view.h"
 #include "cli/display.h"
 #include "cli/help.h"
 #include "cli/leftovers.h"
@@ -184,6 +185,22 @@ static struct error *stop_work(struct run *r, struct progress *progress, struct 
     return worker_stop(&r->options, r->line->has_force, progress, r->stop, hooks);
 }
 
+static struct error *resume_work(struct run *r, struct progress *progress, struct worker_hooks hooks)
+{
+    const struct command_line *line = r->line;
+    enum resume_choice choice = line->skips_change        ? RESUME_SKIP_CHANGE
+                                : line->skips_transaction ? RESUME_SKIP_TRANSACTION
+                                : line->overwrites        ? RESUME_OVERWRITE
+                                                          : RESUME_AS_IS;
+
+    return worker_resume(&r->options, choice, progress, r->stop, hooks);
+}
+
+static struct error *run_resume(struct run *r)
+{
+    return run_shown(r, resume_work);
+}
+
 static struct error *run_sync(struct run *r)
 {
     return run_shown(r, sync_work);
@@ -272,6 +289,18 @@ static struct error *run_slots(struct run *r)
     return NULL;
 }
 
+static struct error *run_conflicts(struct run *r)
+{
+    CLEANUP(json_decref) json_t *document = NULL;
+
+    TRY(worker_conflicts(&r->options, r->line->table, r->stop, &document));
+    if (r->line->wants_json)
+        return print_document(document);
+    struct canvas c = stdout_canvas();
+    conflicts_draw(&c, document);
+    return print_canvas(&c);
+}
+
 static struct error *run_completion(struct run *r)
 {
     CLEANUP(buffer_free) struct buffer *text = buffer_new();
@@ -306,6 +335,8 @@ static struct error *(*const runs[COMMAND_COUNT])(struct run *) = {
     [COMMAND_WAIT] = run_wait,
     [COMMAND_STOP] = run_stop,
     [COMMAND_SLOTS] = run_slots,
+    [COMMAND_RESUME] = run_resume,
+    [COMMAND_CONFLICTS] = run_conflicts,
     [COMMAND_COMPLETION] = run_completion,
     [COMMAND_HELP] = run_help,
     /* clang-format on */

@@ -5,6 +5,7 @@
 #include "control/status.h"
 #include "worker/finish.h"
 #include "worker/prepare.h"
+#include "worker/stopped.h"
 #include "worker/worker.h"
 
 enum {
@@ -95,6 +96,19 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     return NULL;
 }
 
+/* It ended because of a change that somebody must decide about. */
+MUST_USE static struct error *note_stopped(const struct pair *p, struct status_facts *facts)
+{
+    struct stopped stopped;
+
+    TRY(stopped_read(p->arena, p->folder, &stopped));
+    if (stopped.is_stopped) {
+        facts->state = STATUS_FAILED;
+        facts->problem = stopped.cause;
+    }
+    return NULL;
+}
+
 MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_document)
 {
     struct progress *progress = progress_new(p->arena);
@@ -111,8 +125,10 @@ MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_
         facts.publication = p->record->publication;
         progress_set_phase(progress, p->record->is_completed ? PHASE_COMPLETED : PHASE_STARTING);
     }
-    if (facts.state == STATUS_INTERRUPTED)
+    if (facts.state == STATUS_INTERRUPTED) {
+        TRY(note_stopped(p, &facts));
         err = read_target(p, progress_counters(progress));
+    }
     if (err != NULL)
         facts.problem = arena_printf(p->arena, "the target could not be asked: %s", error_message(err));
     *out_document = status_document(&facts, p->record == NULL ? NULL : progress, NULL);
@@ -196,6 +212,27 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
         if (stop_wait_ms(stop, POLL_MS))
             return stop_check(stop);
     }
+}
+
+/* ---- resume ---- */
+
+struct error *worker_resume(const struct sync_options *options, enum resume_choice choice, struct progress *progress,
+                            struct stop *stop, struct worker_hooks hooks)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "resume");
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    if (p.record == NULL || p.record->is_completed)
+        return error_hint(error_new(ERROR_CONFIG, "no sync of %s is interrupted", pair_name(&p)),
+                          "\"pgtide sync\" begins one. Is --state-dir the one the sync uses?");
+    if (choice != RESUME_AS_IS) {
+        CLEANUP(file_lock_release) struct file_lock *lock = NULL;
+
+        TRY(task_folder_lock(a, p.folder, pair_name(&p), &lock));
+        TRY(stopped_decide(p.folder, choice));
+    }
+    return worker_sync(options, progress, stop, hooks);
 }
 
 /* ---- stop ---- */

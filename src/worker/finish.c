@@ -6,7 +6,9 @@
 #include "pg/sequence.h"
 #include "pg/slot.h"
 #include "pg/state.h"
+#include "worker/conflicts.h"
 #include "worker/full.h"
+#include "worker/stopped.h"
 
 /* Read from the source after everything else is applied, set on the target, read back. */
 MUST_USE static struct error *copy_sequences(struct pg_conn *source, struct pg_conn *target)
@@ -34,12 +36,14 @@ MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn 
 
 MUST_USE static struct error *remove_local(struct task *t)
 {
+    TRY(stopped_forget(t->folder));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     return folder_remove(arena_printf(t->arena, "%s/schema", t->folder));
 }
 
 MUST_USE static struct error *remove_all(struct task *t, struct pg_conn *source, struct pg_conn *target)
 {
+    TRY(conflicts_export(t));
     TRY(remove_from_source(t, source));
     FAULT_POINT("finish.before_state_drop");
     TRY(state_drop(target, t->record->id));
@@ -104,6 +108,8 @@ MUST_USE static struct error *force_target(struct task *t)
 
     if (err == NULL)
         err = state_fence(target, t->record->id, NULL, 0);
+    if (err == NULL)
+        err = conflicts_export(t);
     if (err == NULL)
         err = state_drop(target, t->record->id);
     return err == NULL ? NULL : error_wrap(err, "schema \"pgtide\" may be left on the target");

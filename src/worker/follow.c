@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pg/pgoutput.h"
+#include "pg/source_row.h"
 #include "pg/target.h"
 #include "pg/target_table.h"
 #include "sync/apply.h"
@@ -13,6 +14,7 @@
 #include "sys/queue.h"
 #include "sys/thread.h"
 #include "worker/align.h"
+#include "worker/stopped.h"
 
 enum {
     WINDOWS = 2,
@@ -28,6 +30,8 @@ struct follow {
     struct arena *arena;
     struct pg_target *target;
     struct pg_table_resolver *resolver;
+    struct pg_source_rows *source_rows;
+    struct stopped stopped; /* the operator's decisions, until the target is past them */
     struct apply *apply;
     struct feeder *feeder;
     struct window *windows[WINDOWS];
@@ -108,6 +112,18 @@ static void note_commit(struct follow *f, bool durable)
         atomic_store(&t->is_consistent, true);
 }
 
+/* The operator's decisions have done their work, or the cause was mended. */
+MUST_USE static struct error *forget_passed_stop(struct follow *f)
+{
+    bool is_there = f->stopped.is_stopped || f->stopped.n_decisions > 0;
+
+    if (!is_there || !stopped_is_past(&f->stopped, apply_position(f->apply).end))
+        return NULL;
+    f->stopped = (struct stopped){.is_stopped = false};
+    log_info("past the change at which applying had stopped");
+    return stopped_forget(f->task->folder);
+}
+
 MUST_USE static struct error *lane_loop(struct follow *f)
 {
     struct window *w;
@@ -123,6 +139,7 @@ MUST_USE static struct error *lane_loop(struct follow *f)
         if (apply_counters(f->apply).windows_slow > slow)
             log_debug("applied row by row: %s", apply_why_slow(f->apply));
         note_commit(f, durable);
+        TRY(forget_passed_stop(f));
         window_reset(w);
         atomic_fetch_sub(&f->n_with_lane, 1);
         if (!queue_put(f->free_windows, w))
@@ -279,6 +296,7 @@ MUST_USE static struct error *run_session(struct follow *f)
     TRY(apply_resume(f->apply, &position));
     log_info("applying changes from %s on", lsn_format(position.end).text);
     note_commit(f, false);
+    TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
     feeder_restart(f->feeder, (struct record_source){.next = next_record, .self = f->reader}, position.end);
     set_limit(f);
@@ -326,9 +344,18 @@ MUST_USE static struct error *follow_for_ever(struct follow *f)
     }
 }
 
+static struct pg_source_rows *open_source_rows(const struct follow *f)
+{
+    return pg_source_rows_new(f->arena, (struct pg_source_rows_options){
+                                            .endpoint = f->task->source,
+                                            .application_name = task_session_name(f->arena, f->task, "rows"),
+                                            .encoding = f->task->source_facts.encoding,
+                                            .stop = f->task->stream_stop,
+                                        });
+}
+
 static void follow_open(struct follow *f, struct task *t)
 {
-    *f = (struct follow){.task = t, .arena = arena_new(NULL, "follow")};
     f->target = pg_target_new(f->arena, (struct pg_target_options){
                                             .endpoint = t->target,
                                             .application_name = task_session_name(f->arena, t, "lane 1"),
@@ -343,10 +370,17 @@ static void follow_open(struct follow *f, struct task *t)
                                                       .application_name = task_session_name(f->arena, t, "resolver"),
                                                       .stop = t->stream_stop,
                                                   });
+    f->source_rows = open_source_rows(f);
     f->apply = apply_new(f->arena, pg_target_port(f->target),
-                         (struct apply_options){.on_conflict = t->options->on_conflict});
+                         (struct apply_options){
+                             .on_conflict = t->options->on_conflict,
+                             .decisions = f->stopped.decisions,
+                             .n_decisions = f->stopped.n_decisions,
+                             .source = pg_source_rows_port(f->source_rows),
+                         });
     f->feeder = feeder_new(f->arena, pgoutput_decoder(f->arena),
                            (struct table_resolver){.table = resolve_table, .self = f});
+    feeder_set_dml(f->feeder, t->record->dml);
     for (unsigned i = 0; i < WINDOWS; i++)
         f->windows[i] = window_new(f->arena, (struct window_limits){0});
 }
@@ -354,18 +388,40 @@ static void follow_open(struct follow *f, struct task *t)
 static void follow_close(struct follow *f)
 {
     pg_table_resolver_close(f->resolver);
+    pg_source_rows_close(f->source_rows);
     pg_target_close(f->target);
-    arena_free(f->arena);
+}
+
+/* The change that stopped us is written down for "pgtide resume"; what it says is the error that counts. */
+static void note_stop(const struct follow *f, const struct error *err)
+{
+    const struct apply_stop *stop = apply_stopped(f->apply);
+
+    if (err == NULL || error_kind(err) != ERROR_DATA || stop == NULL)
+        return;
+    struct error *note_err = stopped_note(f->task->folder, stop, error_message(err));
+    if (note_err != NULL)
+        log_error(note_err, "could not write down where applying stopped");
+    error_free(note_err);
+}
+
+static struct error *follow(struct follow *f)
+{
+    TRY(stopped_read(f->arena, f->task->folder, &f->stopped));
+    follow_open(f, f->task);
+    struct error *err = follow_for_ever(f);
+    note_stop(f, err);
+    follow_close(f);
+    return err;
 }
 
 struct error *follow_run(void *self)
 {
     struct task *t = self;
-    struct follow f;
+    struct follow f = {.task = t, .arena = arena_new(NULL, "follow")};
 
-    follow_open(&f, t);
-    struct error *err = follow_for_ever(&f);
-    follow_close(&f);
+    struct error *err = follow(&f);
+    arena_free(f.arena);
     task_fail(t, err == NULL ? NULL : error_wrap(err, "applying changes"));
     return NULL;
 }

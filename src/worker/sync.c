@@ -11,12 +11,14 @@
 #include "sync/commit_log.h"
 #include "sync/spool.h"
 #include "worker/align.h"
+#include "worker/conflicts.h"
 #include "worker/finish.h"
 #include "worker/follow.h"
 #include "worker/full.h"
 #include "worker/monitor.h"
 #include "worker/prepare.h"
 #include "worker/receive.h"
+#include "worker/stopped.h"
 #include "worker/worker.h"
 
 enum { TICK_MS = 200, WAIT_MS = 200 };
@@ -245,16 +247,31 @@ static void sample(void *self)
 
 /* ---- the main thread ---- */
 
+/* What the task was begun with stays: changes that were left out cannot be had any more. */
+MUST_USE static struct error *check_dml(const struct task *t)
+{
+    if (t->options->dml == 0 || t->options->dml == t->record->dml)
+        return NULL;
+    return error_hint(error_new(ERROR_CONFIG, "this synchronization was begun with another --dml"),
+                      "Leave the option out: the kinds of changes that it was begun with are carried on. Others need a "
+                      "\"pgtide stop\" and a new start.");
+}
+
 MUST_USE static struct error *open_record(struct task *t)
 {
     if (prepare_finds_task(t)) {
+        TRY(check_dml(t));
         log_info("going on with task %s, %s", t->record->id, t->pair);
         return NULL;
     }
     TRY(prepare_check(t, t->arena));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
+    TRY(conflicts_forget(t->folder));
+    TRY(stopped_forget(t->folder));
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
+    if (t->options->dml != 0)
+        t->record->dml = t->options->dml;
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);
     return NULL;

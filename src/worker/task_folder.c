@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/hash.h"
+#include "model/options.h"
 
 enum { FORMAT_VERSION = 1, ID_BYTES = 6 };
 
@@ -48,7 +49,10 @@ MUST_USE static struct error *record_parse(struct arena *a, const json_t *docume
         .is_stopping = json_is_true(json_object_get(document, "is_stopping")),
         .is_completed = json_is_true(json_object_get(document, "is_completed")),
         .completed_at = member(a, document, "completed_at"),
+        .dml = (unsigned)json_integer_value(json_object_get(document, "dml")),
     };
+    if (out->dml == 0) /* not written by earlier versions */
+        out->dml = DML_ALL;
     if (json_integer_value(json_object_get(document, "version")) != FORMAT_VERSION)
         return error_new(ERROR_DATA, "it has format version %" JSON_INTEGER_FORMAT ", this program reads version %d",
                          json_integer_value(json_object_get(document, "version")), FORMAT_VERSION);
@@ -85,11 +89,11 @@ struct error *task_record_write(const char *folder, const struct task_record *re
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "task record");
     CLEANUP(json_release)
-    json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:s*}", "version", FORMAT_VERSION, "id",
+    json_t *document = json_pack("{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:s*, s:i}", "version", FORMAT_VERSION, "id",
                                  record->id, "source", record->source, "target", record->target, "slot", record->slot,
                                  "publication", record->publication, "owns_slot", record->owns_slot, "owns_publication",
                                  record->owns_publication, "is_stopping", record->is_stopping, "is_completed", record->is_completed, "completed_at",
-                                 record->completed_at);
+                                 record->completed_at, "dml", (int)record->dml);
 
     if (document == NULL)
         return error_new(ERROR_CONFIG, "could not write task file: a name in it is not valid UTF-8");
@@ -120,6 +124,7 @@ struct error *task_record_new(struct arena *a, const char *source, const char *t
         .publication = arena_printf(a, "pgtide_%s", id),
         .owns_slot = true,
         .owns_publication = true,
+        .dml = DML_ALL,
     };
     *out_record = record;
     return NULL;

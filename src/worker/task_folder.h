@@ -23,6 +23,7 @@ struct task_record {
     const char *publication;  /* on the source */
     bool owns_slot;           /* false: --slot or --publication named one that somebody else made */
     bool owns_publication;
+    unsigned dml;             /* kinds of changes that are carried: enum dml_kind; never 0 */
     bool is_stopping;         /* a normal stop had everything applied and began to remove: only that is left to do */
     bool is_completed;        /* a normal stop removed everything; only the log is left */
     const char *completed_at; /* position of the last transaction applied, when completed; or NULL */

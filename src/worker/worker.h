@@ -55,6 +55,20 @@ MUST_USE struct error *worker_wait(const struct sync_options *options, enum wait
 MUST_USE struct error *worker_stop(const struct sync_options *options, bool force, struct progress *progress,
                                    struct stop *stop, struct worker_hooks hooks);
 
+/*
+ * Goes on with an interrupted sync, as worker_sync does; with a choice only with one that stopped at a change, about which the
+ * choice is recorded first.
+ */
+MUST_USE struct error *worker_resume(const struct sync_options *options, enum resume_choice choice,
+                                     struct progress *progress, struct stop *stop, struct worker_hooks hooks);
+
+/*
+ * {"conflicts": [...], "stopped": {...} or null}: what was recorded (docs/json.md), of `table` only unless NULL, and the change at which
+ * apply is stopped. Also after a normal stop. New reference.
+ */
+MUST_USE struct error *worker_conflicts(const struct sync_options *options, const char *table, struct stop *stop,
+                                        json_t **out_document);
+
 /* What pgtide left behind on a server, all of its databases. */
 struct leftover {
     const char *kind;     /* "replication slot", "publication", "schema" */

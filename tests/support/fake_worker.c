@@ -71,6 +71,27 @@ struct error *worker_stop(const struct sync_options *options, bool force, struct
     return outcome();
 }
 
+struct error *worker_resume(const struct sync_options *options, enum resume_choice choice, struct progress *progress,
+                            struct stop *stop, struct worker_hooks hooks)
+{
+    (void)progress;
+    (void)stop;
+    (void)hooks;
+    called(options);
+    fake_worker.choice = choice;
+    return outcome();
+}
+
+struct error *worker_conflicts(const struct sync_options *options, const char *table, struct stop *stop,
+                               json_t **out_document)
+{
+    (void)stop;
+    called(options);
+    fake_worker.table = table;
+    *out_document = json_deep_copy(fake_worker.conflicts);
+    return outcome();
+}
+
 struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc, bool force, struct arena *a,
                            struct stop *stop, struct leftover **out_leftovers, unsigned *out_n)
 {

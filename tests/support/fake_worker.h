@@ -14,6 +14,7 @@ struct fake_worker {
     unsigned n_items;
     struct leftover *leftovers;
     unsigned n_leftovers;
+    const json_t *conflicts; /* what worker_conflicts answers */
     void (*work)(struct progress *progress, struct stop *stop); /* what a sync does; NULL: nothing */
 
     /* Seen by the worker */
@@ -24,6 +25,8 @@ struct fake_worker {
     enum wait_for wait_for;
     int timeout_ms;
     bool has_force, is_gc;
+    enum resume_choice choice;
+    const char *table;
 };
 
 extern struct fake_worker fake_worker;

@@ -127,6 +127,12 @@ class Pgtide:
         self.runs.append(run)
         return run
 
+    def start_command(self, command: str, *options: str, faults: str = "") -> Run:
+        """Another command that synchronizes, `resume`, in the background."""
+        run = Run(self._argv(command, *options), self._environment(faults), self._folder, f"{command}-{len(self.runs) + 1}")
+        self.runs.append(run)
+        return run
+
     def call(self, command: str, *options: str, deadline_s: float = 60, **environment: str) -> Done:
         """Any command in the foreground."""
         return self._done(self._argv(command, *options), " ".join([command, *options]), deadline_s, environment)

@@ -127,6 +127,25 @@ static void lists_grow_by_repetition_and_by_commas(void **state)
     assert_null(line.sync.skip_checks[1]);
 }
 
+static void a_set_is_a_list_of_known_words(void **state)
+{
+    struct command_line line;
+
+    (void)state;
+    expect_ok(parse("pgtide sync a b", &line));
+    assert_int_equal(line.sync.dml, 0);
+    expect_ok(parse("pgtide sync a b --dml insert", &line));
+    assert_int_equal(line.sync.dml, DML_INSERT);
+    expect_ok(parse("pgtide sync a b --dml delete,insert --dml truncate", &line));
+    assert_int_equal(line.sync.dml, DML_INSERT | DML_DELETE | DML_TRUNCATE);
+    expect_refusal("pgtide sync a b --dml insert,updates", "\"updates\" is none of insert, update, delete, truncate",
+                   "Did you mean \"update\"?");
+    expect_refusal("pgtide sync a b --dml insert,", "\"\" is none of", "");
+    expect_refusal("pgtide resume a b --skip-change --skip-transaction", "different choices", "");
+    expect_ok(parse("pgtide conflicts a b --table s.t", &line));
+    assert_string_equal(line.table, "s.t");
+}
+
 static void the_other_commands_have_their_arguments(void **state)
 {
     struct command_line line;
@@ -267,6 +286,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pair_alone_gets_the_defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(every_option_of_sync_arrives_where_it_belongs, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_grow_by_repetition_and_by_commas, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_set_is_a_list_of_known_words, setup, teardown),
         cmocka_unit_test_setup_teardown(the_other_commands_have_their_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(help_wins_over_whatever_else_is_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(after_two_dashes_nothing_is_an_option, setup, teardown),
