@@ -167,6 +167,7 @@ static const char *const every_session[] = {
     "statement_timeout", "0",
     "lock_timeout", "0",
     "idle_in_transaction_session_timeout", "0",
+    "default_transaction_read_only", "off", /* a frozen source is still ours to clean up */
     NULL,
     /* clang-format on */
 };

@@ -1,52 +1,19 @@
 /* The commands that look at a sync from outside: check, status, wait, stop. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "control/client.h"
+#include "control/json.h"
 #include "control/status.h"
 #include "worker/finish.h"
+#include "worker/freeze.h"
+#include "worker/pair.h"
 #include "worker/prepare.h"
 #include "worker/stopped.h"
 #include "worker/worker.h"
 
 enum {
     POLL_MS = 100,
-    CALL_MS = 5000,
     GRACE_MS = 3000, /* a sync that was started a moment ago may not listen yet */
 };
-
-/* One pair, seen from outside: no lock is taken, nothing is made. */
-struct pair {
-    struct arena *arena;
-    const struct sync_options *options;
-    struct stop *stop;
-    struct pg_endpoint *source;
-    struct pg_endpoint *target;
-    const char *folder;
-    struct task_record *record; /* NULL: nothing is known of this pair */
-};
-
-static void json_release_cleanup_(json_t **j)
-{
-    json_decref(*j);
-}
-
-MUST_USE static struct error *pair_open(struct arena *a, const struct sync_options *options, struct stop *stop,
-                                        struct pair *out)
-{
-    struct pair p = {.arena = a, .options = options, .stop = stop};
-
-    TRY(pg_endpoint_parse(a, "source", options->source, &p.source));
-    TRY(pg_endpoint_parse(a, "target", options->target, &p.target));
-    p.folder = task_folder_path(a, options->state_dir, pg_endpoint_key(p.source), pg_endpoint_key(p.target));
-    TRY(task_record_read(a, p.folder, &p.record));
-    *out = p;
-    return NULL;
-}
-
-static const char *pair_name(const struct pair *p)
-{
-    return arena_printf(p->arena, "%s to %s", pg_endpoint_name(p->source), pg_endpoint_name(p->target));
-}
 
 /* ---- check ---- */
 
@@ -65,16 +32,6 @@ struct error *worker_check(const struct sync_options *options, struct arena *a, 
 }
 
 /* ---- status ---- */
-
-/* *out_reply is NULL when no sync of the pair runs. */
-MUST_USE static struct error *ask_running(const struct pair *p, const char *command, json_t **out_reply)
-{
-    CLEANUP(control_close) struct control_client *client = NULL;
-
-    *out_reply = NULL;
-    TRY(control_connect(p->folder, &client));
-    return client == NULL ? NULL : control_call(client, command, NULL, CALL_MS, out_reply);
-}
 
 /* What the target remembers: the last position, and how many tables have their gate. */
 MUST_USE static struct error *read_target(const struct pair *p, struct progress_counters *c)
@@ -141,7 +98,7 @@ struct error *worker_status(const struct sync_options *options, struct stop *sto
     struct pair p;
 
     TRY(pair_open(a, options, stop, &p));
-    TRY(ask_running(&p, "status", out_document));
+    TRY(pair_ask(&p, "status", NULL, out_document));
     return *out_document != NULL ? NULL : status_at_rest(&p, out_document);
 }
 
@@ -179,7 +136,7 @@ MUST_USE static struct error *no_sync_runs(struct pair *p)
     TRY(task_record_read(p->arena, p->folder, &p->record));
     if (p->record != NULL && p->record->is_completed)
         return NULL; /* it has ended in the ordinary way, with everything applied */
-    return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", pair_name(p)),
+    return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p->name),
                       "%s", p->record == NULL ? "Nothing is known of this pair here. Is --state-dir the one the sync uses?"
                                               : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
 }
@@ -196,9 +153,9 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
     if (what == WAIT_CAUGHT_UP)
         TRY(mark_source(&p, &mark));
     for (;;) {
-        CLEANUP(json_release) json_t *status = NULL;
+        CLEANUP(json_decref) json_t *status = NULL;
 
-        TRY(ask_running(&p, "status", &status));
+        TRY(pair_ask(&p, "status", NULL, &status));
         if (status == NULL && clock_now_us() > grace_us)
             return no_sync_runs(&p);
         if (status != NULL)
@@ -224,12 +181,12 @@ struct error *worker_resume(const struct sync_options *options, enum resume_choi
 
     TRY(pair_open(a, options, stop, &p));
     if (p.record == NULL || p.record->is_completed)
-        return error_hint(error_new(ERROR_CONFIG, "no sync of %s is interrupted", pair_name(&p)),
+        return error_hint(error_new(ERROR_CONFIG, "no sync of %s is interrupted", p.name),
                           "\"pgtide sync\" begins one. Is --state-dir the one the sync uses?");
     if (choice != RESUME_AS_IS) {
         CLEANUP(file_lock_release) struct file_lock *lock = NULL;
 
-        TRY(task_folder_lock(a, p.folder, pair_name(&p), &lock));
+        TRY(task_folder_lock(a, p.folder, p.name, &lock));
         TRY(stopped_decide(p.folder, choice));
     }
     return worker_sync(options, progress, stop, hooks);
@@ -241,8 +198,8 @@ struct error *worker_resume(const struct sync_options *options, enum resume_choi
 MUST_USE static struct error *wait_for_end(struct pair *p)
 {
     for (;;) {
-        CLEANUP(json_release) json_t *status = NULL;
-        CLEANUP(error_free) struct error *err = ask_running(p, "status", &status);
+        CLEANUP(json_decref) json_t *status = NULL;
+        CLEANUP(error_free) struct error *err = pair_ask(p, "status", NULL, &status);
 
         if (err == NULL && status == NULL)
             break;
@@ -253,10 +210,24 @@ MUST_USE static struct error *wait_for_end(struct pair *p)
     TRY(task_record_read(p->arena, p->folder, &record));
     if (record != NULL && record->is_completed)
         return NULL;
-    return error_hint(error_new(ERROR_CONFIG, "the sync of %s ended before it was stopped in order", pair_name(p)),
+    return error_hint(error_new(ERROR_CONFIG, "the sync of %s ended before it was stopped in order", p->name),
                       "Its own output and \"%s/log\" say why. Run the same command again to go on, or \"pgtide stop --force\" "
                       "to remove what it made without applying the rest.",
                       p->folder);
+}
+
+/* What a cutover that died left on the source (R1). One that is at work holds its lock, and its end is its own business. */
+MUST_USE static struct error *unfreeze(struct pair *p)
+{
+    CLEANUP(file_lock_release) struct file_lock *lock = NULL;
+    struct freeze_record *record = NULL;
+
+    TRY(freeze_read(p->arena, p->folder, &record));
+    if (record == NULL || !record->is_frozen || record->is_completed)
+        return NULL;
+    TRY(freeze_lock(p->arena, p->folder, p->name, &lock));
+    log_info("a cutover of %s did not come to its end: undoing its freeze of the source", p->name);
+    return freeze_undo(p->arena, p->source, p->folder, record);
 }
 
 /* Nobody runs: this process removes. */
@@ -266,29 +237,32 @@ MUST_USE static struct error *force(struct pair *p)
                      .folder = p->folder, .record = p->record, .stop = p->stop};
     CLEANUP(file_lock_release) struct file_lock *lock = NULL;
 
-    TRY(task_folder_lock(p->arena, p->folder, pair_name(p), &lock));
-    return finish_by_force(&t);
+    TRY(task_folder_lock(p->arena, p->folder, p->name, &lock));
+    CLEANUP(error_free) struct error *frozen = unfreeze(p);
+    TRY(finish_by_force(&t)); /* what else is left is the more costly thing to be told */
+    return TAKE(frozen);
 }
 
 struct error *worker_stop(const struct sync_options *options, bool by_force, struct progress *progress,
                           struct stop *stop, struct worker_hooks hooks)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "stop");
-    CLEANUP(json_release) json_t *reply = NULL;
+    CLEANUP(json_decref) json_t *reply = NULL;
     struct sync_options until_now = *options;
     struct pair p;
 
     TRY(pair_open(a, options, stop, &p));
     if (p.record == NULL)
-        return error_hint(error_new(ERROR_CONFIG, "nothing is known of a sync of %s", pair_name(&p)),
+        return error_hint(error_new(ERROR_CONFIG, "nothing is known of a sync of %s", p.name),
                           "Is --state-dir the one the sync uses? \"pgtide slots list\" shows what is left on a server.");
     if (p.record->is_completed) {
-        log_info("the sync of %s was stopped before: nothing is left to do", pair_name(&p));
+        log_info("the sync of %s was stopped before: nothing is left to do", p.name);
         return NULL;
     }
     if (by_force)
         return force(&p);
-    TRY(ask_running(&p, "stop", &reply));
+    TRY(unfreeze(&p));
+    TRY(pair_ask(&p, "stop", NULL, &reply));
     if (reply != NULL)
         return wait_for_end(&p);
     until_now.until = UNTIL_CAUGHT_UP;

@@ -246,6 +246,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
 
         set_limit(f);
         TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
+        atomic_store(&t->last_change_lsn, feeder_last_change(f->feeder).value);
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
                                              !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {

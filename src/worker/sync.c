@@ -12,6 +12,7 @@
 #include "sync/spool.h"
 #include "worker/align.h"
 #include "worker/conflicts.h"
+#include "worker/fence.h"
 #include "worker/finish.h"
 #include "worker/follow.h"
 #include "worker/full.h"
@@ -82,11 +83,14 @@ MUST_USE static struct error *wait_until_position(struct task *t)
 
 MUST_USE static struct error *wait_for_stop(struct task *t)
 {
-    while (!atomic_load(&t->stop_asked)) {
-        TRY(stop_check(t->stop));
-        wake_wait(t->events, t->stop, WAIT_MS);
-    }
-    return catch_up(t);
+    do {
+        while (!atomic_load(&t->stop_asked)) {
+            TRY(stop_check(t->stop));
+            wake_wait(t->events, t->stop, WAIT_MS);
+        }
+        TRY(catch_up(t));
+    } while (!fence_lets_stop(t));
+    return NULL;
 }
 
 /* Until what the user asked for is reached. */
@@ -228,8 +232,11 @@ static struct error *handle(void *self, const char *command, json_t *request, js
         *out_reply = status_of(t);
         return NULL;
     }
+    if (strcmp(command, "fence") == 0)
+        return fence_look(t, out_reply);
     if (strcmp(command, "stop") == 0) {
         log_info("a normal stop was asked for: what is committed now is applied first");
+        TRY(fence_set(t, request));
         atomic_store(&t->stop_asked, true);
         wake_ring(t->events);
         *out_reply = json_object();

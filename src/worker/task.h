@@ -91,6 +91,9 @@ struct task {
     _Atomic uint64_t until_lsn;      /* the feeder takes nothing that ends behind it; 0: no such limit */
     _Atomic bool is_at_until;        /* everything before until_lsn is applied */
     _Atomic bool stop_asked;         /* "pgtide stop": finish normally */
+    _Atomic uint64_t last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */
+    _Atomic uint64_t fence_lsn;       /* (C2) a stop is refused when the source was written to behind it; 0: no fence */
+    _Atomic bool is_stop_refused;     /* it was: to be said to who asked */
     _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
     _Atomic bool is_consistent;      /* everything before it is applied */
     _Atomic int64_t clock_offset_us; /* the source's clock minus ours */
