@@ -1,6 +1,7 @@
 #include "pg/publication.h"
 
 #include "base/buffer.h"
+#include "pg/sql.h"
 
 #define ALL_OPERATIONS "insert, update, delete, truncate"
 #define INSERTS_ONLY   "insert, truncate"
@@ -84,6 +85,21 @@ struct error *pg_publication_read(struct pg_conn *source, const char *name, stru
 }
 
 /* ---- making ---- */
+
+struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "publication");
+    struct pg_rows not_owned;
+    struct pg_rows rights;
+
+    TRY(pg_query(source, scratch, "reading the rights on the database",
+                 "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)::text,"
+                 "       has_database_privilege(current_database(), 'CREATE')::text",
+                 NULL, 0, &rights));
+    TRY(pg_query(source, scratch, "reading who owns the tables", sql_not_owned, NULL, 0, &not_owned));
+    *out_may = is_true(rights.rows[0][0]) || (is_true(rights.rows[0][1]) && not_owned.n_rows == 0);
+    return NULL;
+}
 
 /* One of the plan's publications. */
 struct part {

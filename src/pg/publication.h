@@ -35,6 +35,12 @@ struct pg_publication_names {
 struct pg_publication_names pg_publication_names(struct arena *a, const struct pg_publication_plan *plan);
 
 /*
+ * Whether this session's user can make a publication of all tables: a superuser, or with CREATE on the database the owner
+ * (or a member of the owner) of every table.
+ */
+MUST_USE struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may);
+
+/*
  * Makes what the plan says; one of these names that exists and is exactly as planned is adopted, another is made anew. Both in one
  * transaction. The caller has recorded the intent (R1) and has no slot yet (G1).
  */

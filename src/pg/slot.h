@@ -19,6 +19,7 @@
 
 struct pg_slot_create_options {
     const char *name;
+    const char *plugin; /* "test_decoding"; NULL: pgoutput */
 
     /* Creation waits for every transaction that runs when it begins. After 5 s, and every 30 s, `waiting` is told for which. */
     struct pg_conn *observer;                              /* an ordinary session on the source; NULL: nobody is told */

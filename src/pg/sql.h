@@ -3,6 +3,7 @@
 
 extern const char sql_columns[];
 extern const char sql_conflicts[];
+extern const char sql_describe_relation[];
 extern const char sql_entry_tables[];
 extern const char sql_long_transactions[];
 extern const char sql_not_owned[];

@@ -18,6 +18,8 @@
  * more gather; what comes in drops never waits for a nap. (300 us took half of the source's CPU time off small transactions on
  * a machine with nothing else to do; where the processors are contended there is little to gain.)
  *
+ * A slot of test_decoding sends text (pg/test_decoding).
+ *
  * One thread. Errors: a lost connection and a server that shuts down are ERROR_TRANSIENT: open a new stream; a slot or a
  * publication that is missing or lost is ERROR_CONFIG.
  */
@@ -41,6 +43,7 @@ struct pg_stream_options {
     const char *const *publications;
     unsigned n_publications;
     struct lsn from; /* LSN_NONE: where the slot was confirmed up to */
+    bool is_test_decoding; /* the slot's output plugin; publications and binary mean nothing then */
     bool binary;     /* from 14 on; older servers send text */
     const char
         *decoding_work_mem;  /* logical_decoding_work_mem of the session, from 13 on: "256MB"; NULL: the server's */

@@ -13,6 +13,8 @@
 
 enum { SLOT_TRIES = 5, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
 
+#define TEST_DECODING "test_decoding"
+
 bool prepare_finds_task(const struct task *t)
 {
     return t->record != NULL && !t->record->is_completed;
@@ -170,7 +172,7 @@ MUST_USE static struct error *open_spool(struct task *t)
 }
 
 /* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
-MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *source)
+MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *source)
 {
     struct pg_publication_plan plan = {.name = t->record->publication};
     struct catalog catalog;
@@ -197,6 +199,20 @@ MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *s
     return pg_publication_create(source, &plan);
 }
 
+/* The stream's source: a publication, or test_decoding where none can be made. */
+MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *source)
+{
+    bool may_publish = false;
+
+    TRY(pg_publication_may_be_made(source, &may_publish));
+    t->is_test_decoding = !may_publish;
+    if (may_publish)
+        return publish_tables(t, source);
+    log_info("user \"%s\" cannot make a publication on the source: changes are read with test_decoding",
+             t->source_facts.user);
+    return NULL;
+}
+
 static void tell_waiting(void *self, const char *transactions)
 {
     (void)self;
@@ -218,7 +234,10 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, s
     FAULT_POINT("prepare.before_slot");
     TRY(pg_slot_create(replication, t->arena,
                        &(struct pg_slot_create_options){
-                           .name = t->record->slot, .observer = source, .waiting = tell_waiting},
+                           .name = t->record->slot,
+                           .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
+                           .observer = source,
+                           .waiting = tell_waiting},
                        &slot));
     FAULT_POINT("prepare.after_slot");
     /* The first snapshot is the slot's own; the holder exports it anew, so the replication session may end. */
@@ -255,6 +274,17 @@ MUST_USE static struct error *make_slot(struct task *t, struct pg_conn *source, 
     return NULL;
 }
 
+/* What the slot was made with. */
+MUST_USE static struct error *find_plugin(struct task *t, struct pg_conn *source)
+{
+    struct pg_slot_facts facts;
+    bool exists = false;
+
+    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
+    t->is_test_decoding = exists && strcmp(facts.plugin, TEST_DECODING) == 0;
+    return NULL;
+}
+
 /* (P6) */
 MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 {
@@ -265,6 +295,7 @@ MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 
     TRY(history_compare(&recorded, &t->history));
     TRY(history_check_slot(source, t->record->slot, spool_end(t->spool)));
+    TRY(find_plugin(t, source));
     t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
     struct pg_publication_facts inserts;
     const char *second = arena_printf(t->arena, "%s_inserts", t->record->publication);

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "pg/stream.h"
 #include "sync/spool.h"
+#include "worker/intake.h"
 #include "worker/history.h"
 
 enum {
@@ -21,6 +22,7 @@ enum {
 struct receiver {
     struct task *task;
     struct pg_stream *stream;
+    struct intake *intake; /* of test_decoding; NULL: pgoutput, whose messages the spool takes as they come */
     struct lsn durable;   /* on the spool's disk */
     struct lsn confirmed; /* what the source was told last */
     struct lsn heard;     /* the last WAL position that the source mentioned */
@@ -31,6 +33,13 @@ struct receiver {
     bool reply_requested;
     bool was_full;
 };
+
+MUST_USE static struct error *take_message(struct receiver *r, const struct stream_message *m)
+{
+    if (r->intake != NULL)
+        return intake_take(r->intake, m->bytes, m->length, m->start, clock_wall_us());
+    return spool_append(r->task->spool, m->bytes, m->length, m->start, clock_wall_us());
+}
 
 /* (P4) Until the spool has it, a keepalive is nothing but a number to show. */
 static void take_keepalive(struct receiver *r, const struct stream_message *m)
@@ -53,9 +62,11 @@ MUST_USE static struct error *take_messages(struct receiver *r)
             continue;
         }
         r->keepalive = LSN_NONE; /* older than what came now */
-        TRY(spool_append(r->task->spool, m.bytes, m.length, m.start, clock_wall_us()));
+        TRY(take_message(r, &m));
         r->unsynced += m.length;
     }
+    if (r->intake != NULL && intake_is_waiting(r->intake))
+        r->keepalive = LSN_NONE;
     if (!lsn_is_none(r->keepalive)) {
         TRY(spool_keepalive(r->task->spool, r->keepalive, clock_wall_us()));
         r->unsynced++;
@@ -170,6 +181,7 @@ MUST_USE static struct error *open_stream(struct receiver *r)
                                                      .from = spool_end(t->spool),
                                                      .binary = t->is_binary,
                                                      .decoding_work_mem = "256MB",
+                                                     .is_test_decoding = t->is_test_decoding,
                                                      .nap_us = PG_STREAM_NAP_US,
                                                      .stop = t->stream_stop},
                           &r->stream);
@@ -183,6 +195,8 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     r->durable = spool_end(t->spool);
     r->keepalive = LSN_NONE;
     r->unsynced = 0;
+    if (r->intake != NULL)
+        TRY(intake_restart(r->intake));
     TRY(open_stream(r));
     log_info("receiving changes from %s on", lsn_format(spool_end(t->spool)).text);
     while (!stop_requested(t->stream_stop)) {
@@ -225,7 +239,10 @@ struct error *receive_run(void *self)
 {
     struct receiver r = {.task = self};
 
-    struct error *err = receive_for_ever(&r);
+    struct error *err = r.task->is_test_decoding ? intake_open(r.task, &r.intake) : NULL;
+    if (err == NULL)
+        err = receive_for_ever(&r);
+    intake_close(r.intake);
     task_fail(r.task, err == NULL ? NULL : error_wrap(err, "receiving changes"));
     return NULL;
 }

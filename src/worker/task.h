@@ -61,6 +61,7 @@ struct task {
     struct history history; /* (P6) of the slot */
     struct pg_publication_names publications;
     bool is_binary; /* the stream's values */
+    bool is_test_decoding; /* the slot's plugin: no publication could be made */
     struct snapshot slot_saw;
     bool slot_saw_is_known;
     struct state state; /* the target's, as of the start */
