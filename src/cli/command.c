@@ -98,10 +98,19 @@ static const struct command_spec commands[COMMAND_COUNT] = {
     },
     [COMMAND_COMPARE] = {
         .name = "compare",
-        .summary = "prove that both sides are equal",
-        .details = "",
+        .summary = "prove that both sides are equal, also while a sync of the pair runs",
+        .details =
+            "While the sync of the pair runs, both sides are read as of one position of the source: what differs then,\n"
+            "differs. Without one, two snapshots are compared, and it says whether a server moved meanwhile. Rows are\n"
+            "hashed on the servers; only where hashes differ they are read. Exit status 0 equal, 4 different, 5 not\n"
+            "everything could be compared. Ctrl-C keeps what was found.",
         .arguments = PAIR,
-        .later = needs_sync_only,
+        .examples = (const char *const[]){
+            "pgtide compare service=old service=new", "definitions of all objects, and every row and column",
+            "pgtide compare service=old service=new --kind rows,accounts", "numbers of rows, and roles",
+            "pgtide compare service=old service=new --repair --report found.html",
+            "make the target's rows those of the source, compare again, and keep a page about it",
+            NULL},
     },
     [COMMAND_CUTOVER] = {
         .name = "cutover",
@@ -155,7 +164,7 @@ static const struct command_spec commands[COMMAND_COUNT] = {
 #define FIELD(name) .offset = offsetof(struct command_line, name)
 
 enum {
-    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(RESUME) | ON(CONFLICTS),
+    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(RESUME) | ON(CONFLICTS),
     OF_RUN = ON(SYNC) | ON(RESUME), /* how it goes on */
     OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
     OF_ALL = (1U << COMMAND_COUNT) - 1,
@@ -234,10 +243,17 @@ const struct option_spec option_specs[] = {
     {.name = "force", .commands = ON(STOP) | ON(SLOTS), .kind = OPTION_FLAG, FIELD(has_force),
      .help = "stop: remove everything without applying the rest; slots gc: also what could be resumed"},
 
+    {.name = "kind", .value = "KIND", .commands = ON(COMPARE), .kind = OPTION_LIST, FIELD(compare_kinds),
+     .help = "object, rows, values or accounts; may be repeated or a list with commas; default object,values"},
+    {.name = "repair", .commands = ON(COMPARE), .kind = OPTION_FLAG, FIELD(compare.repair),
+     .help = "make the target's rows those of the source, a table a transaction, and compare again"},
+    {.name = "report", .value = "FILE", .commands = ON(COMPARE), .kind = OPTION_TEXT, FIELD(report),
+     .help = "write a report: .html, .json, .csv (every difference) or .sql (every repair)"},
+
     /* how */
-    {.name = "jobs", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1,
+    {.name = "jobs", .value = "N", .commands = OF_RUN | ON(COMPARE), .kind = OPTION_NUMBER, FIELD(sync.jobs), .least = 1,
      .most = 64,
-     .help = "workers that copy tables and build indexes; default 4"},
+     .help = "workers that copy tables and build indexes, or compare tables; default 4"},
     {.name = "lanes", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
      .most = 64,
      .most_now = 1, .help = "sessions that apply changes; default 1"},
@@ -256,7 +272,7 @@ const struct option_spec option_specs[] = {
     /* output */
     {.name = "json", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_FLAG, FIELD(wants_json),
      .help = "output for programs: one document, for sync and stop one event a line (docs/json.md)"},
-    {.name = "quiet", .commands = OF_RUN | ON(STOP) | ON(WAIT), .kind = OPTION_FLAG, FIELD(is_quiet),
+    {.name = "quiet", .commands = OF_RUN | ON(STOP) | ON(WAIT) | ON(COMPARE), .kind = OPTION_FLAG, FIELD(is_quiet),
      .help = "say nothing but errors"},
     {.name = "help", .commands = OF_ALL, .kind = OPTION_HELP, FIELD(wants_help), .help = "show this"},
     /* clang-format on */

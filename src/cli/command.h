@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "model/compare.h"
 #include "model/options.h"
 #include "worker/worker.h"
 
@@ -51,6 +52,9 @@ struct command_line {
     enum shell shell;         /* completion */
     enum wait_for wait_for;   /* wait */
     unsigned timeout_s;       /* wait; 0: none */
+    struct compare_options compare;   /* compare */
+    const char *const *compare_kinds; /* compare: words; NULL: not given */
+    const char *report;               /* compare: a file; NULL: none */
     bool has_force;           /* stop, slots gc */
     bool skips_change, skips_transaction, overwrites; /* resume: at most one */
     const char *table;        /* conflicts; NULL: all */

@@ -5,8 +5,8 @@ const struct exit_meaning exit_meanings[] = {
     {EXIT_FAILED, "failed; standard error says why"},
     {EXIT_USAGE, "the command line is wrong"},
     {EXIT_REFUSED, "the precheck found something that must be mended or accepted; nothing was begun"},
-    {EXIT_DIFFERENT, "compare: the two sides differ (later version)"},
-    {EXIT_NOT_COMPARED, "compare: not everything could be compared (later version)"},
+    {EXIT_DIFFERENT, "compare: the two sides differ"},
+    {EXIT_NOT_COMPARED, "compare: no difference was found, but not everything could be compared"},
     {EXIT_INTERRUPTED, "interrupted; the same command goes on where it was"},
     {0},
 };

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/conflicts_view.h"
+#include "cli/compare_command.h"
 #include "cli/display.h"
 #include "cli/help.h"
 #include "cli/leftovers.h"
@@ -24,6 +25,7 @@ struct run {
     const struct command_line *line;
     struct sync_options options; /* as in the line, with everything filled in */
     struct stop *stop;
+    enum exit_status status; /* of a command that ends without an error */
 };
 
 static const char *environment(const char *name)
@@ -301,6 +303,11 @@ static struct error *run_conflicts(struct run *r)
     return print_canvas(&c);
 }
 
+static struct error *run_compare(struct run *r)
+{
+    return compare_command(r->line, &r->options, r->stop, &r->status);
+}
+
 static struct error *run_completion(struct run *r)
 {
     CLEANUP(buffer_free) struct buffer *text = buffer_new();
@@ -335,6 +342,7 @@ static struct error *(*const runs[COMMAND_COUNT])(struct run *) = {
     [COMMAND_WAIT] = run_wait,
     [COMMAND_STOP] = run_stop,
     [COMMAND_SLOTS] = run_slots,
+    [COMMAND_COMPARE] = run_compare,
     [COMMAND_RESUME] = run_resume,
     [COMMAND_CONFLICTS] = run_conflicts,
     [COMMAND_COMPLETION] = run_completion,
@@ -362,5 +370,5 @@ enum exit_status command_run(const struct command_line *line, struct stop *stop)
     /* Who pressed Ctrl-C knows why it ended. */
     if (err != NULL && !(error_kind(err) == ERROR_CANCELLED && stop_requested(stop)))
         show_error(err);
-    return exit_status(err);
+    return err == NULL ? r.status : exit_status(err);
 }

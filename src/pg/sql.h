@@ -2,6 +2,12 @@
 #pragma once
 
 extern const char sql_columns[];
+extern const char sql_compare_accounts[];
+extern const char sql_compare_columns[];
+extern const char sql_compare_large_objects[];
+extern const char sql_compare_objects[];
+extern const char sql_compare_passwords[];
+extern const char sql_compare_tables[];
 extern const char sql_conflicts[];
 extern const char sql_describe_relation[];
 extern const char sql_entry_tables[];

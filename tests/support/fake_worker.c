@@ -1,6 +1,7 @@
 #include "support/fake_worker.h"
 
 #include "control/status.h"
+#include "worker/compare.h"
 
 struct fake_worker fake_worker;
 
@@ -104,5 +105,22 @@ struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc,
     fake_worker.has_force = force;
     *out_leftovers = fake_worker.leftovers;
     *out_n = fake_worker.n_leftovers;
+    return outcome();
+}
+
+struct error *worker_compare(const struct sync_options *options, const struct compare_options *compare,
+                             struct compare_sink sink, struct compare_progress *progress, struct arena *a,
+                             struct stop *stop, struct compare_result *out)
+{
+    struct compare_collector *collector = compare_collector_new(a, sink, progress);
+
+    (void)stop;
+    called(options);
+    fake_worker.compare = *compare;
+    if (fake_worker.difference != NULL)
+        compare_entry_differs(collector, compare_entry_begin(collector, COMPARE_VALUES, fake_worker.difference->what),
+                              fake_worker.difference);
+    *out = (struct compare_result){0};
+    compare_result_close(collector, out);
     return outcome();
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "model/compare.h"
 #include "worker/worker.h"
 
 struct fake_worker {
@@ -14,6 +15,7 @@ struct fake_worker {
     unsigned n_items;
     struct leftover *leftovers;
     unsigned n_leftovers;
+    const struct difference *difference; /* what worker_compare finds; NULL: both sides are equal */
     const json_t *conflicts; /* what worker_conflicts answers */
     void (*work)(struct progress *progress, struct stop *stop); /* what a sync does; NULL: nothing */
 
@@ -25,6 +27,7 @@ struct fake_worker {
     enum wait_for wait_for;
     int timeout_ms;
     bool has_force, is_gc;
+    struct compare_options compare;
     enum resume_choice choice;
     const char *table;
 };

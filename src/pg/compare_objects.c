@@ -1,0 +1,320 @@
+#include "pg/compare_objects.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+
+#include "pg/sequence.h"
+#include "pg/sql.h"
+
+enum { SHOWN_MAX = 4000, MAJOR = 10000 };
+
+enum object_cell { OBJECT_KIND, OBJECT_IDENTITY, OBJECT_DEFINITION, OBJECT_ROLE, OBJECT_CELLS };
+
+/* Rows of OBJECT_CELLS cells, by kind, identity and definition, bytewise. */
+struct objects {
+    unsigned n;
+    char ***rows;
+};
+
+/* ---- reading ---- */
+
+MUST_USE static struct error *read_statement(struct pg_conn *c, struct arena *a, const char *what, const char *sql,
+                                             struct objects *out)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(c, a, what, sql, NULL, 0, &rows));
+    *out = (struct objects){.n = rows.n_rows, .rows = rows.rows};
+    return NULL;
+}
+
+static char **object_row(struct arena *a, const char *kind, const char *identity, const char *definition)
+{
+    char **row = arena_alloc(a, OBJECT_CELLS * sizeof *row);
+
+    row[OBJECT_KIND] = arena_strdup(a, kind);
+    row[OBJECT_IDENTITY] = arena_strdup(a, identity);
+    row[OBJECT_DEFINITION] = arena_strdup(a, definition);
+    return row;
+}
+
+static int by_identity(const void *left, const void *right)
+{
+    char **const *l = left, **const *r = right;
+
+    return strcmp((*l)[OBJECT_IDENTITY], (*r)[OBJECT_IDENTITY]);
+}
+
+MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a, struct objects *out)
+{
+    struct sequence *sequences = NULL;
+    unsigned n = 0;
+
+    TRY(sequence_read(c, a, &sequences, &n));
+    char ***rows = arena_alloc(a, (n + 1U) * sizeof *rows);
+    for (unsigned i = 0; i < n; i++)
+        rows[i] = object_row(a, "sequence value", pg_quote_name(a, sequences[i].schema, sequences[i].name),
+                             arena_printf(a, "%" PRId64 "%s", sequences[i].last_value,
+                                          sequences[i].is_called ? "" : ", not called"));
+    if (n > 0)
+        qsort((void *)rows, n, sizeof *rows, by_identity);
+    *out = (struct objects){.n = n, .rows = rows};
+    return NULL;
+}
+
+MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum object_set set, struct objects *out)
+{
+    switch (set) {
+    case OBJECT_SET_DEFINITIONS:
+        return read_statement(c, a, "reading the definitions of all objects", sql_compare_objects, out);
+    case OBJECT_SET_SEQUENCES:
+        return read_sequences(c, a, out);
+    case OBJECT_SET_ACCOUNTS:
+        return read_statement(c, a, "reading the roles", sql_compare_accounts, out);
+    case OBJECT_SET_LARGE_OBJECTS:
+        return read_statement(c, a, "reading the large objects", sql_compare_large_objects, out);
+    }
+    return NULL;
+}
+
+/* ---- judging ---- */
+
+static bool is_name_byte(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '$' || (c & 0x80) != 0;
+}
+
+/* The next byte that counts, or NUL: no white space, no "name." in front of a name. */
+static const char *next_that_counts(const char *at)
+{
+    for (;;) {
+        const char *end = at;
+
+        while (isspace((unsigned char)*at))
+            at++;
+        end = at;
+        while (is_name_byte(*end))
+            end++;
+        if (end == at || *end != '.' || isdigit((unsigned char)*at))
+            return at;
+        at = end + 1;
+    }
+}
+
+/* Quoted text is compared byte by byte. *at stands behind an opening quote that both have. */
+static bool same_quoted(const char **a, const char **b, char quote)
+{
+    while (**a != '\0' && **a == **b) {
+        bool is_end = **a == quote;
+
+        (*a)++;
+        (*b)++;
+        if (is_end)
+            return true;
+    }
+    return false;
+}
+
+/* A name or a number in whole, so that the next look does not begin in its middle. */
+static bool same_word(const char **a, const char **b)
+{
+    do {
+        if (**a != **b)
+            return false;
+        (*a)++;
+        (*b)++;
+    } while (is_name_byte((*a)[-1]) && (is_name_byte(**a) || is_name_byte(**b)));
+    return true;
+}
+
+bool definitions_agree_loosely(const char *a, const char *b)
+{
+    for (;;) {
+        a = next_that_counts(a);
+        b = next_that_counts(b);
+        if (*a != *b)
+            return false;
+        if (*a == '\0')
+            return true;
+        if (*a == '\'' || *a == '"') {
+            char quote = *a;
+
+            a++;
+            b++;
+            if (!same_quoted(&a, &b, quote))
+                return false;
+        } else if (!same_word(&a, &b)) {
+            return false;
+        }
+    }
+}
+
+struct comparison {
+    struct arena *scratch;
+    struct compare_collector *collector;
+    enum object_set set;
+    bool majors_differ;
+    struct objects source, target;
+    struct compare_entry *entry; /* of the kind at hand */
+    unsigned n_only_target;      /* roles */
+};
+
+static bool agree(const struct comparison *c, const char *source, const char *target)
+{
+    return strcmp(source, target) == 0 || (c->majors_differ && definitions_agree_loosely(source, target));
+}
+
+static void report(struct comparison *c, enum difference_side side, char **s, char **t)
+{
+    char **any = s != NULL ? s : t;
+    const struct difference_column definition = {
+        .name = "definition",
+        .source = s == NULL ? NULL : compare_shortened(c->scratch, s[OBJECT_DEFINITION], SHOWN_MAX),
+        .target = t == NULL ? NULL : compare_shortened(c->scratch, t[OBJECT_DEFINITION], SHOWN_MAX),
+    };
+
+    compare_entry_differs(c->collector, c->entry,
+                          &(struct difference){.side = side,
+                                               .what = any[OBJECT_KIND],
+                                               .identity = any[OBJECT_IDENTITY],
+                                               .n_columns = 1,
+                                               .columns = &definition});
+}
+
+static bool source_has_role(const struct comparison *c, const char *role)
+{
+    for (unsigned i = 0; role != NULL && i < c->source.n; i++)
+        if (strcmp(c->source.rows[i][OBJECT_KIND], "role") == 0 && strcmp(c->source.rows[i][OBJECT_ROLE], role) == 0)
+            return true;
+    return false;
+}
+
+/* A server may serve other databases with roles of their own. */
+static bool is_nobodys_concern(struct comparison *c, char **t)
+{
+    if (c->set != OBJECT_SET_ACCOUNTS || source_has_role(c, t[OBJECT_ROLE]))
+        return false;
+    c->n_only_target += strcmp(t[OBJECT_KIND], "role") == 0;
+    return true;
+}
+
+static int order_of(char **s, char **t)
+{
+    if (s == NULL || t == NULL)
+        return (s == NULL) - (t == NULL);
+    int order = strcmp(s[OBJECT_KIND], t[OBJECT_KIND]);
+    return order != 0 ? order : strcmp(s[OBJECT_IDENTITY], t[OBJECT_IDENTITY]);
+}
+
+static enum compare_kind kind_of(enum object_set set)
+{
+    switch (set) {
+    case OBJECT_SET_DEFINITIONS:
+    case OBJECT_SET_SEQUENCES:
+        return COMPARE_OBJECTS;
+    case OBJECT_SET_ACCOUNTS:
+        return COMPARE_ACCOUNTS;
+    case OBJECT_SET_LARGE_OBJECTS:
+        return COMPARE_VALUES;
+    }
+    return COMPARE_OBJECTS;
+}
+
+static void enter_kind(struct comparison *c, const char *kind)
+{
+    if (c->entry == NULL || strcmp(c->entry->name, kind) != 0)
+        c->entry = compare_entry_begin(c->collector, kind_of(c->set), kind);
+}
+
+static void take_pair(struct comparison *c, char **s, char **t)
+{
+    if (s == NULL && is_nobodys_concern(c, t))
+        return;
+    enter_kind(c, (s != NULL ? s : t)[OBJECT_KIND]);
+    c->entry->source_count += s != NULL;
+    c->entry->target_count += t != NULL;
+    if (t == NULL)
+        report(c, ONLY_ON_SOURCE, s, NULL);
+    else if (s == NULL)
+        report(c, ONLY_ON_TARGET, NULL, t);
+    else if (!agree(c, s[OBJECT_DEFINITION], t[OBJECT_DEFINITION]))
+        report(c, ON_BOTH, s, t);
+}
+
+static void merge(struct comparison *c)
+{
+    unsigned i = 0, k = 0;
+
+    while (i < c->source.n || k < c->target.n) {
+        char **s = i < c->source.n ? c->source.rows[i] : NULL, **t = k < c->target.n ? c->target.rows[k] : NULL;
+        int order = order_of(s, t);
+
+        take_pair(c, order <= 0 ? s : NULL, order >= 0 ? t : NULL);
+        i += order <= 0;
+        k += order >= 0;
+    }
+    if (c->n_only_target > 0)
+        compare_note(c->collector, arena_printf(c->scratch, "%u %s on the target alone: not counted as a difference.",
+                                                c->n_only_target, c->n_only_target == 1 ? "role is" : "roles are"));
+}
+
+/* ---- passwords ---- */
+
+MUST_USE static struct error *may_read_passwords(struct pg_conn *c, struct arena *a, bool *out_may)
+{
+    char *answer = NULL;
+
+    TRY(pg_query_text(c, a, "asking whether passwords may be read",
+                      "SELECT has_table_privilege('pg_catalog.pg_authid', 'select')::text", NULL, 0, &answer));
+    *out_may = strcmp(answer, "true") == 0;
+    return NULL;
+}
+
+static void join(struct arena *a, struct objects *all, const struct objects *more)
+{
+    char ***rows = arena_alloc(a, (all->n + more->n + 1U) * sizeof *rows);
+    unsigned i = 0, k = 0, n = 0;
+
+    while (i < all->n || k < more->n) {
+        bool takes_first = k == more->n || (i < all->n && strcmp(all->rows[i][OBJECT_KIND], "password") < 0);
+        rows[n++] = takes_first ? all->rows[i++] : more->rows[k++];
+    }
+    *all = (struct objects){.n = n, .rows = rows};
+}
+
+MUST_USE static struct error *add_passwords(struct comparison *c, struct pg_conn *source, struct pg_conn *target)
+{
+    struct objects of_source, of_target;
+    bool may_source = false, may_target = false;
+
+    TRY(may_read_passwords(source, c->scratch, &may_source));
+    TRY(may_read_passwords(target, c->scratch, &may_target));
+    if (!may_source || !may_target) {
+        compare_note(c->collector, "Passwords were not compared: they may be read by superusers only.");
+        return NULL;
+    }
+    TRY(read_statement(source, c->scratch, "reading password verifiers", sql_compare_passwords, &of_source));
+    TRY(read_statement(target, c->scratch, "reading password verifiers", sql_compare_passwords, &of_target));
+    join(c->scratch, &c->source, &of_source);
+    join(c->scratch, &c->target, &of_target);
+    return NULL;
+}
+
+struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target, enum object_set set,
+                                  struct compare_collector *collector)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "compare objects");
+    struct comparison c = {
+        .scratch = scratch,
+        .collector = collector,
+        .set = set,
+        .majors_differ = pg_conn_version(source) / MAJOR != pg_conn_version(target) / MAJOR,
+    };
+
+    TRY(read_set(source, scratch, set, &c.source));
+    TRY(read_set(target, scratch, set, &c.target));
+    if (set == OBJECT_SET_ACCOUNTS)
+        TRY(add_passwords(&c, source, target));
+    merge(&c);
+    return NULL;
+}

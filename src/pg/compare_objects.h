@@ -1,0 +1,26 @@
+/*
+ * Compares what catalogs say: objects by their definitions, values of sequences, accounts, large objects by their contents.
+ *
+ * Each answer is read whole and merged by kind and identity: memory grows with the number of objects. Between servers of different
+ * majors the same view may be printed with and without its columns' qualification, and with other white space: definitions
+ * that agree but for that are equal there.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "model/compare.h"
+#include "pg/conn.h"
+
+enum object_set {
+    OBJECT_SET_DEFINITIONS,
+    OBJECT_SET_SEQUENCES, /* values, which no snapshot holds: of now */
+    OBJECT_SET_ACCOUNTS,  /* roles that only the target has are no difference */
+    OBJECT_SET_LARGE_OBJECTS,
+};
+
+/* One entry for each kind of object. An error leaves both transactions aborted: work under a savepoint. */
+MUST_USE struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target, enum object_set set,
+                                           struct compare_collector *collector);
+
+/* Between majors; for tests. */
+bool definitions_agree_loosely(const char *a, const char *b);
