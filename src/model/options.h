@@ -67,6 +67,7 @@ struct sync_options {
     unsigned dml;                   /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
     unsigned jobs;                  /* copy and index workers; default 4 */
     unsigned lanes;                 /* apply lanes; default 1 */
+    bool populate_matviews;       /* fill materialized views that are populated on the source, after the rows */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
     const char *publication;        /* NULL: made by us */
     const char *slot;               /* NULL: made by us */

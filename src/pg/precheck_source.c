@@ -203,14 +203,28 @@ struct error *check_unlogged(struct precheck *p, struct check_item *item)
 struct error *check_large_objects(struct precheck *p, struct check_item *item)
 {
     char *n;
+    struct pg_rows unreadable;
 
     TRY(pg_query_text(p->source, p->a, "counting large objects", "SELECT count(*)::text FROM pg_largeobject_metadata",
                       NULL, 0, &n));
-    if (cell_u64(n) == 0)
+    TRY(pg_query(p->source, p->a, "reading which large objects may be read", sql_large_objects_unreadable, NULL, 0,
+                 &unreadable));
+    item_objects_from_rows(p, item, &unreadable);
+    if (cell_u64(n) == 0) {
         item_is(p, item, CHECK_PASSED, "there are none");
-    else
+    } else if (unreadable.n_rows > 0 && precheck_copies(p)) {
+        item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u of %s large objects", p->source_facts.user,
+                unreadable.n_rows, n);
+        item_fix_each(p, item, ON_SOURCE, "GRANT SELECT ON LARGE OBJECT ",
+                      arena_printf(p->a, " TO %s;", pg_quote_identifier(p->a, p->source_facts.user)));
+    } else if (precheck_follows(p)) {
         item_is(p, item, CHECK_ALARM,
-                "%s large objects are not synchronized: copy them with pg_dump --large-objects before the cutover", n);
+                "%s large objects are copied; their changes are not in the stream: what differs is copied again when the "
+                "synchronization is stopped, so stop writing to them before that",
+                n);
+    } else {
+        item_is(p, item, CHECK_PASSED, "%s are copied", n);
+    }
     return NULL;
 }
 

@@ -7,6 +7,7 @@
 #include "pg/slot.h"
 #include "pg/state.h"
 #include "worker/conflicts.h"
+#include "worker/extras.h"
 #include "worker/full.h"
 #include "worker/stopped.h"
 
@@ -62,6 +63,7 @@ struct error *finish_run(struct task *t)
     TRY(task_connect_source(t, "finish", t->stop, &source));
     TRY(task_connect_target(t, "finish", t->stop, &target));
     TRY(copy_sequences(source, target));
+    TRY(extras_finish(t, source, target));
     t->record->is_stopping = true;
     t->record->completed_at =
         arena_strdup(t->arena, lsn_format((struct lsn){atomic_load(&t->counters->applied_lsn)}).text);

@@ -10,6 +10,7 @@
 #include "pg/schema.h"
 #include "pg/snapshot.h"
 #include "worker/copy_jobs.h"
+#include "worker/extras.h"
 
 enum { WAIT_MS = 500, HEAP_BLOCK_BYTES = 8192 };
 
@@ -420,6 +421,7 @@ struct error *full_copy(struct task *t)
     progress_set_phase(t->progress, PHASE_STRUCTURE);
     TRY(open_schema(t, &t->schema, &t->schema_target));
     TRY(restore_structure(t, &t->schema, t->schema_target));
+    TRY(extras_copy(t));
     progress_set_phase(t->progress, PHASE_DATA);
     *in = (struct copy_input){.task = t, .schema = &t->schema};
     TRY(read_input(in));
@@ -512,6 +514,7 @@ struct error *full_objects(struct task *t)
     atomic_store(&step->state, STEP_RUNNING);
     TRY(ask_replica(t, &t->may_be_replica));
     TRY(run_entries(t, t->may_be_replica));
+    TRY(extras_populate(t));
     if (!t->may_be_replica)
         log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or SET on "
                  "session_replication_role) on the target they would act on what is applied");

@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "pg/database.h"
 #include "pg/pgoutput.h"
 #include "pg/precheck.h"
 #include "pg/slot.h"
@@ -76,7 +77,7 @@ struct error *prepare_check(struct task *t, struct arena *a)
 }
 
 /* The target's database, made like the source's when it is missing. */
-MUST_USE static struct error *create_database(struct task *t)
+MUST_USE static struct error *create_database(struct task *t, struct pg_conn *source)
 {
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
     const struct pg_connect_options options = {
@@ -90,17 +91,18 @@ MUST_USE static struct error *create_database(struct task *t)
     if (strcmp(exists, "0") != 0)
         return NULL;
     log_info("creating database \"%s\" on the target", pg_endpoint_database(t->target));
-    return catalog_create_database(conn, t->arena, pg_endpoint_database(t->target), &t->source_facts);
+    TRY(catalog_create_database(conn, t->arena, pg_endpoint_database(t->target), &t->source_facts));
+    return database_give(source, conn, pg_endpoint_database(t->target));
 }
 
-MUST_USE static struct error *open_target(struct task *t, struct pg_conn **out_conn)
+MUST_USE static struct error *open_target(struct task *t, struct pg_conn *source, struct pg_conn **out_conn)
 {
     struct error *err = task_connect_target(t, "control", t->stop, out_conn);
 
     if (err == NULL || error_kind(err) == ERROR_CANCELLED)
         return err;
     /* Whether it is the database that is missing, asking tells; the first error says what else it may be. */
-    CLEANUP(error_free) struct error *create_err = create_database(t);
+    CLEANUP(error_free) struct error *create_err = create_database(t, source);
     if (create_err != NULL)
         return err;
     error_free(err);
@@ -357,7 +359,7 @@ struct error *prepare_run(struct task *t)
     TRY(history_read(source, t->arena, &t->history));
     t->is_binary = t->source_facts.version_number >= 140000;
     TRY(open_spool(t));
-    TRY(open_target(t, &t->guard));
+    TRY(open_target(t, source, &t->guard));
     TRY(find_state(t, t->guard));
     if (lsn_is_none(t->state.task.slot_lsn) || nothing_is_copied(&t->state)) {
         TRY(make_publication(t, source));

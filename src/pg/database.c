@@ -1,0 +1,162 @@
+#include "pg/database.h"
+
+#include "base/log.h"
+#include "pg/cells.h"
+#include "pg/copy.h"
+#include "pg/schema_roles.h"
+#include "pg/sql.h"
+
+/* Of an error that only says that we may not. */
+MUST_USE static struct error *tolerate(struct error *err, const char *statement)
+{
+    if (err == NULL || error_kind(err) != ERROR_CONFIG)
+        return err;
+    log_warn("left out \"%s\": %s", statement, error_message(err));
+    error_free(err);
+    return NULL;
+}
+
+/* ---- properties ---- */
+
+struct error *database_properties_copy(struct pg_conn *source, struct pg_conn *target)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "database properties");
+    const char *database = pg_endpoint_database(pg_conn_endpoint(target));
+    struct role_list roles;
+    struct pg_rows statements;
+
+    TRY(schema_roles_read(target, scratch, &roles));
+    TRY(pg_query(source, scratch, "reading the properties of the database", sql_database_properties, &database, 1,
+                 &statements));
+    for (unsigned r = 0; r < statements.n_rows; r++) {
+        const char *statement = statements.rows[r][0], *role = statements.rows[r][1];
+
+        if (role != NULL && role_find(&roles, role) == NULL)
+            log_warn("left out \"%s\": role \"%s\" does not exist on the target", statement, role);
+        else
+            TRY(tolerate(pg_execute(target, "setting a property of the database", statement), statement));
+    }
+    return NULL;
+}
+
+struct error *database_give(struct pg_conn *source, struct pg_conn *maintenance, const char *database)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "database owner");
+    struct role_list roles;
+    char *owner = NULL;
+
+    TRY(pg_query_text(source, scratch, "reading who owns the database",
+                      "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()", NULL, 0, &owner));
+    TRY(schema_roles_read(maintenance, scratch, &roles));
+    const char *statement = arena_printf(scratch, "ALTER DATABASE %s OWNER TO %s", pg_quote_identifier(scratch, database),
+                                         pg_quote_identifier(scratch, owner));
+    const struct role *role = role_find(&roles, owner);
+    if (role != NULL && (role->is_ours || roles.user_is_superuser))
+        return tolerate(pg_execute(maintenance, "giving the database to its owner", statement), statement);
+    log_warn("left out \"%s\": role \"%s\" %s", statement, owner,
+             role == NULL ? "does not exist on the target" : "is none that we may become on the target");
+    return NULL;
+}
+
+/* ---- configuration tables ---- */
+
+enum config_column {
+    CONFIG_SCHEMA,
+    CONFIG_NAME,
+    CONFIG_CONDITION,
+    CONFIG_EXTENSION,
+    CONFIG_KIND,
+};
+
+MUST_USE static struct error *copy_sequence(struct pg_conn *source, struct pg_conn *target, struct arena *a, const char *name)
+{
+    struct pg_rows value;
+
+    TRY(pg_query(source, a, "reading a sequence of an extension",
+                 arena_printf(a, "SELECT last_value::text, is_called::text FROM %s", name), NULL, 0, &value));
+    return pg_execute_format(target, "setting a sequence of an extension", "SELECT pg_catalog.setval(%s::regclass, %s, %s)",
+                             pg_quote_literal(a, name), value.rows[0][0], value.rows[0][1]);
+}
+
+MUST_USE static struct error *copy_rows(struct pg_conn *source, struct pg_conn *target, struct arena *a, const char *name,
+                                        const char *condition)
+{
+    char *columns = NULL;
+    uint64_t rows = 0;
+    struct copy_outcome outcome = {.rows = &rows};
+
+    TRY(pg_query_text(source, a, "reading the columns of a configuration table",
+                      "SELECT coalesce(string_agg(quote_ident(attname), ', ' ORDER BY attnum), '') FROM pg_attribute "
+                      "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
+                      &name, 1, &columns));
+    const struct copy_statement statement = {
+        .name = name,
+        .out_sql = arena_printf(a, "COPY (SELECT %s FROM %s %s) TO STDOUT", columns, name, condition),
+        .in_sql = arena_printf(a, "COPY %s (%s) FROM STDIN", name, columns),
+    };
+    TRY(pg_execute_format(target, "emptying a configuration table", "DELETE FROM %s %s", name, condition));
+    return copy_pump(source, target, &statement, 1, (struct copy_watch){0}, &outcome);
+}
+
+/* (G4) by the pump; (P5) pg_execute would report a COMMIT that is answered by an error. */
+MUST_USE static struct error *copy_config_table(struct pg_conn *source, struct pg_conn *target, struct arena *a, char **cell)
+{
+    const char *name = pg_quote_name(a, cell[CONFIG_SCHEMA], cell[CONFIG_NAME]);
+
+    if (cell_char(cell[CONFIG_KIND]) == 'S')
+        return copy_sequence(source, target, a, name);
+    TRY(pg_execute(target, "beginning a transaction", "BEGIN"));
+    struct error *err = copy_rows(source, target, a, name, cell[CONFIG_CONDITION]);
+    if (err == NULL)
+        return pg_execute(target, "committing a configuration table", "COMMIT");
+    if (!pg_conn_is_broken(target))
+        error_free(pg_execute(target, "giving a configuration table up", "ROLLBACK")); /* the first error says why */
+    return error_wrap(err, "copying configuration table %s of extension \"%s\"", name, cell[CONFIG_EXTENSION]);
+}
+
+struct error *database_config_tables_copy(struct pg_conn *source, struct pg_conn *target)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "configuration tables");
+    struct pg_rows tables;
+
+    TRY(pg_query(source, scratch, "reading the configuration tables of extensions", sql_config_tables, NULL, 0, &tables));
+    for (unsigned r = 0; r < tables.n_rows; r++)
+        TRY(copy_config_table(source, target, scratch, tables.rows[r]));
+    return NULL;
+}
+
+/* ---- materialized views ---- */
+
+MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, const char *name)
+{
+    char *is_waiting = NULL;
+
+    TRY(pg_query_text(target, a, "looking at a materialized view",
+                      "SELECT (NOT coalesce(bool_or(relispopulated), true))::text FROM pg_class "
+                      "WHERE oid = to_regclass($1) AND relkind = 'm'",
+                      &name, 1, &is_waiting));
+    if (!cell_bool(is_waiting))
+        return NULL;
+    log_info("populating materialized view %s", name);
+    /* What its owner may not read (any more) cannot be refreshed on the source either. */
+    const char *statement = arena_printf(a, "REFRESH MATERIALIZED VIEW %s", name);
+    return tolerate(pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name), statement);
+}
+
+struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "materialized views");
+    struct pg_rows views;
+
+    /* A policy means for the view's owner here what it means on the source. */
+    TRY(pg_execute(target, "preparing to populate materialized views", "SET row_security = on"));
+    TRY(pg_query(source, scratch, "reading the materialized views", sql_matviews, NULL, 0, &views));
+    for (unsigned r = 0; r < views.n_rows; r++) {
+        const char *name = pg_quote_name(scratch, views.rows[r][0], views.rows[r][1]);
+        struct error *err = populate(target, scratch, name);
+
+        if (err != NULL)
+            return error_wrap(err, "materialized view %s", name);
+    }
+    return NULL;
+}

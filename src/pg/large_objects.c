@@ -1,0 +1,281 @@
+#include "pg/large_objects.h"
+
+#include "base/buffer.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/cells.h"
+#include "pg/copy.h"
+#include "pg/schema_roles.h"
+#include "pg/schema_script.h"
+#include "pg/sql.h"
+#include "pg/sql_lexer.h"
+
+enum { PAGE = 500 };
+
+#define SLICE "262144"
+
+/*
+ * A descriptor tells the size without reading, and is closed at once. Nested instead of joined: the planner may remember the inner
+ * side of a join by its parameter (Memoize), and the number of a descriptor comes again.
+ */
+#define SLICES_OF(oids)                                                                                            \
+    " FROM unnest(%s::oid[]) AS o(oid),"                                                                           \
+    " LATERAL (SELECT (SELECT s.size + lo_close(CASE WHEN s.size >= 0 THEN s.fd END)"                              \
+    "   FROM (SELECT f.fd, lo_lseek64(f.fd, 0, 2) AS size"                                                         \
+    "     FROM (SELECT lo_open(o.oid, 262144) AS fd OFFSET 0) AS f OFFSET 0) AS s) AS size OFFSET 0) AS s,"        \
+    " LATERAL generate_series(0, s.size - 1, " SLICE ") AS at(at)"
+
+struct sync {
+    struct pg_conn *source;
+    struct pg_conn *target;
+    bool may_remove;
+    struct role_list roles;
+    struct large_object_counts counts;
+};
+
+/* Objects of the source in order of their oids; `target` has what the target says of the same ones, NULL where it has none. */
+struct page {
+    unsigned n;
+    const char *after; /* exclusive */
+    const char *last;  /* inclusive; NULL: to the end */
+    const char **oids;
+    const char **properties;
+    const char **target_properties;
+    bool *is_wanted; /* content is to be copied */
+};
+
+static int compare_oid(const void *key, const void *member)
+{
+    uint32_t x = cell_u32(key), y = cell_u32(*(const char *const *)member);
+
+    return x < y ? -1 : x > y;
+}
+
+/* "'{1,2}'": those that `is_wanted`, or all. NULL for none. */
+static char *oid_array(struct arena *a, const struct page *page, const bool *is_wanted)
+{
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    for (unsigned i = 0; i < page->n; i++)
+        if (is_wanted == NULL || is_wanted[i])
+            buffer_printf(text, "%s%s", text->length == 0 ? "'{" : ",", page->oids[i]);
+    if (text->length == 0)
+        return NULL;
+    buffer_append_text(text, "}'");
+    return arena_strdup(a, buffer_text(text));
+}
+
+MUST_USE static struct error *read_page(struct pg_conn *c, struct arena *a, const char *after, unsigned limit,
+                                        struct pg_rows *out)
+{
+    const char *params[] = {after, arena_printf(a, "%u", limit)};
+
+    return pg_query(c, a, "reading the list of large objects", sql_large_objects, params, COUNT_OF(params), out);
+}
+
+/* What of the page the target has, and what it has besides. */
+MUST_USE static struct error *match_target(struct sync *s, struct arena *a, struct page *page)
+{
+    const char *params[] = {page->after, page->last};
+    struct pg_rows there;
+    CLEANUP(buffer_free) struct buffer *extra = buffer_new();
+    char *count = NULL;
+
+    TRY(pg_query_text(s->target, a, "counting large objects",
+                      "SELECT count(*)::text FROM pg_largeobject_metadata WHERE oid > $1::oid AND ($2::oid IS NULL OR oid <= $2::oid)",
+                      params, COUNT_OF(params), &count));
+    TRY(read_page(s->target, a, page->after, cell_u32(count), &there));
+    for (unsigned r = 0; r < there.n_rows; r++) {
+        const char **found = page->n == 0 ? NULL : bsearch(there.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+
+        if (found != NULL)
+            page->target_properties[found - page->oids] = there.rows[r][1];
+        else
+            buffer_printf(extra, "%s%s", extra->length == 0 ? "{" : ",", there.rows[r][0]);
+    }
+    if (extra->length == 0 || !s->may_remove)
+        return NULL;
+    buffer_append_char(extra, '}');
+    const char *oids = buffer_text(extra);
+    TRY(pg_query_text(s->target, a, "removing large objects that the source has not",
+                      "SELECT count(lo_unlink(o))::text FROM unnest($1::oid[]) AS o", &oids, 1, &count));
+    s->counts.removed += cell_u64(count);
+    return NULL;
+}
+
+MUST_USE static struct error *read_hashes(struct pg_conn *c, struct arena *a, const char *oids, struct pg_rows *out)
+{
+    const char *sql =
+        arena_printf(a, "SELECT o.oid::text, md5(string_agg(md5(lo_get(o.oid, at, " SLICE ")), '' ORDER BY at)), max(s.size)::text" SLICES_OF(oids)
+                        " GROUP BY 1",
+                     oids);
+
+    return pg_query(c, a, "reading large objects", sql, NULL, 0, out);
+}
+
+/* Content is compared where both have the object: an empty one has no row in either answer. */
+MUST_USE static struct error *choose_wanted(struct sync *s, struct arena *a, struct page *page)
+{
+    bool *is_common = arena_alloc(a, (page->n + 1U) * sizeof *is_common);
+    const char **hashes = arena_alloc(a, (page->n + 1U) * sizeof *hashes);
+    struct pg_rows answer;
+
+    for (unsigned i = 0; i < page->n; i++) {
+        is_common[i] = page->target_properties[i] != NULL;
+        page->is_wanted[i] = !is_common[i];
+        hashes[i] = "";
+    }
+    const char *oids = oid_array(a, page, is_common);
+    if (oids == NULL)
+        return NULL;
+    TRY(read_hashes(s->source, a, oids, &answer));
+    for (unsigned r = 0; r < answer.n_rows; r++) {
+        const char **found = bsearch(answer.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+
+        hashes[found - page->oids] = arena_printf(a, "%s %s", answer.rows[r][1], answer.rows[r][2]);
+    }
+    TRY(read_hashes(s->target, a, oids, &answer));
+    for (unsigned r = 0; r < answer.n_rows; r++) {
+        const char **found = bsearch(answer.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+        size_t i = (size_t)(found - page->oids);
+
+        page->is_wanted[i] = strcmp(hashes[i], arena_printf(a, "%s %s", answer.rows[r][1], answer.rows[r][2])) != 0;
+        hashes[i] = "";
+    }
+    for (unsigned i = 0; i < page->n; i++) /* the target's is empty, the source's is not */
+        page->is_wanted[i] = page->is_wanted[i] || (is_common[i] && hashes[i][0] != '\0');
+    return NULL;
+}
+
+MUST_USE static struct error *copy_contents(struct sync *s, struct arena *a, struct page *page)
+{
+    const char *oids = oid_array(a, page, page->is_wanted);
+    uint64_t rows = 0;
+    struct copy_outcome outcome = {.rows = &rows};
+    char *count = NULL;
+
+    if (oids == NULL)
+        return NULL;
+    TRY(pg_query_text(s->target, a, "making large objects",
+                      arena_printf(a,
+                                   "WITH gone AS MATERIALIZED (SELECT lo_unlink(m.oid) FROM pg_largeobject_metadata m "
+                                   "WHERE m.oid = ANY (%s::oid[])) SELECT (SELECT count(*) FROM gone)::text",
+                                   oids),
+                      NULL, 0, &count));
+    TRY(pg_query_text(s->target, a, "making large objects",
+                      arena_printf(a, "SELECT count(lo_create(o))::text FROM unnest(%s::oid[]) AS o", oids), NULL, 0, &count));
+    s->counts.copied += cell_u64(count);
+    const struct copy_statement statement = {
+        .name = "large objects",
+        .out_sql = arena_printf(a, "COPY (SELECT o.oid, at, lo_get(o.oid, at, " SLICE ")" SLICES_OF(oids) ") TO STDOUT (FORMAT binary)", oids),
+        .in_sql = "COPY pg_temp.pgtide_slice FROM STDIN (FORMAT binary)",
+    };
+    TRY(copy_pump(s->source, s->target, &statement, 1, (struct copy_watch){0}, &outcome));
+    return pg_query_text(s->target, a, "filling large objects",
+                         "SELECT count(*)::text FROM (SELECT lo_put(object, at, data) FROM pg_temp.pgtide_slice OFFSET 0) AS put",
+                         NULL, 0, &count);
+}
+
+/* Behind its semicolon: a comment may hold others. */
+static const char *statement_end(const char *text)
+{
+    struct lexer l = {.at = text, .end = text + strlen(text)};
+
+    for (struct lexeme x = lex_next(&l); x.kind != LEX_END && x.kind != LEX_BROKEN; x = lex_next(&l))
+        if (x.kind == LEX_SYMBOL && *x.start == ';')
+            return l.at;
+    return l.end;
+}
+
+/* Owner first: grants are given in its name. */
+MUST_USE static struct error *set_properties(struct sync *s, struct arena *a, const struct page *page)
+{
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+
+    for (unsigned i = 0; i < page->n; i++) {
+        struct role_filter filter = {.roles = &s->roles};
+        bool is_same = page->target_properties[i] != NULL && !page->is_wanted[i] &&
+                       strcmp(page->target_properties[i], page->properties[i]) == 0;
+        const char *at = is_same ? "" : page->properties[i];
+
+        while (*at != '\0') {
+            const char *end = statement_end(at);
+            const char *statement = arena_printf(a, "%.*s", (int)(end - at), at);
+            const char *reason = role_filter_reason(&filter, a, statement);
+
+            if (reason == NULL)
+                buffer_printf(sql, "%s\n", statement);
+            else
+                log_debug("left out \"%s\": %s", statement, reason);
+            at = *end == '\n' ? end + 1 : end;
+        }
+    }
+    return sql->length == 0 ? NULL : pg_execute(s->target, "setting owners and grants of large objects", buffer_text(sql));
+}
+
+MUST_USE static struct error *sync_page(struct sync *s, struct arena *a, struct page *page)
+{
+    TRY(pg_execute(s->target, "beginning to copy large objects", "BEGIN; SET LOCAL synchronous_commit = off"));
+    TRY(match_target(s, a, page));
+    TRY(choose_wanted(s, a, page));
+    TRY(copy_contents(s, a, page));
+    TRY(set_properties(s, a, page));
+    FAULT_POINT("large_objects.before_commit");
+    return pg_execute(s->target, "committing large objects", "COMMIT");
+}
+
+MUST_USE static struct error *sync_pages(struct sync *s)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "page of large objects");
+    uint32_t after = 0;
+    bool is_last = false;
+
+    while (!is_last) {
+        struct pg_rows rows;
+
+        arena_reset(scratch);
+        struct page page = {.after = arena_printf(scratch, "%u", after)};
+        TRY(read_page(s->source, scratch, page.after, PAGE, &rows));
+        page.n = rows.n_rows;
+        page.oids = arena_alloc(scratch, (page.n + 1U) * sizeof *page.oids);
+        page.properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.properties);
+        page.target_properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_properties);
+        page.is_wanted = arena_alloc(scratch, (page.n + 1U) * sizeof *page.is_wanted);
+        for (unsigned r = 0; r < page.n; r++) {
+            page.oids[r] = rows.rows[r][0];
+            page.properties[r] = rows.rows[r][1];
+        }
+        is_last = page.n < PAGE;
+        page.last = is_last ? NULL : page.oids[page.n - 1];
+        TRY(sync_page(s, scratch, &page));
+        s->counts.seen += page.n;
+        if (!is_last)
+            after = cell_u32(page.last);
+    }
+    return NULL;
+}
+
+struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
+                                 struct large_object_counts *out)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "large objects");
+    struct sync s = {.source = source, .target = target, .may_remove = may_remove};
+    char *any = NULL;
+
+    TRY(pg_query_text(source, scratch, "looking for large objects", "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)::text",
+                      NULL, 0, &any));
+    *out = s.counts;
+    if (!cell_bool(any) && !may_remove)
+        return NULL;
+    TRY(schema_roles_read(target, scratch, &s.roles));
+    TRY(pg_execute(target, "making a temporary table",
+                   "CREATE TEMP TABLE IF NOT EXISTS pgtide_slice (object oid, at bigint, data bytea) ON COMMIT DELETE ROWS"));
+    struct error *err = sync_pages(&s);
+    if (err != NULL) {
+        if (!pg_conn_is_broken(target))
+            error_free(pg_execute(target, "giving large objects up", "ROLLBACK")); /* the first error says why */
+        return error_wrap(err, "copying large objects");
+    }
+    *out = s.counts;
+    return NULL;
+}

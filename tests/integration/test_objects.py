@@ -1,0 +1,122 @@
+"""Each kind of object comes along: sql/everything.sql holds several hundred, and pg_dump's words about both sides must be the same.
+
+    source ── pgtide ──▶ target
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+from harness.cluster import Cluster
+from harness.compare import assert_equal
+from harness.load import SQL
+from harness.pgtide import OK, REFUSED
+from harness.world import Pair, World
+
+LARGE_OBJECTS = """
+SELECT m.oid::int, lomowner::regrole::text, lomacl::text, obj_description(m.oid, 'pg_largeobject'), md5(lo_get(m.oid)), length(lo_get(m.oid))
+FROM pg_largeobject_metadata m ORDER BY 1
+"""
+
+
+def structure(cluster: Cluster, database: str) -> list[str]:
+    """As pg_dump says it, the database's own properties included, without what differs from one call to the next."""
+    done = subprocess.run([str(cluster.installation.bin / "pg_dump"), "-s", "-C", "-d", cluster.dsn(database)], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if not re.match(r"\\(un)?restrict ", line)]
+
+
+def large_objects(cluster: Cluster, database: str = "app") -> list[tuple[object, ...]]:
+    return cluster.query(LARGE_OBJECTS, database)
+
+
+def everything(world: World, *options: str) -> Pair:
+    """The target's database is missing: it is to be made like the source's."""
+    source, target = world.cluster("source"), world.cluster("target")
+    for cluster in (source, target):
+        cluster.psql(SQL / "everything_roles.sql")
+    source.create_database("app")
+    source.psql(SQL / "everything.sql", database="app")
+    return Pair(source, target, world.pgtide(source.dsn("app"), target.dsn("app"), ("--accept", "all", *options)), "app")
+
+
+def test_each_kind_of_object_arrives_as_it_is(world: World):
+    pair = everything(world, "--populate-matviews")
+    pair.pgtide.sync()
+    source, target = structure(pair.source, "app"), structure(pair.target, "app")
+    assert len([line for line in source if line.startswith(("CREATE ", "ALTER TABLE ONLY"))]) > 500
+    assert source == target
+    pair.assert_equal()
+    assert large_objects(pair.source) == large_objects(pair.target)
+    populated = "SELECT relname, relispopulated FROM pg_class WHERE relkind = 'm' ORDER BY 1"
+    assert pair.source.query(populated, "app") == pair.target.query(populated, "app")
+    assert pair.target_value("SELECT n::int FROM plain.a_first") == 50
+    assert pair.target_value("SELECT reltuples FROM pg_class WHERE oid = 'plain.parent'::regclass") == 50  # analyzed
+    pair.assert_nothing_left()
+
+
+def test_materialized_views_stay_empty_unless_asked_for(world: World):
+    pair = world.pair()
+    pair.on_source("CREATE MATERIALIZED VIEW m AS SELECT 1 AS a")
+    pair.pgtide.sync()
+    assert pair.target_value("SELECT relispopulated FROM pg_class WHERE relname = 'm'") is False
+
+
+def test_large_objects_that_change_while_following_are_copied_again_at_the_stop(world: World):
+    pair = world.pair(options=("--accept", "large-objects"))
+    pair.on_source("SELECT lo_from_bytea(g, convert_to('object ' || g, 'UTF8')) FROM generate_series(50001, 51203) g")
+    pair.on_source("SELECT lo_create(40000); COMMENT ON LARGE OBJECT 50002 IS 'x'")
+    pair.pgtide.follow()
+    assert large_objects(pair.source) == large_objects(pair.target)
+    pair.on_source("SELECT lo_put(50001, 3, 'changed'); SELECT lo_unlink(50600), lo_unlink(51203); SELECT lo_from_bytea(60000, 'new')")
+    pair.on_source("SELECT lo_put(40000, 0, 'full'); SELECT lo_truncate(lo_open(50003, x'60000'::int), 0)")
+    pair.on_source("GRANT SELECT ON LARGE OBJECT 50500 TO PUBLIC; COMMENT ON LARGE OBJECT 50004 IS 'y;'")
+    pair.finish()
+    assert large_objects(pair.source) == large_objects(pair.target)
+
+
+def test_large_objects_that_may_not_be_read_are_named_before_anything_begins(world: World):
+    pair = world.pair()
+    pair.source.execute("CREATE ROLE plain LOGIN REPLICATION", "app")
+    pair.on_source("SELECT lo_create(7); GRANT CREATE ON DATABASE app TO plain")
+    pgtide = world.pgtide(pair.source.dsn("app", user="plain"), pair.target.dsn("app"))
+    done = pgtide.call("check")
+    assert done.status == REFUSED and "GRANT SELECT ON LARGE OBJECT 7 TO \"plain\"" in done.out, done
+
+
+def test_rows_of_an_extensions_configuration_tables_come_along(world: World):
+    """No extension of PostgreSQL itself has one, so both sides get one that was added by hand."""
+    pair = world.pair(options=("--if-not-empty", "merge"))
+    make = """CREATE EXTENSION hstore; CREATE TABLE settings (name text PRIMARY KEY, value text, is_ours boolean); CREATE SEQUENCE config_seq;
+        ALTER EXTENSION hstore ADD TABLE settings; ALTER EXTENSION hstore ADD SEQUENCE config_seq; INSERT INTO settings VALUES ('built in', 'x', false);
+        UPDATE pg_extension SET extconfig = ARRAY['settings'::regclass, 'config_seq'::regclass]::oid[], extcondition = ARRAY['WHERE is_ours', '']
+        WHERE extname = 'hstore'"""
+    for cluster in (pair.source, pair.target):
+        cluster.execute(make, "app")
+    pair.on_source("INSERT INTO settings VALUES ('mine', 'y', true); SELECT setval('config_seq', 42)")
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY); INSERT INTO t VALUES (1)")
+    pair.pgtide.follow()
+    rows = "SELECT * FROM settings ORDER BY 1"
+    assert pair.source.query(rows, "app") == pair.target.query(rows, "app")
+    pair.on_source("INSERT INTO settings VALUES ('later', 'z', true)")
+    pair.pgtide.finish()
+    assert pair.source.query(rows, "app") == pair.target.query(rows, "app")
+    assert pair.target_value("SELECT last_value FROM config_seq") == 42
+
+
+def test_a_killed_copy_of_large_objects_goes_on(world: World):
+    pair = world.pair(options=("--accept", "large-objects"))
+    pair.on_source("SELECT lo_from_bytea(g, convert_to('object ' || g, 'UTF8')) FROM generate_series(50001, 51203) g")
+    pair.pgtide.start("--until", "caught-up", faults="large_objects.before_commit=crash@2").wait()
+    pair.pgtide.sync()
+    assert large_objects(pair.source) == large_objects(pair.target)
+
+
+def test_a_cutovers_freeze_of_the_source_is_not_carried(world: World):
+    pair = world.pair()
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY); ALTER DATABASE app SET default_transaction_read_only = on; ALTER DATABASE app SET work_mem = '9MB'")
+    pair.pgtide.sync()
+    assert pair.target_value("SHOW work_mem") == "9MB"
+    assert pair.target_value("SHOW default_transaction_read_only") == "off"
+    assert_equal(pair.source, pair.target, "app")
+    assert pair.pgtide.call("status").status == OK
