@@ -9,7 +9,6 @@
     }
 
 static const char whole_database[] = "this version synchronizes the whole database";
-static const char needs_sync_only[] = "this version synchronizes, follows and stops; it does not compare or cut over";
 
 static const struct word slots_actions[] = {{"list", SLOTS_LIST}, {"gc", SLOTS_GC}, {0}};
 static const struct word shells[] = {{"bash", SHELL_BASH}, {0}};
@@ -114,10 +113,22 @@ static const struct command_spec commands[COMMAND_COUNT] = {
     },
     [COMMAND_CUTOVER] = {
         .name = "cutover",
-        .summary = "switch over to the target",
-        .details = "",
+        .summary = "switch over to the target: the last changes applied, nobody writing, both sides equal",
+        .details =
+            "Shows a checklist and its steps, asks, and then: analyzes the target, freezes the source (--freeze), waits until a\n"
+            "marker is applied and on the target's disk, sets sequences, copies large objects that differ, refreshes\n"
+            "materialized views (--refresh-matviews), compares, and ends the sync. A write on the source behind the marker\n"
+            "makes it give up. Until the sync has begun to stop, everything is undone when a step fails, takes longer\n"
+            "than --max-downtime, or is interrupted; a cutover that was killed is taken up or undone by the next call, and undone\n"
+            "by --undo and by pgtide stop. After a cutover with --freeze the source stays read-only until --undo.",
         .arguments = PAIR,
-        .later = needs_sync_only,
+        .examples = (const char *const[]){
+            "pgtide cutover service=old service=new --dry-run", "the checklist, and what would be done",
+            "pgtide cutover service=old service=new --freeze", "asks, then ends all writing on the source",
+            "pgtide cutover service=old service=new --freeze --yes --compare none --max-downtime 10",
+            "in a script, compared before; undone when it takes longer than ten seconds",
+            "pgtide cutover service=old service=new --undo", "go back to the source: it may be written to again",
+            NULL},
     },
     [COMMAND_RESUME] = {
         .name = "resume",
@@ -164,7 +175,7 @@ static const struct command_spec commands[COMMAND_COUNT] = {
 #define FIELD(name) .offset = offsetof(struct command_line, name)
 
 enum {
-    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(RESUME) | ON(CONFLICTS),
+    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(CUTOVER) | ON(RESUME) | ON(CONFLICTS),
     OF_RUN = ON(SYNC) | ON(RESUME), /* how it goes on */
     OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
     OF_ALL = (1U << COMMAND_COUNT) - 1,
@@ -184,6 +195,7 @@ static const struct word dml_kinds[] = {
 static const struct word not_empty_policies[] = {
     {"refuse", NOT_EMPTY_REFUSE}, {"merge", NOT_EMPTY_MERGE}, {"truncate", NOT_EMPTY_TRUNCATE}, {0}};
 static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
+static const struct word cutover_compares[] = {{"all", CUTOVER_COMPARE_ALL}, {"none", CUTOVER_COMPARE_NONE}, {0}};
 static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"caught-up", WAIT_CAUGHT_UP}, {0}};
 
 const struct option_spec option_specs[] = {
@@ -239,6 +251,20 @@ const struct option_spec option_specs[] = {
      .help = "take the source's row: delete what is in its way, insert what is missing"},
     {.name = "table", .value = "NAME", .commands = ON(CONFLICTS), .kind = OPTION_TEXT, FIELD(table),
      .help = "only conflicts of this table: schema.table or table"},
+    {.name = "freeze", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.freeze),
+     .help = "make the source read-only, end its sessions and lock its tables until the end"},
+    {.name = "compare", .value = "all|none", .commands = ON(CUTOVER), .kind = OPTION_WORD, FIELD(cutover_compare),
+     .words = cutover_compares, .help = "compare every row before the end (default all); nobody writes meanwhile"},
+    {.name = "refresh-matviews", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.refresh_matviews),
+     .help = "refresh materialized views on the target, when everything is applied"},
+    {.name = "max-downtime", .value = "SECONDS", .commands = ON(CUTOVER), .kind = OPTION_NUMBER,
+     FIELD(cutover.downtime_s), .least = 1, .most = 2000000,
+     .help = "give up and undo when nobody could write for longer; default: no limit"},
+    {.name = "dry-run", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.is_dry_run),
+     .help = "show the checklist and what would be done, change nothing"},
+    {.name = "undo", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.undo),
+     .help = "only undo the freeze of an earlier cutover, also of one that came to its end"},
+    {.name = "yes", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(says_yes), .help = "do not ask"},
     {.name = "force", .commands = ON(STOP) | ON(SLOTS), .kind = OPTION_FLAG, FIELD(has_force),
      .help = "stop: remove everything without applying the rest; slots gc: also what could be resumed"},
 

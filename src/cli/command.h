@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "model/compare.h"
+#include "model/cutover.h"
 #include "model/options.h"
 #include "worker/worker.h"
 
@@ -41,6 +42,12 @@ enum shell {
     SHELL_BASH,
 };
 
+/* What `cutover` compares before its end. */
+enum cutover_compare {
+    CUTOVER_COMPARE_ALL, /* default */
+    CUTOVER_COMPARE_NONE,
+};
+
 /* What was asked for. Made by command_line_parse; texts live in its arena. */
 struct command_line {
     enum command command;
@@ -58,6 +65,9 @@ struct command_line {
     bool has_force;           /* stop, slots gc */
     bool skips_change, skips_transaction, overwrites; /* resume: at most one */
     const char *table;        /* conflicts; NULL: all */
+    struct cutover_options cutover; /* cutover; `compares` is made of the next */
+    enum cutover_compare cutover_compare;
+    bool says_yes;            /* cutover: without being asked */
     bool wants_json;
     bool is_quiet;
 };

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "cli/conflicts_view.h"
+#include "cli/cutover_command.h"
 #include "cli/compare_command.h"
 #include "cli/display.h"
 #include "cli/help.h"
@@ -308,6 +309,11 @@ static struct error *run_compare(struct run *r)
     return compare_command(r->line, &r->options, r->stop, &r->status);
 }
 
+static struct error *run_cutover(struct run *r)
+{
+    return cutover_command(r->line, &r->options, r->stop);
+}
+
 static struct error *run_completion(struct run *r)
 {
     CLEANUP(buffer_free) struct buffer *text = buffer_new();
@@ -343,6 +349,7 @@ static struct error *(*const runs[COMMAND_COUNT])(struct run *) = {
     [COMMAND_STOP] = run_stop,
     [COMMAND_SLOTS] = run_slots,
     [COMMAND_COMPARE] = run_compare,
+    [COMMAND_CUTOVER] = run_cutover,
     [COMMAND_RESUME] = run_resume,
     [COMMAND_CONFLICTS] = run_conflicts,
     [COMMAND_COMPLETION] = run_completion,

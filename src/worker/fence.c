@@ -1,5 +1,7 @@
 #include "worker/fence.h"
 
+#include <unistd.h>
+
 #include "base/log.h"
 #include "control/json.h"
 
@@ -21,8 +23,8 @@ struct error *fence_look(struct task *t, json_t **out_reply)
     struct lsn applied = {atomic_load(&t->counters->applied_lsn)};
     struct lsn change = {atomic_load(&t->last_change_lsn)};
 
-    *out_reply = json_pack("{s:s, s:o, s:o, s:o, s:b}", "phase", phase_name(progress_phase(t->progress)), "applied",
-                           json_lsn(applied), "durable", json_lsn((struct lsn){atomic_load(&t->durable_lsn)}),
+    *out_reply = json_pack("{s:i, s:o, s:o, s:o, s:b}", "pid", (int)getpid(), "applied", json_lsn(applied),
+                           "durable", json_lsn((struct lsn){atomic_load(&t->durable_lsn)}),
                            "last_change", json_lsn(change), "stop_refused", (int)atomic_load(&t->is_stop_refused));
     return NULL;
 }

@@ -16,7 +16,7 @@
 /* From the "fence" of a request to stop, a position; a request without one takes the fence away. ERROR_USAGE when it is none. */
 MUST_USE struct error *fence_set(struct task *t, const json_t *request);
 
-/* {"phase", "applied", "durable", "last_change", "stop_refused"}: positions or null, and whether the last stop was refused. New reference. */
+/* {"pid", "applied", "durable", "last_change", "stop_refused"}: positions or null, and whether the last stop was refused. New reference. */
 MUST_USE struct error *fence_look(struct task *t, json_t **out_reply);
 
 /* Everything up to the stop is applied. False: refused, and nothing is asked for any more. */

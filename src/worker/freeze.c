@@ -124,8 +124,8 @@ MUST_USE static struct error *set_read_only(struct freeze *f, struct pg_conn *se
         TRY(read_setting(session, f->arena, &before));
         f->record.before = before;
         f->record.is_frozen = true;
-        TRY(freeze_write(f->folder, &f->record));
     }
+    TRY(freeze_write(f->folder, &f->record));
     FAULT_POINT("freeze.recorded");
     TRY(pg_execute(session, "making the source's transactions read-only by default",
                    setting_sql(f->arena, f->source, "on")));

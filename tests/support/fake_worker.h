@@ -5,6 +5,7 @@
 #pragma once
 
 #include "model/compare.h"
+#include "model/cutover.h"
 #include "worker/worker.h"
 
 struct fake_worker {
@@ -28,6 +29,7 @@ struct fake_worker {
     int timeout_ms;
     bool has_force, is_gc;
     struct compare_options compare;
+    struct cutover_options cutover;
     enum resume_choice choice;
     const char *table;
 };

@@ -117,6 +117,7 @@ class Pgtide:
         self.state_dir = folder / "state"
         self.options = options
         self.runs: list[Run] = []
+        self.others: list[Run] = []
         self._folder = folder
 
     # Commands
@@ -131,6 +132,12 @@ class Pgtide:
         """Another command that synchronizes, `resume`, in the background."""
         run = Run(self._argv(command, *options), self._environment(faults), self._folder, f"{command}-{len(self.runs) + 1}")
         self.runs.append(run)
+        return run
+
+    def begin(self, command: str, *options: str, faults: str = "") -> Run:
+        """Any other command in the background."""
+        run = Run(self._argv(command, *options), self._environment(faults), self._folder, f"{command}-{len(self.others) + 1}")
+        self.others.append(run)
         return run
 
     def call(self, command: str, *options: str, deadline_s: float = 60, **environment: str) -> Done:

@@ -125,7 +125,7 @@ class World:
         folder.mkdir()
         pgtide = Pgtide(self._binary(), folder, source, target, options)
         self._pgtides.append(pgtide)
-        self.at_end(lambda: [run.kill() for run in pgtide.runs])
+        self.at_end(lambda: [run.kill() for run in pgtide.runs + pgtide.others])
         return pgtide
 
     def proxy(self, cluster: Cluster) -> Proxy:
@@ -166,7 +166,7 @@ class World:
         """Name and end of every log, of the program under test first."""
         found = []
         for pgtide in self._pgtides:
-            for run in pgtide.runs:
+            for run in pgtide.runs + pgtide.others:
                 found.append((f"{run.label}: exit status {run.status}, stdout", run.out[-SHOWN:]))
                 found.append((f"{run.label}: stderr", run.err[-SHOWN:]))
             for log in sorted(pgtide.state_dir.glob("**/log")):
