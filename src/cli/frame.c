@@ -278,12 +278,15 @@ static void spool_line(struct canvas *c, const struct frame_view *v)
 {
     const struct progress_counters *counters = progress_counters(v->progress);
     uint64_t retained = count(&counters->slot_retained_bytes);
+    int64_t left = atomic_load_explicit(&counters->slot_seconds_left, memory_order_relaxed);
     bool is_first = true;
 
     label(c, "spool");
     partf(c, &is_first, "%s on disk", format_bytes(count(&counters->spool_bytes)).text);
     if (retained > 0)
         partf(c, &is_first, "the source keeps %s of WAL", format_bytes(retained).text);
+    if (left > 0)
+        partf(c, &is_first, "its limit is reached in %s", format_duration(left).text);
     canvas_end_line(c);
 }
 

@@ -182,7 +182,7 @@ static void rate_line(struct canvas *c, const json_t *document)
 static void spool_lines(struct canvas *c, const json_t *document)
 {
     uint64_t retained = count_or_zero(document, "slot_retained_bytes");
-    uint64_t conflicts = count_or_zero(document, "conflicts"), spool = 0;
+    uint64_t conflicts = count_or_zero(document, "conflicts"), spool = 0, left = 0;
 
     if (count_of(document, "spool_bytes", &spool) && (spool > 0 || retained > 0)) {
         label(c, "spool");
@@ -190,6 +190,10 @@ static void spool_lines(struct canvas *c, const json_t *document)
         if (retained > 0) {
             canvas_separator(c);
             canvas_printf(c, INK_PLAIN, "the source keeps %s of WAL", format_bytes(retained).text);
+        }
+        if (count_of(document, "slot_seconds_left", &left)) {
+            canvas_separator(c);
+            canvas_printf(c, INK_WARN, "its limit is reached in %s", format_duration((int64_t)left).text);
         }
         canvas_end_line(c);
     }

@@ -108,6 +108,18 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         json_object_set_new(document, positions[i].name, json_lsn((struct lsn){read_counter(positions[i].lsn)}));
 }
 
+/* What the slot costs the source, and until when. */
+static void add_slot(json_t *document, const struct progress_counters *c)
+{
+    uint64_t room = read_counter(&c->slot_room_bytes);
+    int64_t growth = atomic_load_explicit(&c->slot_growth, memory_order_relaxed);
+    int64_t left = atomic_load_explicit(&c->slot_seconds_left, memory_order_relaxed);
+
+    json_object_set_new(document, "slot_growth_bytes_per_second", json_integer((json_int_t)growth));
+    json_object_set_new(document, "slot_room_bytes", room == 0 ? json_null() : json_count(room));
+    json_object_set_new(document, "slot_seconds_left", seconds_left(left == 0 ? -1 : left));
+}
+
 static void add_rates(json_t *document, const struct meter_reading *r)
 {
     bool is_known = r != NULL && r->has_rates;
@@ -135,6 +147,7 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
                         json_pack("{s:o, s:o}", "done", json_count(read_counter(&c->tables_done)), "total",
                                   json_count(read_counter(&c->tables_total))));
     add_counters(document, c);
+    add_slot(document, c);
     json_object_set_new(document, "delay_seconds", has_delay ? json_real(delay) : json_null());
     add_rates(document, reading);
     /* Past the catch-up every table's gate is behind what is applied: from there on (A1) holds at each commit. */

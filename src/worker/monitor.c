@@ -1,10 +1,14 @@
 #include "worker/monitor.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/growth.h"
+#include "pg/cells.h"
 #include "pg/sequence.h"
 
-enum { EVERY_MS = 1000, HEARTBEAT_MS = 10000, SEQUENCES_MS = 60000 };
+enum { EVERY_MS = 1000, HEARTBEAT_MS = 10000, SEQUENCES_MS = 60000, NEAR_S = 3600 };
 
 struct monitor {
     struct task *task;
@@ -12,6 +16,8 @@ struct monitor {
     struct pg_conn *source;
     struct pg_conn *target; /* for sequences; opened when first needed */
     bool is_failing;
+    struct growth retained;
+    bool is_near_limit;
     int64_t heartbeat_due_us;
     int64_t sequences_due_us;
 };
@@ -19,11 +25,6 @@ struct monitor {
 static int64_t after_ms(int64_t ms)
 {
     return clock_now_us() + ms * 1000;
-}
-
-static uint64_t number(const char *text)
-{
-    return text == NULL ? 0 : strtoull(text, NULL, 10);
 }
 
 /* The source's clock minus ours, as if the server had read it in the middle of the round trip. */
@@ -50,12 +51,41 @@ MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
     return NULL;
 }
 
+/*
+ * The source drops WAL that the slot needs when max_slot_wal_keep_size is reached; safe_wal_size (13+) says how far that is. We
+ * confirm what is durable in the spool, so only a full or broken spool or a lost connection lets it come near.
+ */
+static void note_retained(struct monitor *m, uint64_t retained, const char *safe)
+{
+    struct progress_counters *c = m->task->counters;
+    int64_t growth = 0;
+    int64_t room = cell_i64(safe);
+    uint64_t room_bytes = safe == NULL ? 0 : room < 1 ? 1 : (uint64_t)room;
+
+    growth_note(&m->retained, clock_now_us(), retained);
+    if (!growth_rate(&m->retained, &growth))
+        growth = 0;
+    int64_t seconds = room_bytes == 0 ? -1 : growth_seconds_until(&m->retained, room_bytes);
+    atomic_store(&c->slot_retained_bytes, retained);
+    atomic_store(&c->slot_growth, growth);
+    atomic_store(&c->slot_room_bytes, room_bytes);
+    atomic_store(&c->slot_seconds_left, seconds < 0 ? 0 : seconds + 1);
+
+    bool is_near = seconds >= 0 && seconds < NEAR_S;
+    if (is_near && !m->is_near_limit)
+        log_warn("the source will remove WAL that slot \"%s\" needs in about %" PRId64 " s (max_slot_wal_keep_size): "
+                 "it keeps %" PRIu64 " bytes, %" PRId64 " more each second; raise the limit, or mend what holds up receiving",
+                 m->task->record->slot, seconds, retained, growth);
+    m->is_near_limit = is_near;
+}
+
 MUST_USE static struct error *look_at_source(struct monitor *m)
 {
     static const char sql[] =
         "SELECT pg_current_wal_insert_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text,"
         "       s.slot_name::text, to_jsonb(s) ->> 'wal_status',"
-        "       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text"
+        "       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text,"
+        "       to_jsonb(s) ->> 'safe_wal_size'"
         "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name::text = $1";
     struct task *t = m->task;
     struct pg_rows rows;
@@ -68,7 +98,7 @@ MUST_USE static struct error *look_at_source(struct monitor *m)
     note_clock(t, row[1], asked_us, clock_wall_us());
     if (lsn_parse(row[0], &insert))
         atomic_store(&t->counters->source_lsn, insert.value);
-    atomic_store(&t->counters->slot_retained_bytes, number(row[4]));
+    note_retained(m, cell_u64(row[4]), row[5]);
     return slot_is_good(t, row);
 }
 
