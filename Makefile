@@ -2,6 +2,7 @@
 BUILD        ?= build
 PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 60
+TORTURE_HOURS ?= 4
 PYTEST_ARGS  ?=
 
 MAKEFLAGS += --no-print-directory
@@ -53,6 +54,13 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@CC=clang tools/configure build-fuzz -Dtests=false -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 	@tools/fuzz build-fuzz $(FUZZ_SECONDS)
 
+torture: ## random histories under random mishaps for TORTURE_HOURS (4); PYTEST_ARGS=--seed=N repeats a plan
+	@tools/bootstrap build test
+	@tools/configure build-test -Dfaults=true
+	@ninja -C build-test src/bin/pgtide
+	@PGTIDE_TORTURE_SECONDS=$$(($(TORTURE_HOURS) * 1200)) PGTIDE_BINARY=build-test/src/bin/pgtide \
+		/usr/bin/python3 -m pytest -x -s tests/integration/test_torture.py $(PYTEST_ARGS)
+
 bench: ## measurements of an optimized build
 	@tools/bootstrap build test
 	@tools/configure build-bench -Dtests=false -Dbuildtype=release
@@ -70,4 +78,4 @@ clean: ## remove all build folders
 help: ## this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-.PHONY: all ready-build demo test unit lint asan tsan fuzz bench install clean help $(BUILD)/pgtide
+.PHONY: all ready-build demo test unit lint asan tsan fuzz torture bench install clean help $(BUILD)/pgtide

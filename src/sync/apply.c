@@ -5,10 +5,13 @@
 #include "base/fault.h"
 #include "sync/exact.h"
 
+enum { PIECES_FROM = 100, PIECE_CHANGES = 1000 };
+
 struct apply {
     struct target target;
     struct apply_options options;
     struct arena *scratch; /* one change, or the answer to one window */
+    struct arena *piece_arena;
     struct arena *why_arena;
     const char *why_slow;
 
@@ -41,7 +44,12 @@ struct apply *apply_new(struct arena *task, struct target target, struct apply_o
 
     ap->target = target;
     ap->options = options;
+    if (options.pieces_from == 0)
+        ap->options.pieces_from = PIECES_FROM;
+    if (options.piece_changes == 0)
+        ap->options.piece_changes = PIECE_CHANGES;
     ap->scratch = arena_new(task, "apply scratch");
+    ap->piece_arena = arena_new(task, "apply piece");
     ap->why_arena = arena_new(task, "apply reason");
     ap->pending_arena = arena_new(task, "apply messages");
     ap->pending_end = &ap->pending;
@@ -248,21 +256,86 @@ static struct error *stopped(struct apply *ap, const struct window_transaction *
                       t->xid, lsn_format(t->commit).text);
 }
 
-MUST_USE static struct error *apply_changes_exactly(struct apply *ap, const struct window *w,
-                                                    const struct window_transaction *t)
+/* Some changes of one transaction that follow each other. */
+struct piece {
+    const struct window *window;
+    const struct window_transaction *transaction;
+    size_t first; /* in the window */
+    size_t n;
+    struct apply_place place; /* of the first */
+};
+
+static bool piece_is_decided_about(const struct apply *ap, const struct piece *p)
+{
+    struct apply_place place = p->place;
+
+    for (size_t i = 0; i < p->n && ap->options.n_decisions > 0; i++, place.ordinal++)
+        if (choice_at(ap, place) != RESUME_AS_IS)
+            return true;
+    return false;
+}
+
+/*
+ * One bad row among many must not make all others slow: so a piece is tried as on the fast path. *out_done is false when it
+ * must be done row by row; then nothing of it is done.
+ */
+MUST_USE static struct error *try_piece(struct apply *ap, const struct piece *p, bool *out_done)
+{
+    struct fold *fold = fold_new(ap->piece_arena, (struct fold_limits){.batch_rows = ap->options.piece_changes, .batch_bytes = SIZE_MAX});
+    const char *why = NULL;
+
+    *out_done = false;
+    for (size_t i = 0; i < p->n; i++)
+        fold_change(fold, window_change_at(p->window, p->first + i));
+    const struct fold_work *work = fold_finish(fold, &why);
+    if (why != NULL)
+        return NULL;
+    TRY(ap->target.ops->savepoint(ap->target.self));
+    TRY(send_work(ap, work));
+    TRY(ap->target.ops->settle(ap->target.self, ap->piece_arena, out_done, &why));
+    return *out_done ? NULL : ap->target.ops->rollback_to_savepoint(ap->target.self);
+}
+
+MUST_USE static struct error *apply_piece_by_rows(struct apply *ap, const struct piece *p)
 {
     struct exact_options options = {
         .policy = ap->options.on_conflict, .source = ap->options.source, .conflicts = &ap->open_conflicts};
-    struct apply_place place = {.commit = t->commit, .ordinal = t->begins ? 0 : ap->open_changes};
+    struct apply_place place = p->place;
 
-    for (size_t i = 0; i < t->n_changes; i++, place.ordinal++) {
-        const struct change *change = window_change_at(w, t->first_change + i);
+    for (size_t i = 0; i < p->n; i++, place.ordinal++) {
+        const struct change *change = window_change_at(p->window, p->first + i);
 
         options.choice = choice_at(ap, place);
-        struct error *err = exact_apply(ap->target, ap->scratch, options, t, change);
+        struct error *err = exact_apply(ap->target, ap->scratch, options, p->transaction, change);
         arena_reset(ap->scratch);
         if (err != NULL)
-            return stopped(ap, t, change, place, err);
+            return stopped(ap, p->transaction, change, place, err);
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *apply_piece(struct apply *ap, const struct piece *p)
+{
+    bool is_done = false;
+
+    if (p->transaction->n_changes >= ap->options.pieces_from && !piece_is_decided_about(ap, p)) {
+        TRY(try_piece(ap, p, &is_done));
+        arena_reset(ap->piece_arena);
+    }
+    return is_done ? NULL : apply_piece_by_rows(ap, p);
+}
+
+MUST_USE static struct error *apply_changes_exactly(struct apply *ap, const struct window *w,
+                                                    const struct window_transaction *t)
+{
+    struct piece p = {.window = w, .transaction = t, .first = t->first_change};
+
+    p.place = (struct apply_place){.commit = t->commit, .ordinal = t->begins ? 0 : ap->open_changes};
+    for (size_t left = t->n_changes; left > 0; left -= p.n) {
+        p.n = left < ap->options.piece_changes ? left : ap->options.piece_changes;
+        TRY(apply_piece(ap, &p));
+        p.first += p.n;
+        p.place.ordinal += p.n;
     }
     return NULL;
 }

@@ -4,8 +4,9 @@
  *   fast    one target transaction for all complete source transactions of the window: batches, then counts are compared
  *           with what was expected, then position and COMMIT. A transaction larger than a window stays open over
  *           several, with a savepoint before each further one.
- *   exact   after any surprise the same changes again, one by one in source order, every source transaction in a target
- *           transaction of its own. Only there the conflict policy decides (SPEC, section 6).
+ *   exact   after any surprise the same changes again in source order, every source transaction in a target transaction of its
+ *           own: one by one, and in a large transaction first in pieces, so that only the piece with the surprise is done one by
+ *           one. Only there the conflict policy decides (SPEC, section 6).
  *
  * (P1) The position is written with the rows it covers. (P5) Applied is what COMMIT answered COMMIT to.
  * (A1) Every commit leaves the target as the source was at one commit. (A2) After an error nothing of the transaction in
@@ -48,6 +49,9 @@ struct apply_options {
     const struct apply_decision *decisions; /* good as long as apply */
     unsigned n_decisions;
     struct source_rows source; /* fetch may be NULL */
+
+    /* On the exact path a transaction with so many changes is tried in pieces of so many first. 0: 100 and 1000. */
+    unsigned pieces_from, piece_changes;
 
     /*
      * Called for each logical message of ours once everything before it and its own transaction are committed. At least

@@ -213,6 +213,32 @@ static void a_swap_of_unique_values_takes_the_exact_path(void **state)
     teardown(&b);
 }
 
+static void only_the_piece_with_the_surprise_is_done_row_by_row(void **state)
+{
+    enum { PIECE = 10, ROWS = 95 };
+    (void)state;
+    for (unsigned bad = 1; bad <= ROWS; bad += 7) {
+        struct bench b;
+
+        setup(&b);
+        b.options.apply = (struct apply_options){.pieces_from = 20, .piece_changes = PIECE, .on_conflict = CONFLICT_OVERWRITE};
+        model_target_put(b.target, T, arena_printf(b.arena, "%u|theirs|x", bad));
+        start(&b);
+        script_begin(b.script, 1);
+        for (unsigned i = 1; i <= ROWS; i++)
+            script_changes(b.script, b.t, arena_printf(b.arena, "I%u|u%u|x", i, i));
+        script_commit(b.script);
+        expect_ok(engine_run(&b.engine));
+        assert_null(strstr(rows(&b, T), "theirs"));
+        assert_non_null(strstr(rows(&b, T), "95|u95|x"));
+        assert_in_range(calls(&b).rows, 1, PIECE + 1); /* and once more, overwriting */
+        assert_int_equal(calls(&b).commits, 1);
+        assert_int_equal(apply_counters(b.engine.apply).conflicts, 1);
+        assert_int_equal(apply_counters(b.engine.apply).rows, ROWS);
+        teardown(&b);
+    }
+}
+
 static void a_surprise_inside_a_large_transaction_goes_back_to_the_savepoint_only(void **state)
 {
     (void)state;
@@ -766,6 +792,7 @@ int main(void)
         cmocka_unit_test(a_transaction_larger_than_a_window_is_one_target_transaction),
         cmocka_unit_test(the_size_of_windows_does_not_matter),
         cmocka_unit_test(a_swap_of_unique_values_takes_the_exact_path),
+        cmocka_unit_test(only_the_piece_with_the_surprise_is_done_row_by_row),
         cmocka_unit_test(a_surprise_inside_a_large_transaction_goes_back_to_the_savepoint_only),
         cmocka_unit_test(an_error_stops_at_the_exact_transaction),
         cmocka_unit_test(an_error_at_the_end_of_a_large_transaction_undoes_all_of_it),

@@ -394,6 +394,7 @@ static void one_life(struct history *h, bool with_faults)
     struct fault fault = {0};
     struct engine e;
     struct engine_options options = {.limits = {.rows = 1 + below(h, 50), .fold = {.batch_rows = 1 + below(h, 10)}},
+                                     .apply = {.pieces_from = 1 + below(h, 10), .piece_changes = 1 + below(h, 6)},
                                      .fault = &fault};
     bool goes_on = true;
 
@@ -446,7 +447,8 @@ static void random_histories_with_random_deaths_end_as_the_source_did(void **sta
 static void run_swept(uint64_t seed, unsigned nth, bool dies, bool *out_struck, bool *out_both_paths)
 {
     struct fault fault = {.countdown = nth};
-    struct engine_options options = {.limits = {.rows = 25}, .fault = &fault};
+    struct engine_options options = {
+        .limits = {.rows = 25}, .apply = {.pieces_from = 3, .piece_changes = 2}, .fault = &fault};
     struct history h;
     struct engine e;
 
