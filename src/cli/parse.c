@@ -358,6 +358,7 @@ static struct command_line defaults(void)
                 .jobs = 4,
                 .lanes = 1,
                 .with_indexes = true,
+                .with_ddl = true,
                 .skip_checks = no_words,
                 .accept = no_words,
             },

@@ -69,6 +69,7 @@ struct sync_options {
     unsigned lanes;                 /* apply lanes; default 1 */
     bool populate_matviews;       /* fill materialized views that are populated on the source, after the rows */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
+    bool with_ddl;                /* false: --no-ddl carries no DDL while following */
     const char *publication;        /* NULL: made by us */
     const char *slot;               /* NULL: made by us */
     const char *const *skip_checks; /* ids, NULL-terminated; never NULL */

@@ -267,13 +267,26 @@ struct error *check_tablespaces(struct precheck *p, struct check_item *item)
 
 struct error *check_source_ddl(struct precheck *p, struct check_item *item)
 {
-    if (precheck_follows(p))
-        item_is(
-            p, item, CHECK_PASSED,
-            "changes of the structure are not carried over yet: do not alter tables while the synchronization runs; "
-            "when a change meets a table that does not fit, the task stops and names it");
-    else
+    if (!precheck_follows(p)) {
         item_is(p, item, CHECK_PASSED, "structure and rows are of one snapshot");
+        return NULL;
+    }
+    if (!p->options->sync->with_ddl) {
+        item_is(p, item, CHECK_PASSED, "DDL is not carried, as asked for with --no-ddl");
+        return NULL;
+    }
+    if (p->source_facts.user_is_superuser) {
+        item_is(p, item, CHECK_PASSED,
+                "DDL is carried: event triggers of ours tell of it on the source until the synchronization is stopped");
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM,
+            "user \"%s\" is no superuser and may not make event triggers, so DDL that is run on the source while the "
+            "synchronization follows is not carried: when a change meets a table that does not fit, the task stops and "
+            "names it",
+            p->source_facts.user);
+    item_fix(p, item, ON_SOURCE,
+             "-- connect as a superuser, or run the same DDL on the target by hand first, or use --no-ddl");
     return NULL;
 }
 

@@ -217,6 +217,14 @@ struct error *schema_dump(struct arena *a, struct schema_dump_options options)
     return file_replace(file_in(a, options.folder, "complete"), marker, strlen(marker));
 }
 
+/* Event triggers have no schema that pg_dump could leave out. */
+static void leave_out_ours(struct script *script)
+{
+    for (unsigned i = 0; i < script->n_entries; i++)
+        if (script->entries[i].kind == ENTRY_EVENT_TRIGGER && strncmp(script->entries[i].name, "pgtide_", 7) == 0)
+            script->entries[i].n_statements = 0;
+}
+
 static struct error *load_section(struct arena *a, const char *folder, const char *name, struct script *out)
 {
     CLEANUP(arena_free) struct arena *files = arena_new(NULL, "structure files");
@@ -230,6 +238,8 @@ static struct error *load_section(struct arena *a, const char *folder, const cha
     if (strlen(text) != text_length || strlen(list) != list_length)
         return error_new(ERROR_DATA, "reading the structure: \"%s\" in \"%s\" holds a NUL byte", name, folder);
     struct error *err = schema_script_parse(a, list, text, out);
+    if (err == NULL)
+        leave_out_ours(out);
     return err == NULL ? NULL : error_wrap(err, "reading \"%s/%s.sql\"", folder, name);
 }
 

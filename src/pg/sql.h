@@ -2,16 +2,18 @@
 #pragma once
 
 extern const char sql_columns[];
+extern const char sql_config_tables[];
 extern const char sql_compare_accounts[];
 extern const char sql_compare_columns[];
 extern const char sql_compare_large_objects[];
 extern const char sql_compare_objects[];
 extern const char sql_compare_passwords[];
 extern const char sql_compare_tables[];
-extern const char sql_config_tables[];
 extern const char sql_conflicts[];
-extern const char sql_describe_relation[];
+extern const char sql_ddl_install[];
+extern const char sql_ddl_remove[];
 extern const char sql_database_properties[];
+extern const char sql_describe_relation[];
 extern const char sql_entry_tables[];
 extern const char sql_large_objects[];
 extern const char sql_large_objects_unreadable[];

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "pg/error.h"
 #include "pg/state.h"
+#include "pg/target_ddl.h"
 #include "pg/target_session.h"
 
 enum {
@@ -460,6 +461,7 @@ static const struct target_ops ops = {
     .savepoint = target_savepoint,
     .rollback_to_savepoint = target_rollback_to_savepoint,
     .row = target_row,
+    .ddl = target_ddl,
     .conflict = target_conflict,
     .commit = target_commit,
     .rollback = target_rollback,
@@ -504,4 +506,30 @@ bool pg_target_is_replica(const struct pg_target *t)
 int pg_target_backend_pid(const struct pg_target *t)
 {
     return t->pid;
+}
+
+struct inside_question {
+    struct arena *arena;
+    const struct stream_relation *relation;
+    struct target_table *table;
+};
+
+static struct error *ask_inside(void *self, struct pg_conn *conn)
+{
+    struct inside_question *q = self;
+
+    return pg_table_resolve_on(conn, q->arena, q->relation, &q->table);
+}
+
+struct error *pg_target_table_inside(struct pg_target *t, struct arena *a, const struct stream_relation *relation,
+                                     struct target_table **out)
+{
+    struct inside_question question = {.arena = a, .relation = relation};
+
+    TRY(target_connected(t));
+    TRY(pipe_outside(t->pipe, ask_inside, &question));
+    if (question.table == NULL)
+        return error_new(ERROR_TRANSIENT, "the transaction in which the target's tables were to be read has failed");
+    *out = question.table;
+    return NULL;
 }

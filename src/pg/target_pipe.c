@@ -367,3 +367,22 @@ struct error *pipe_copy(struct pipe *p, const struct pipe_copy *copy)
         return broken(p, "could not enter pipeline mode");
     return NULL;
 }
+
+struct error *pipe_outside(struct pipe *p, struct error *(*work)(void *self, struct pg_conn *conn), void *self)
+{
+    PGconn *pg = pg_conn_handle(p->conn);
+
+    TRY(pipe_sync(p));
+    if (p->failure.is_failure)
+        return NULL;
+    if (PQexitPipelineMode(pg) != 1)
+        return broken(p, "could not leave pipeline mode");
+    struct error *err = work(self, p->conn);
+    if (PQenterPipelineMode(pg) == 1)
+        return err;
+    struct error *lost = broken(p, "could not enter pipeline mode");
+    if (err == NULL)
+        return lost;
+    error_free(lost);
+    return err;
+}

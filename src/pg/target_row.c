@@ -3,6 +3,7 @@
 
 #include "pg/error.h"
 #include "pg/sql.h"
+#include "pg/target_ddl.h"
 #include "pg/target_session.h"
 
 enum {
@@ -555,6 +556,8 @@ struct error *target_conflict(void *self, const struct conflict *c)
 
     TRY(target_connected(t));
     arena_reset(t->scratch);
+    if (c->change.table->mode == TABLE_DDL)
+        return target_ddl_conflict(t, c, choice_names[c->choice]);
     struct question q = question_new(t, sql, (2 + c->n_removed) * plan->n_columns + 7);
     const char *texts[] = {
         t->options.task,

@@ -325,7 +325,7 @@ MUST_USE static struct error *connected(struct pg_table_resolver *r)
 }
 
 /* Array types of the built-in types that a binary value may come in although the target's column has another. */
-MUST_USE static struct error *find_foreign_arrays(struct pg_table_resolver *r, struct draft *d)
+MUST_USE static struct error *find_foreign_arrays(struct pg_conn *conn, struct draft *d)
 {
     for (unsigned i = 0; i < d->plan->n_columns; i++) {
         const char *type[] = {arena_printf(d->arena, "%u", d->columns[i].foreign_type)};
@@ -333,7 +333,7 @@ MUST_USE static struct error *find_foreign_arrays(struct pg_table_resolver *r, s
 
         if (d->columns[i].foreign_type == 0)
             continue;
-        TRY(pg_query(r->conn, d->arena, "reading a type of the source's",
+        TRY(pg_query(conn, d->arena, "reading a type of the source's",
                      "SELECT typarray::text FROM pg_type WHERE oid = $1::oid AND typelem = 0", type, 1, &rows));
         if (rows.n_rows == 1)
             d->columns[i].foreign_array_type = oid_of(rows.rows[0][0]);
@@ -341,11 +341,11 @@ MUST_USE static struct error *find_foreign_arrays(struct pg_table_resolver *r, s
     return NULL;
 }
 
-MUST_USE static struct error *find_relation(struct pg_table_resolver *r, struct draft *d)
+MUST_USE static struct error *find_relation(struct pg_conn *conn, struct draft *d)
 {
     struct pg_rows rows;
 
-    TRY(pg_query(r->conn, d->arena, "looking for the table", sql_target_relation,
+    TRY(pg_query(conn, d->arena, "looking for the table", sql_target_relation,
                  (const char *const[]){d->relation->schema, d->relation->name}, 2, &rows));
     if (rows.n_rows == 0)
         return error_hint(error_new(ERROR_CONFIG, "the target has no table \"%s\"", d->plan->label),
@@ -359,15 +359,14 @@ MUST_USE static struct error *find_relation(struct pg_table_resolver *r, struct 
     return NULL;
 }
 
-MUST_USE static struct error *resolve(struct pg_table_resolver *r, struct draft *d)
+MUST_USE static struct error *resolve(struct pg_conn *conn, struct draft *d)
 {
-    TRY(connected(r));
-    TRY(find_relation(r, d));
+    TRY(find_relation(conn, d));
     const char *oid[] = {arena_printf(d->arena, "%u", d->plan->oid)};
-    TRY(pg_query(r->conn, d->arena, "reading columns", sql_target_columns, oid, 1, &d->columns_read));
-    TRY(pg_query(r->conn, d->arena, "reading unique indexes", sql_target_indexes, oid, 1, &d->indexes_read));
+    TRY(pg_query(conn, d->arena, "reading columns", sql_target_columns, oid, 1, &d->columns_read));
+    TRY(pg_query(conn, d->arena, "reading unique indexes", sql_target_indexes, oid, 1, &d->indexes_read));
     TRY(plan_columns(d));
-    TRY(find_foreign_arrays(r, d));
+    TRY(find_foreign_arrays(conn, d));
     plan_extra(d);
     plan_written(d);
     return choose_mode(d);
@@ -389,8 +388,8 @@ void pg_table_resolver_close(struct pg_table_resolver *r)
         pg_conn_close(TAKE(r->conn));
 }
 
-struct error *pg_table_resolve(struct pg_table_resolver *r, struct arena *a, const struct stream_relation *relation,
-                               struct target_table **out)
+struct error *pg_table_resolve_on(struct pg_conn *conn, struct arena *a, const struct stream_relation *relation,
+                                  struct target_table **out)
 {
     static _Atomic uint64_t plans;
     struct table_plan *plan = ARENA_NEW(a, struct table_plan);
@@ -402,9 +401,19 @@ struct error *pg_table_resolve(struct pg_table_resolver *r, struct arena *a, con
     plan->name = pg_quote_name(a, relation->schema, relation->name);
     *table = (struct target_table){.relation = relation, .handle = plan};
 
-    struct error *err = resolve(r, &draft);
+    struct error *err = resolve(conn, &draft);
     if (err != NULL)
         return error_wrap(err, "looking up how to write table \"%s\"", plan->label);
     *out = table;
     return NULL;
+}
+
+struct error *pg_table_resolve(struct pg_table_resolver *r, struct arena *a, const struct stream_relation *relation,
+                               struct target_table **out)
+{
+    struct error *err = connected(r);
+
+    if (err != NULL)
+        return error_wrap(err, "looking up how to write table \"%s.%s\"", relation->schema, relation->name);
+    return pg_table_resolve_on(r->conn, a, relation, out);
 }

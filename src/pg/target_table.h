@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "pg/conn.h"
 #include "pg/endpoint.h"
 #include "ports/target.h"
 #include "sys/stop.h"
@@ -34,6 +35,10 @@ DEFINE_CLEANUP(struct pg_table_resolver, pg_table_resolver_close);
  */
 MUST_USE struct error *pg_table_resolve(struct pg_table_resolver *r, struct arena *a,
                                         const struct stream_relation *relation, struct target_table **out);
+
+/* The same on a session that is given: inside its transaction, which may have changed tables. */
+MUST_USE struct error *pg_table_resolve_on(struct pg_conn *conn, struct arena *a, const struct stream_relation *relation,
+                                           struct target_table **out);
 
 /* A column of the relation, as the target has it. */
 struct column_plan {

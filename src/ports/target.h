@@ -30,6 +30,7 @@ enum table_mode {
     TABLE_UNKEYED, /* one row by all columns: identity full and no key on the target */
     TABLE_INSERTS, /* no identity: only INSERT and TRUNCATE can come */
     TABLE_IGNORED, /* not part of the task: drop its changes */
+    TABLE_DDL,     /* each row inserted is a statement that was run on the source; see target_ops.ddl */
 };
 
 /* How the rows of one stream_relation are written. Immutable; lives as long as the arena it was asked with. */
@@ -180,6 +181,12 @@ struct target_ops {
      */
     MUST_USE struct error *(*row)(void *self, struct arena *a, const struct row_change *change,
                                   enum row_overwrite overwrite, struct row_result *out);
+
+    /*
+     * A statement of the source's (an INSERT into a TABLE_DDL table) is run in the open transaction, its answer read. ERROR_DATA
+     * when it cannot be known or is refused: nothing of the transaction can be used any more then.
+     */
+    MUST_USE struct error *(*ddl)(void *self, struct arena *a, const struct row_change *statement);
 
     /* (A4) Records the decision in the open transaction: it is there if and only if its effect is. */
     MUST_USE struct error *(*conflict)(void *self, const struct conflict *conflict);

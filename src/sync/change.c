@@ -280,6 +280,19 @@ static void show_tables(struct buffer *b, const struct change_truncate *t)
     }
 }
 
+/* `DDL of the source: ALTER TABLE t ADD b int`: what was said, of a row of a TABLE_DDL table. */
+static const char *describe_statement(struct arena *a, const struct change *c)
+{
+    const struct stream_relation *r = c->table->relation;
+    CLEANUP(buffer_free) struct buffer *b = buffer_new();
+
+    buffer_append_text(b, "DDL of the source: ");
+    for (unsigned i = 0; i < r->n_columns; i++)
+        if (strcmp(r->columns[i].name, "statement") == 0 && value_has_bytes(&c->new_row[i]))
+            buffer_append(b, c->new_row[i].bytes, c->new_row[i].length);
+    return arena_strdup(a, buffer_text(b));
+}
+
 const char *change_describe(struct arena *a, const struct change *c)
 {
     CLEANUP(buffer_free) struct buffer *b = buffer_new();
@@ -289,6 +302,8 @@ const char *change_describe(struct arena *a, const struct change *c)
         show_tables(b, c->truncate);
         return arena_strdup(a, buffer_text(b));
     }
+    if (c->table->mode == TABLE_DDL)
+        return describe_statement(a, c);
 
     const struct value *shown = c->key != NULL ? c->key : c->new_row;
     buffer_printf(b, "%s of table \"%s.%s\"", batch_op_name(c->op), c->table->relation->schema,
@@ -303,7 +318,7 @@ const char *change_describe_whole(struct arena *a, const struct change *c)
     CLEANUP(buffer_free) struct buffer *b = buffer_new();
 
     buffer_append_text(b, change_describe(a, c));
-    if (c->table != NULL && c->new_row != NULL)
+    if (c->table != NULL && c->table->mode != TABLE_DDL && c->new_row != NULL)
         show_new_row(b, c);
     return arena_strdup(a, buffer_text(b));
 }

@@ -201,6 +201,9 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
     if (change->table == NULL)
         return apply_truncate(&x);
 
+    if (change->table->mode == TABLE_DDL)
+        return target.ops->ddl(target.self, a, &as_row);
+
     struct error *err = target.ops->row(target.self, a, &as_row, ROW_PLAIN, &result);
     if (err != NULL)
         return error_wrap(err, "%s", change_describe(a, change));

@@ -4,8 +4,28 @@
 
 enum { ROW_OVERHEAD = 128, FIRST_TABLES = 64 };
 
+/* DDL in the open transaction. Places are numbers of records after its BEGIN. */
+struct feeder_ddl {
+    const char *table; /* NULL: none is carried */
+    const struct gate *gate;
+
+    bool has_run;      /* in the open transaction */
+    bool is_barrier;   /* the window just filled ends with it, or with its COMMIT */
+    bool must_forget;  /* after a barrier the plans of tables mean nothing */
+    struct arena *held_arena;
+    const char *held;  /* a record that waits for a window of its own; else NULL */
+    size_t held_length;
+
+    bool is_seeking;    /* ahead, for the statement that made the table whose rows come now */
+    bool is_returning;  /* to the rows, */
+    struct event home;  /* in the transaction that began with this */
+    uint64_t seek_from; /* the place of the mark before the rows */
+    uint64_t run_at;    /* the place of the last statement that was run ahead of its rows; 0: none */
+};
+
 struct feeder {
     struct arena *task;
+    struct arena *plans;   /* of `tables` */
     struct arena *scratch; /* one record of a transaction that is not taken */
     struct decoder decoder;
     struct table_resolver resolver;
@@ -25,6 +45,8 @@ struct feeder {
     bool in_transaction;
     bool is_skipping; /* that transaction was applied before */
     struct event begin;
+    uint64_t n_records; /* of that transaction so far */
+    struct feeder_ddl ddl;
 };
 
 struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct table_resolver tables)
@@ -32,7 +54,9 @@ struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct tab
     struct feeder *f = ARENA_NEW(task, struct feeder);
 
     f->task = task;
+    f->plans = arena_new(task, "feeder tables");
     f->scratch = arena_new(task, "feeder record");
+    f->ddl.held_arena = arena_new(task, "feeder statement");
     f->decoder = decoder;
     f->resolver = tables;
     f->dml = DML_ALL;
@@ -47,6 +71,19 @@ void feeder_restart(struct feeder *f, struct record_source source, struct lsn po
     f->is_beyond_until = false;
     f->in_transaction = false;
     f->is_skipping = false;
+    f->ddl = (struct feeder_ddl){
+        .table = f->ddl.table, .gate = f->ddl.gate, .held_arena = f->ddl.held_arena, .must_forget = true};
+}
+
+void feeder_set_ddl(struct feeder *f, const char *table, const struct gate *gate)
+{
+    f->ddl.table = table;
+    f->ddl.gate = gate;
+}
+
+bool feeder_is_inside_ddl(const struct feeder *f)
+{
+    return f->in_transaction && f->ddl.has_run;
 }
 
 void feeder_set_until(struct feeder *f, struct lsn until)
@@ -85,7 +122,7 @@ static void make_room_for_version(struct feeder *f, uint32_t version)
     while (wider <= version)
         wider *= 2;
 
-    struct target_table **tables = arena_alloc(f->task, wider * sizeof(struct target_table *));
+    struct target_table **tables = arena_alloc(f->plans, wider * sizeof(struct target_table *));
     if (f->n_tables > 0)
         memcpy(tables, f->tables, f->n_tables * sizeof(struct target_table *));
     f->tables = tables;
@@ -99,7 +136,7 @@ MUST_USE static struct error *find_table(struct feeder *f, const struct stream_r
     make_room_for_version(f, relation->version);
     if (f->tables[relation->version] == NULL) {
         struct target_table *table;
-        struct error *err = f->resolver.table(f->resolver.self, f->task, relation, &table);
+        struct error *err = f->resolver.table(f->resolver.self, f->plans, relation, &table);
 
         if (err != NULL)
             return error_wrap(err, "looking for table \"%s.%s\" on the target", relation->schema, relation->name);
@@ -122,6 +159,12 @@ static bool was_applied(const struct feeder *f, struct lsn commit)
 
 MUST_USE static struct error *take_begin(struct feeder *f, struct window *w, const struct event *event)
 {
+    if (f->ddl.is_returning && lsn_equal(event->commit, f->ddl.home.commit)) {
+        f->in_transaction = true;
+        f->begin = f->ddl.home;
+        f->n_records = 0;
+        return NULL;
+    }
     if (f->in_transaction)
         return error_new(ERROR_BUG, "transaction %" PRIu32 " begins inside transaction %" PRIu32 " of the stream",
                          event->xid, f->begin.xid);
@@ -132,8 +175,11 @@ MUST_USE static struct error *take_begin(struct feeder *f, struct window *w, con
     }
     f->in_transaction = true;
     f->begin = *event;
-    if (!f->is_skipping)
-        window_begin(w, event->xid, event->commit, event->committed_us, false);
+    if (f->is_skipping)
+        return NULL;
+    f->n_records = 0;
+    f->ddl.run_at = 0;
+    window_begin(w, event->xid, event->commit, event->committed_us, false);
     return NULL;
 }
 
@@ -143,8 +189,13 @@ MUST_USE static struct error *take_commit(struct feeder *f, struct window *w, co
     if (!lsn_equal(event->commit, f->begin.commit))
         return error_new(ERROR_BUG, "transaction %" PRIu32 " begins as the one at %s and ends as the one at %s",
                          f->begin.xid, lsn_format(f->begin.commit).text, lsn_format(event->commit).text);
+    if (f->ddl.is_seeking)
+        return error_new(ERROR_BUG, "transaction %" PRIu32 " begins to make a table from a query and does not end it",
+                         f->begin.xid);
     f->in_transaction = false;
     if (!f->is_skipping) {
+        f->ddl.is_barrier = f->ddl.has_run;
+        f->ddl.has_run = false;
         window_commit(w, event->end, received_us);
         f->position = event->end;
         f->n_transactions++;
@@ -164,11 +215,107 @@ static void note_change(struct feeder *f, const struct target_table *table)
         f->last_change = lsn_max(f->last_change, f->begin.commit);
 }
 
-MUST_USE static struct error *take_change(struct feeder *f, struct window *w, const struct event *event)
+static bool is_statement(const struct feeder *f, const struct stream_relation *r)
+{
+    return f->ddl.table != NULL && strcmp(r->name, f->ddl.table) == 0 && strcmp(r->schema, FEEDER_DDL_SCHEMA) == 0;
+}
+
+static bool is_start(const struct event *event)
+{
+    static const char start[] = "start";
+    const struct stream_relation *r = event->relation;
+
+    for (unsigned i = 0; i < r->n_columns; i++)
+        if (strcmp(r->columns[i].name, "phase") == 0)
+            return event->new_row[i].length == strlen(start) && memcmp(event->new_row[i].bytes, start, strlen(start)) == 0;
+    return false;
+}
+
+/* (G2) What the dump of the structure has seen is there already. */
+static bool is_news(const struct feeder *f)
+{
+    return f->ddl.gate == NULL || gate_lets_through(f->ddl.gate, f->begin.xid, f->begin.commit);
+}
+
+/* The rows in that table are deleted at once: nobody needs to know. */
+static void take_statement(struct feeder *f, const struct event *event, const struct feed_record *record)
+{
+    struct feeder_ddl *d = &f->ddl;
+
+    if (f->is_skipping || event->kind != EVENT_INSERT || !is_news(f) || f->n_records == d->run_at)
+        return;
+    if (is_start(event)) {
+        d->is_seeking = true;
+        d->seek_from = f->n_records;
+        return;
+    }
+    note_change(f, NULL);
+    d->held = memcpy(arena_bytes(d->held_arena, record->length + 1), record->bytes, record->length);
+    d->held_length = record->length;
+    if (d->is_seeking) {
+        d->is_seeking = false;
+        d->is_returning = true;
+        d->run_at = f->n_records;
+    }
+}
+
+/* The statement alone in its window, and the transaction stays open. */
+MUST_USE static struct error *place_statement(struct feeder *f, struct window *w)
+{
+    struct arena *a = window_arena(w);
+    const char *bytes = memcpy(arena_bytes(a, f->ddl.held_length + 1), f->ddl.held, f->ddl.held_length);
+    struct target_table *table = ARENA_NEW(a, struct target_table);
+    struct event event = {0};
+
+    TRY(f->decoder.ops->decode(f->decoder.self, a, bytes, f->ddl.held_length, &event));
+    *table = (struct target_table){.relation = event.relation, .mode = TABLE_DDL};
+    window_begin(w, f->begin.xid, f->begin.commit, f->begin.committed_us, true);
+    window_change(w, table, &event);
+    f->ddl.held = NULL;
+    arena_reset(f->ddl.held_arena);
+    f->ddl.has_run = true;
+    f->ddl.is_barrier = true;
+    return NULL;
+}
+
+/* What must be done once the lane has applied what ended at a barrier. */
+MUST_USE static struct error *pass_barrier(struct feeder *f)
+{
+    if (!f->ddl.must_forget)
+        return NULL;
+    f->ddl.must_forget = false;
+    arena_reset(f->plans);
+    f->tables = NULL;
+    f->n_tables = 0;
+    if (!f->ddl.is_returning)
+        return NULL;
+    f->in_transaction = false;
+    f->ddl.home = f->begin;
+    return f->source.again(f->source.self, f->position);
+}
+
+/* Of the rows before a statement that was run ahead: everything up to the mark was taken before. */
+static bool was_taken(struct feeder *f, const struct feed_record *record)
+{
+    if (!f->in_transaction || f->is_skipping || record->kind != FEED_MESSAGE)
+        return false;
+    f->n_records++;
+    if (!f->ddl.is_returning)
+        return false;
+    f->ddl.is_returning = f->n_records < f->ddl.seek_from;
+    return true;
+}
+
+MUST_USE static struct error *take_change(struct feeder *f, struct window *w, const struct event *event,
+                                          const struct feed_record *record)
 {
     struct target_table *table;
 
-    if (f->is_skipping)
+    if (is_statement(f, event->relation)) {
+        take_statement(f, event, record);
+        return NULL;
+    }
+    if (f->is_skipping || f->ddl.is_seeking)
         return NULL;
     if (!is_carried(f, event->kind)) {
         note_change(f, NULL);
@@ -186,7 +333,7 @@ MUST_USE static struct error *take_truncate(struct feeder *f, struct window *w, 
     struct arena *a = window_arena(w);
     struct target_table **tables = arena_alloc(a, event->n_truncated * sizeof(struct target_table *));
 
-    if (f->is_skipping)
+    if (f->is_skipping || f->ddl.is_seeking)
         return NULL;
     if (!is_carried(f, EVENT_TRUNCATE)) {
         note_change(f, NULL);
@@ -210,19 +357,19 @@ static void take_message(struct window *w, const struct event *event)
 }
 
 MUST_USE static struct error *take_inside(struct feeder *f, struct window *w, const struct event *event,
-                                          int64_t received_us)
+                                          const struct feed_record *record)
 {
     if (!f->in_transaction)
         return error_new(ERROR_BUG, "the stream has event %d outside of a transaction", (int)event->kind);
     if (event->kind == EVENT_COMMIT)
-        return take_commit(f, w, event, received_us);
+        return take_commit(f, w, event, record->received_us);
     if (event->kind == EVENT_TRUNCATE)
         return take_truncate(f, w, event);
-    return take_change(f, w, event);
+    return take_change(f, w, event, record);
 }
 
 MUST_USE static struct error *take_event(struct feeder *f, struct window *w, const struct event *event,
-                                         int64_t received_us)
+                                         const struct feed_record *record)
 {
     switch (event->kind) {
     case EVENT_BEGIN:
@@ -232,7 +379,7 @@ MUST_USE static struct error *take_event(struct feeder *f, struct window *w, con
     case EVENT_UPDATE:
     case EVENT_DELETE:
     case EVENT_TRUNCATE:
-        return take_inside(f, w, event, received_us);
+        return take_inside(f, w, event, record);
     case EVENT_MESSAGE:
         take_message(w, event);
         return NULL;
@@ -244,6 +391,12 @@ MUST_USE static struct error *take_event(struct feeder *f, struct window *w, con
         break;
     }
     return error_new(ERROR_BUG, "the decoder made an event of kind %d", (int)event->kind);
+}
+
+/* The record's memory must live as long as the window. */
+static bool is_kept(const struct feeder *f)
+{
+    return !f->is_skipping && !f->ddl.is_seeking && !f->ddl.is_returning;
 }
 
 MUST_USE static struct error *take_record(struct feeder *f, struct window *w, struct arena *a,
@@ -262,10 +415,10 @@ MUST_USE static struct error *take_record(struct feeder *f, struct window *w, st
         return NULL;
     case FEED_MESSAGE:
     case FEED_RELATION:
-        if (!f->is_skipping)
+        if (is_kept(f))
             window_count_bytes(w, record->length + ROW_OVERHEAD);
         TRY(f->decoder.ops->decode(f->decoder.self, a, record->bytes, record->length, &event));
-        return take_event(f, w, &event, record->received_us);
+        return was_taken(f, record) ? NULL : take_event(f, w, &event, record);
     }
     return error_new(ERROR_BUG, "the spool has a record of kind %d", (int)record->kind);
 }
@@ -282,35 +435,57 @@ static bool is_at_end(const struct feeder *f)
     return !f->in_transaction && (f->is_beyond_until || is_past_until(f, f->reached));
 }
 
+/* What ends a step; FEEDER_MORE: nothing does. */
+static enum feeder_state reason_to_end(struct feeder *f, const struct window *w)
+{
+    if (f->ddl.is_barrier) {
+        f->ddl.is_barrier = false;
+        f->ddl.must_forget = true;
+        return FEEDER_BARRIER;
+    }
+    if (is_at_end(f))
+        return FEEDER_AT_END;
+    return window_is_full(w) || f->ddl.held != NULL ? FEEDER_FULL : FEEDER_MORE;
+}
+
+MUST_USE static struct error *read_record(struct feeder *f, struct window *w, bool *out_found)
+{
+    struct feed_record record;
+    struct arena *a = is_kept(f) ? window_arena(w) : f->scratch;
+
+    arena_reset(f->scratch);
+    TRY(f->source.next(f->source.self, a, &record));
+    *out_found = record.kind != FEED_NONE;
+    if (record.kind == FEED_NONE)
+        return NULL;
+    continue_transaction(f, w);
+
+    struct error *err = take_record(f, w, a, &record);
+    return err == NULL ? NULL : error_wrap(err, "reading the change stream at %s", lsn_format(record.at).text);
+}
+
 struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, enum feeder_state *out_state)
 {
-    for (; !is_at_end(f) && !window_is_full(w); budget--) {
-        struct feed_record record;
-        struct arena *a = f->is_skipping ? f->scratch : window_arena(w);
+    bool found = true;
 
-        if (budget == 0) {
-            *out_state = FEEDER_MORE;
+    TRY(pass_barrier(f));
+    if (f->ddl.held != NULL && window_is_empty(w))
+        TRY(place_statement(f, w));
+    for (;; budget--) {
+        *out_state = reason_to_end(f, w);
+        if (*out_state != FEEDER_MORE || budget == 0)
             return NULL;
-        }
-        arena_reset(f->scratch);
-        TRY(f->source.next(f->source.self, a, &record));
-        if (record.kind == FEED_NONE) {
+        TRY(read_record(f, w, &found));
+        if (!found) {
             *out_state = FEEDER_IDLE;
             return NULL;
         }
-        continue_transaction(f, w);
-
-        struct error *err = take_record(f, w, a, &record);
-        if (err != NULL)
-            return error_wrap(err, "reading the change stream at %s", lsn_format(record.at).text);
     }
-    *out_state = is_at_end(f) ? FEEDER_AT_END : FEEDER_FULL;
-    return NULL;
 }
 
 bool feeder_at_boundary(const struct feeder *f)
 {
-    return !f->in_transaction;
+    return !f->in_transaction && !f->ddl.is_returning;
 }
 
 struct lsn feeder_position(const struct feeder *f)

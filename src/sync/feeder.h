@@ -39,6 +39,9 @@ struct feed_record {
 struct record_source {
     /* The bytes live in `a`. */
     MUST_USE struct error *(*next)(void *self, struct arena *a, struct feed_record *out);
+
+    /* Begins anew between transactions at or before `from`. Asked for only where statements are carried (feeder_set_ddl). */
+    MUST_USE struct error *(*again)(void *self, struct lsn from);
     void *self;
 };
 
@@ -53,6 +56,7 @@ enum feeder_state {
     FEEDER_IDLE,   /* all that is there was read */
     FEEDER_MORE,   /* the budget is used up */
     FEEDER_FULL,   /* the window is */
+    FEEDER_BARRIER, /* the window must be applied, to its end, before the next step: DDL changes what comes after it */
     FEEDER_AT_END, /* nothing that was committed before `until` is left; stays so until feeder_restart */
 };
 
@@ -60,6 +64,9 @@ struct feeder;
 
 /* The prefix of logical messages that are ours. Others are dropped. */
 #define FEEDER_MESSAGE_PREFIX "pgtide"
+
+/* Where the table of statements is. */
+#define FEEDER_DDL_SCHEMA "pgtide"
 
 RETURNS_NONNULL struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct table_resolver tables);
 
@@ -77,6 +84,19 @@ void feeder_set_until(struct feeder *f, struct lsn until);
 
 /* Kinds of changes to take (enum dml_kind); others are as if the source had not made them. Default: all. */
 void feeder_set_dml(struct feeder *f, unsigned dml);
+
+/*
+ * Statements that were run on the source come as rows inserted into this table of its schema `pgtide`, at their place. Each goes into a
+ * window of its own, and what the target's tables are is asked anew behind it. `gate` (may be NULL) is that of the structure: what
+ * the dump has seen is not run again. Both live as long as the feeder. Without a table nothing is carried.
+ *
+ * A table that is made from a query tells its rows before its statement (the table's `phase` says that this begins): the feeder
+ * looks ahead for the statement, has it run, and comes back for the rows.
+ */
+void feeder_set_ddl(struct feeder *f, const char *table, const struct gate *gate);
+
+/* The open transaction, whose windows are not committed, has run DDL: only its own session sees the tables as they are. */
+bool feeder_is_inside_ddl(const struct feeder *f);
 
 /* Reads at most `budget` records into the window. */
 MUST_USE struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, enum feeder_state *out_state);

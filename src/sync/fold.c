@@ -283,6 +283,10 @@ void fold_change(struct fold *f, const struct change *c)
         f->reason = arena_printf(f->arena, "%s: %s", change_describe(f->arena, c), c->refusal);
         return;
     }
+    if (c->table != NULL && c->table->mode == TABLE_DDL) {
+        f->reason = "a statement of the source's is run";
+        return;
+    }
     if (c->table == NULL) {
         fold_truncate(f, c);
         return;

@@ -43,7 +43,8 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     TRY(state_read(target, p->arena, p->record->id, &state));
     if (!state.exists)
         return NULL;
-    atomic_store(&c->tables_done, state.n_relations);
+    bool has_structure = state.n_relations > 0 && state.relations[0].source_oid == TASK_STRUCTURE;
+    atomic_store(&c->tables_done, state.n_relations - has_structure);
     for (unsigned i = 0; i < state.n_relations; i++)
         atomic_fetch_add(&c->rows_copied, state.relations[i].rows);
     if (state.n_lanes > 0) {

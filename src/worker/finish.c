@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "pg/ddl_capture.h"
 #include "pg/publication.h"
 #include "pg/sequence.h"
 #include "pg/slot.h"
@@ -30,6 +31,8 @@ MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn 
     if (t->record->owns_slot)
         TRY(pg_slot_drop(source, t->record->slot));
     FAULT_POINT("finish.after_slot_drop");
+    if (t->record->has_ddl)
+        TRY(ddl_capture_remove(source, t->record->id));
     if (t->record->owns_publication)
         TRY(pg_publication_drop(source, t->record->publication));
     return NULL;

@@ -3,6 +3,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "pg/ddl_capture.h"
 #include "pg/pgoutput.h"
 #include "pg/source_row.h"
 #include "pg/target.h"
@@ -55,9 +56,10 @@ static struct error *next_record(void *self, struct arena *a, struct feed_record
         [SPOOL_RELATION] = FEED_RELATION,
         [SPOOL_KEEPALIVE] = FEED_KEEPALIVE,
     };
+    struct follow *f = self;
     struct spool_record record;
 
-    TRY(spool_reader_next(self, a, &record));
+    TRY(spool_reader_next(f->reader, a, &record));
     *out = (struct feed_record){.kind = kinds[record.kind],
                                 .bytes = record.bytes,
                                 .length = record.length,
@@ -66,10 +68,46 @@ static struct error *next_record(void *self, struct arena *a, struct feed_record
     return NULL;
 }
 
+/* The feeder has looked ahead and comes back. */
+static struct error *read_again(void *self, struct lsn from)
+{
+    struct follow *f = self;
+
+    spool_reader_close(TAKE(f->reader));
+    return spool_reader_open(f->task->spool, from, &f->reader);
+}
+
 /* Our own tables on a source that is also somebody's target are nobody's data. */
 static bool is_ours(const struct stream_relation *relation)
 {
     return strcmp(relation->schema, "pgtide") == 0;
+}
+
+static bool lane_is_idle(struct follow *f)
+{
+    return atomic_load(&f->n_with_lane) == 0;
+}
+
+/* Until everything that was handed over is applied; an error when it never will be. */
+MUST_USE static struct error *wait_for_lane(struct follow *f)
+{
+    while (!lane_is_idle(f)) {
+        TRY(stop_check(f->task->stream_stop));
+        if (thread_ended(f->lane))
+            return error_new(ERROR_TRANSIENT, "the lane has ended");
+        wake_wait(f->task->news, f->task->stream_stop, IDLE_MS);
+    }
+    return NULL;
+}
+
+/* What DDL of the open transaction has made of the target only the lane's session can see. */
+MUST_USE static struct error *ask_target(struct follow *f, struct arena *a, const struct stream_relation *relation,
+                                         struct target_table **out)
+{
+    if (!feeder_is_inside_ddl(f->feeder))
+        return pg_table_resolve(f->resolver, a, relation, out);
+    TRY(wait_for_lane(f));
+    return pg_target_table_inside(f->target, a, relation, out);
 }
 
 /* (G2) Puts the table's gate before it. Tables made after the copy have none: all of their rows are in the stream. */
@@ -85,7 +123,7 @@ static struct error *resolve_table(void *self, struct arena *a, const struct str
         *out = table;
         return NULL;
     }
-    TRY(pg_table_resolve(f->resolver, a, relation, out));
+    TRY(ask_target(f, a, relation, out));
     (*out)->gate = task_gate(f->task, relation->oid);
     return NULL;
 }
@@ -162,11 +200,6 @@ static struct error *lane_run(void *self)
     return err;
 }
 
-static bool lane_is_idle(struct follow *f)
-{
-    return atomic_load(&f->n_with_lane) == 0;
-}
-
 /* What was filled goes to the lane; false when the lane has ended. */
 static bool hand_over(struct follow *f, struct window *w)
 {
@@ -188,6 +221,7 @@ static enum filling judge_window(struct follow *f, const struct window *w, enum 
 
     switch (state) {
     case FEEDER_FULL:
+    case FEEDER_BARRIER:
         return FILLING_HAND_OVER;
     case FEEDER_MORE:
         return is_ready && feeder_at_boundary(f->feeder) ? FILLING_HAND_OVER : FILLING_GO_ON;
@@ -251,7 +285,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
                                              !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
             *out_goes_on = hand_over(f, w);
-            return NULL;
+            return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
         }
         if (filling == FILLING_WAIT) {
             note_rest(f, w, state);
@@ -299,7 +333,7 @@ MUST_USE static struct error *run_session(struct follow *f)
     note_commit(f, false);
     TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
-    feeder_restart(f->feeder, (struct record_source){.next = next_record, .self = f->reader}, position.end);
+    feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f}, position.end);
     set_limit(f);
 
     f->to_lane = queue_new(1);
@@ -382,6 +416,8 @@ static void follow_open(struct follow *f, struct task *t)
     f->feeder = feeder_new(f->arena, pgoutput_decoder(f->arena),
                            (struct table_resolver){.table = resolve_table, .self = f});
     feeder_set_dml(f->feeder, t->record->dml);
+    if (t->record->has_ddl)
+        feeder_set_ddl(f->feeder, ddl_capture_table(f->arena, t->record->id), task_gate(t, TASK_STRUCTURE));
     for (unsigned i = 0; i < WINDOWS; i++)
         f->windows[i] = window_new(f->arena, (struct window_limits){0});
 }

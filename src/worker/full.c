@@ -37,6 +37,11 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
     options.snapshot = pg_snapshot_of(t->holder == NULL ? other : t->holder)->id;
     log_info("dumping the structure with %s", programs->pg_dump);
     TRY(state_forget_done(t->guard, t->record->id));
+    const struct state_relation structure = {.source_oid = TASK_STRUCTURE,
+                                             .schema = "",
+                                             .table = "",
+                                             .gate = pg_snapshot_of(t->holder == NULL ? other : t->holder)->gate};
+    TRY(state_set_relation(t->guard, t->record->id, &structure)); /* (G2) before the dump can be used */
     return schema_dump(t->arena, options);
 }
 

@@ -2,6 +2,7 @@
 #include <glob.h>
 
 #include "pg/conn.h"
+#include "pg/ddl_capture.h"
 #include "worker/task_folder.h"
 #include "worker/worker.h"
 
@@ -132,6 +133,32 @@ MUST_USE static struct error *search_publications(struct search *s, struct pg_co
     return NULL;
 }
 
+/* Event triggers that tell of DDL: "pgtide_0f3a…_end" and its like, one entry a task. */
+MUST_USE static struct error *search_captures(struct search *s, struct pg_conn *conn, const char *database)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(conn, s->arena, "listing event triggers",
+                 "SELECT DISTINCT substr(evtname::text, 8, 12) FROM pg_event_trigger WHERE evtname::text LIKE "
+                 "'pgtide\\_%' ORDER BY 1",
+                 NULL, 0, &rows));
+    for (unsigned i = 0; i < rows.n_rows; i++) {
+        const char *id = rows.rows[i][0];
+        struct leftover *l = add_leftover(s, "capture of DDL", database, arena_printf(s->arena, "pgtide_%s", id),
+                                          "event triggers and a table");
+
+        l->in_use = slot_in_use(s, id);
+        TRY(find_folder(s, id, &l->resumable));
+        if (!may_remove(s, l))
+            continue;
+        CLEANUP(error_free) struct error *err = ddl_capture_remove(conn, id);
+        l->removed = err == NULL;
+        if (err != NULL)
+            l->problem = arena_strdup(s->arena, error_message(err));
+    }
+    return NULL;
+}
+
 /* The schema on a target, one entry a task that has its state in it. */
 MUST_USE static struct error *search_schema(struct search *s, struct pg_conn *conn, const char *database)
 {
@@ -184,6 +211,7 @@ MUST_USE static struct error *search_databases(struct search *s, struct pg_conn 
         CLEANUP(pg_conn_close) struct pg_conn *session = NULL;
 
         TRY(open_database(s, rows.rows[i][0], &session));
+        TRY(search_captures(s, session, rows.rows[i][0]));
         TRY(search_publications(s, session, rows.rows[i][0]));
         TRY(search_schema(s, session, rows.rows[i][0]));
     }

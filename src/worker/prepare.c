@@ -3,7 +3,9 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "pg/binary.h"
 #include "pg/database.h"
+#include "pg/ddl_capture.h"
 #include "pg/pgoutput.h"
 #include "pg/precheck.h"
 #include "pg/slot.h"
@@ -173,6 +175,36 @@ MUST_USE static struct error *open_spool(struct task *t)
                       &t->spool);
 }
 
+/* (R1) Before the slot: it waits for transactions that run now, so those it sends have met the capture. */
+MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *source)
+{
+    bool was_whole;
+
+    if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->options->type == SYNC_FULL)
+        return NULL;
+    t->record->has_ddl = true;
+    TRY(task_record_write(t->folder, t->record));
+    log_info("installing the capture of DDL on the source: event triggers \"pgtide_%s_...\"", t->record->id);
+    FAULT_POINT("prepare.before_capture");
+    TRY(ddl_capture_install(source, t->record->id, &was_whole));
+    FAULT_POINT("prepare.after_capture");
+    return NULL;
+}
+
+/* What somebody removed could not tell of DDL since: nobody knows what was run. */
+MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *source)
+{
+    bool was_whole;
+
+    if (!t->record->has_ddl)
+        return NULL;
+    TRY(ddl_capture_install(source, t->record->id, &was_whole));
+    if (!was_whole)
+        log_warn("the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "
+                 "known; run it on the target by hand");
+    return NULL;
+}
+
 /* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
 MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *source)
 {
@@ -182,6 +214,9 @@ MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *sou
 
     TRY(catalog_read(source, t->arena, &catalog));
     struct pg_publication_table *tables = arena_alloc(t->arena, (catalog.n_tables + 1) * sizeof *tables);
+    if (t->record->has_ddl)
+        tables[plan.n_tables++] = (struct pg_publication_table){
+            .schema = "pgtide", .name = ddl_capture_table(t->arena, t->record->id), .inserts_only = false};
     for (unsigned i = 0; i < catalog.n_tables; i++) {
         const struct catalog_table *table = &catalog.tables[i];
 
@@ -288,6 +323,26 @@ MUST_USE static struct error *find_plugin(struct task *t, struct pg_conn *source
 }
 
 /* (P6) */
+/*
+ * What the slot was confirmed up to is on the target, so a spool that is gone costs nothing: with --ack target always so.
+ * The counts of transactions then no longer begin at the same place.
+ */
+MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *source)
+{
+    struct pg_slot_facts facts = {0};
+    bool exists = false;
+
+    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
+    if (!exists || t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), facts.confirmed) ||
+        lsn_before(t->state.lanes[0].position.end, facts.confirmed))
+        return NULL;
+    log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving goes on",
+             lsn_format(facts.confirmed).text);
+    t->record->counts_are_lost = true;
+    TRY(task_record_write(t->folder, t->record));
+    return spool_reset_to(t->spool, facts.confirmed);
+}
+
 MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 {
     const struct state_task *task = &t->state.task;
@@ -296,6 +351,7 @@ MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
                                      .database_oid = task->source_database_oid};
 
     TRY(history_compare(&recorded, &t->history));
+    TRY(adopt_confirmed(t, source));
     TRY(history_check_slot(source, t->record->slot, spool_end(t->spool)));
     TRY(find_plugin(t, source));
     t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
@@ -307,9 +363,12 @@ MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
     return NULL;
 }
 
+/* Then slot and dump are made anew. A structure that is partly there binds both: its dump fits no other slot. */
 static bool nothing_is_copied(const struct state *state)
 {
-    return state->n_relations == 0 &&
+    bool has_structure = state->n_relations > 0 && state->relations[0].source_oid == TASK_STRUCTURE;
+
+    return state->n_relations == has_structure && state->n_done == 0 && !state->task.structure_done &&
            (state->n_lanes == 0 || (state->n_lanes == 1 && lsn_is_none(state->lanes[0].position.end)));
 }
 
@@ -350,6 +409,21 @@ MUST_USE static struct error *find_state(struct task *t, struct pg_conn *target)
     return state_read(target, t->arena, t->record->id, &t->state);
 }
 
+/* From 14 on pgoutput can send binary values. */
+MUST_USE static struct error *choose_format(struct task *t, struct pg_conn *source)
+{
+    struct type_list types;
+
+    if (t->source_facts.version_number < 140000)
+        return NULL;
+    TRY(binary_read_types(source, t->arena, &types));
+    const char *reason = binary_stream_reason(t->arena, &types, pg_conn_version(t->guard));
+    t->is_binary = reason == NULL;
+    if (reason != NULL)
+        log_info("changes are received in text format: %s", reason);
+    return NULL;
+}
+
 struct error *prepare_run(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
@@ -357,15 +431,17 @@ struct error *prepare_run(struct task *t)
     TRY(task_connect_source(t, "control", t->stop, &source));
     TRY(catalog_server(source, t->arena, &t->source_facts));
     TRY(history_read(source, t->arena, &t->history));
-    t->is_binary = t->source_facts.version_number >= 140000;
     TRY(open_spool(t));
     TRY(open_target(t, source, &t->guard));
     TRY(find_state(t, t->guard));
     if (lsn_is_none(t->state.task.slot_lsn) || nothing_is_copied(&t->state)) {
+        TRY(install_capture(t, source));
         TRY(make_publication(t, source));
         TRY(make_slot(t, source, t->guard));
     } else {
         TRY(find_slot(t, source));
+        TRY(verify_capture(t, source));
     }
+    TRY(choose_format(t, source));
     return note_slot_snapshot(t);
 }

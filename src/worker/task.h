@@ -103,6 +103,9 @@ struct task {
     struct error *failure;
 };
 
+/* Instead of a table's oid: the gate of the structure. What DDL the dump has seen is not run again. */
+#define TASK_STRUCTURE 0
+
 /* (G2) The gate of a copied table of the source; NULL for one that was made later. */
 const struct gate *task_gate(const struct task *t, uint32_t oid);
 

@@ -45,7 +45,7 @@ struct error *engine_run(struct engine *e)
     enum feeder_state state = FEEDER_MORE;
 
     TRY(engine_resume(e));
-    while (state == FEEDER_MORE || state == FEEDER_FULL)
+    while (state == FEEDER_MORE || state == FEEDER_FULL || state == FEEDER_BARRIER)
         TRY(engine_turn(e, UINT32_MAX, &state));
     return NULL;
 }

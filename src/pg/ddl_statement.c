@@ -1,0 +1,230 @@
+#include "pg/ddl_statement.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/buffer.h"
+#include "pg/sql_lexer.h"
+
+/* One statement of a string. */
+struct piece {
+    const char *start;
+    const char *end;
+    bool makes_table_of_query; /* CREATE TABLE … AS: its tag is CREATE TABLE AS */
+};
+
+static bool is_symbol(const struct lexeme *x, char c)
+{
+    return x->kind == LEX_SYMBOL && *x->start == c;
+}
+
+/* Where a statement ends: at a semicolon outside of parentheses and of BEGIN ATOMIC … END. */
+struct depth {
+    unsigned parentheses;
+    unsigned blocks;
+    bool is_routine;
+    unsigned n_words;
+};
+
+static void follow_word(struct depth *d, const struct lexeme *x)
+{
+    d->n_words++;
+    if (d->n_words <= 4 && (lexeme_is_word(x, "function") || lexeme_is_word(x, "procedure")))
+        d->is_routine = true;
+    if (!d->is_routine)
+        return;
+    if (lexeme_is_word(x, "begin") || (d->blocks > 0 && lexeme_is_word(x, "case")))
+        d->blocks++;
+    else if (d->blocks > 0 && lexeme_is_word(x, "end"))
+        d->blocks--;
+}
+
+static void follow_lexeme(struct depth *d, const struct lexeme *x)
+{
+    if (x->kind == LEX_WORD)
+        follow_word(d, x);
+    else if (is_symbol(x, '('))
+        d->parentheses++;
+    else if (is_symbol(x, ')') && d->parentheses > 0)
+        d->parentheses--;
+}
+
+/* False at the end of the text. *out_broken is set when it ends inside a string or comment. */
+static bool next_piece(struct lexer *l, struct piece *out, bool *out_broken)
+{
+    struct depth depth = {0};
+
+    *out = (struct piece){0};
+    for (;;) {
+        struct lexeme x = lex_next(l);
+
+        *out_broken = *out_broken || x.kind == LEX_BROKEN;
+        if (x.kind == LEX_END || x.kind == LEX_BROKEN)
+            return out->start != NULL;
+        if (x.kind == LEX_COMMENT)
+            continue;
+        if (is_symbol(&x, ';') && depth.parentheses == 0 && depth.blocks == 0) {
+            if (out->start == NULL)
+                continue;
+            return true;
+        }
+        if (out->start == NULL)
+            out->start = x.start;
+        out->end = x.start + x.length;
+        out->makes_table_of_query =
+            out->makes_table_of_query || (depth.parentheses == 0 && !depth.is_routine && lexeme_is_word(&x, "as"));
+        follow_lexeme(&depth, &x);
+    }
+}
+
+/* Words that stand between those of a tag. */
+static bool is_between(const struct lexeme *x)
+{
+    static const char *const words[] = {"or",        "replace", "global",     "local",      "temp",   "temporary", "unlogged",
+                                        "recursive", "unique",  "constraint", "procedural", "trusted"};
+
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (lexeme_is_word(x, words[i]))
+            return true;
+    return false;
+}
+
+static bool is_word_of(const struct lexeme *x, const char *word, size_t length)
+{
+    return x->kind == LEX_WORD && x->length == length && strncasecmp(x->start, word, length) == 0;
+}
+
+static struct lexeme next_word(struct lexer *l)
+{
+    struct lexeme x = lex_next(l);
+
+    while (x.kind == LEX_COMMENT)
+        x = lex_next(l);
+    return x;
+}
+
+static bool has_tag(const struct piece *p, const char *tag)
+{
+    struct lexer l = {.at = p->start, .end = p->end};
+
+    if (strcmp(tag, "CREATE TABLE") == 0 && p->makes_table_of_query)
+        return false;
+    for (bool is_first = true; *tag != '\0'; is_first = false) {
+        size_t length = strcspn(tag, " ");
+        struct lexeme x = next_word(&l);
+
+        while (!is_first && !is_word_of(&x, tag, length) && is_between(&x))
+            x = next_word(&l);
+        if (!is_word_of(&x, tag, length))
+            return false;
+        tag += length;
+        tag += strspn(tag, " ");
+    }
+    return true;
+}
+
+/* Nobody but us writes to the target, so there is nobody to be kind to, and it could not run inside a transaction. */
+static const char *without_concurrently(struct arena *a, const struct piece *p, const char *tag)
+{
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    struct lexer l = {.at = p->start, .end = p->end};
+    const char *from = p->start;
+
+    if (strstr(tag, "INDEX") == NULL && strcmp(tag, "ALTER TABLE") != 0)
+        return arena_printf(a, "%.*s", (int)(p->end - p->start), p->start);
+    for (struct lexeme x = lex_next(&l); x.kind != LEX_END && x.kind != LEX_BROKEN; x = lex_next(&l)) {
+        if (!lexeme_is_word(&x, "concurrently"))
+            continue;
+        buffer_append(sql, from, (size_t)(x.start - from));
+        from = x.start + x.length;
+    }
+    buffer_append(sql, from, (size_t)(p->end - from));
+    return arena_strdup(a, buffer_text(sql));
+}
+
+/* The last part of `public."a b".f(integer) on x`, with its quotes: "f". */
+static struct lexeme name_in(const char *identity)
+{
+    struct lexer l = {.at = identity, .end = identity + strlen(identity)};
+    struct lexeme name = lex_next(&l), dot = lex_next(&l);
+
+    while (is_symbol(&dot, '.')) {
+        name = lex_next(&l);
+        dot = lex_next(&l);
+    }
+    return name;
+}
+
+static bool is_same_name(const struct lexeme *a, const struct lexeme *b)
+{
+    if (a->kind == LEX_QUOTED && b->kind == LEX_QUOTED)
+        return a->length == b->length && memcmp(a->start, b->start, a->length) == 0;
+    const struct lexeme *quoted = a->kind == LEX_QUOTED ? a : b, *plain = quoted == a ? b : a;
+    if (quoted->kind == LEX_QUOTED && quoted->length == plain->length + 2)
+        return strncasecmp(quoted->start + 1, plain->start, plain->length) == 0;
+    return a->kind == LEX_WORD && b->kind == LEX_WORD && a->length == b->length && strncasecmp(a->start, b->start, a->length) == 0;
+}
+
+static bool speaks_of(const struct piece *p, const char *object)
+{
+    struct lexeme name = name_in(object);
+    struct lexer l = {.at = p->start, .end = p->end};
+
+    for (struct lexeme x = lex_next(&l); x.kind != LEX_END && x.kind != LEX_BROKEN; x = lex_next(&l))
+        if ((x.kind == LEX_WORD || x.kind == LEX_QUOTED) && is_same_name(&x, &name))
+            return true;
+    return false;
+}
+
+/* What ran before a return to a savepoint was counted and is not counted any more. */
+static bool goes_back(const struct piece *p)
+{
+    return has_tag(p, "ROLLBACK") || has_tag(p, "SAVEPOINT");
+}
+
+/* The statements of the tag: how many, and which is meant. */
+struct choice {
+    unsigned n;
+    unsigned n_named; /* that speak of the object */
+    bool goes_back;
+    struct piece by_count;
+    struct piece by_name;
+};
+
+static void consider(struct choice *c, const struct piece *p, const struct ddl_statement_wish *wish)
+{
+    c->goes_back = c->goes_back || goes_back(p);
+    if (!has_tag(p, wish->tag))
+        return;
+    c->n++;
+    if (c->n == wish->nth || c->n == 1)
+        c->by_count = c->n == wish->nth || wish->nth == 0 ? *p : (struct piece){0};
+    if (speaks_of(p, wish->object)) {
+        c->n_named++;
+        c->by_name = *p;
+    }
+}
+
+const char *ddl_statement_find(struct arena *a, struct ddl_statement_wish wish, const char **out_why)
+{
+    struct lexer l = {.at = wish.text, .end = wish.text + strlen(wish.text)};
+    struct choice choice = {0};
+    struct piece piece;
+    bool is_broken = false;
+
+    while (next_piece(&l, &piece, &is_broken))
+        consider(&choice, &piece, &wish);
+
+    bool count_decides = choice.n == 1 || (wish.nth > 0 && !choice.goes_back);
+    const struct piece *found = count_decides ? &choice.by_count : &choice.by_name;
+    *out_why = NULL;
+    if (is_broken)
+        *out_why = "its text cannot be read";
+    else if (choice.n == 0)
+        *out_why = "its text is not among the statements that were sent";
+    else if (!count_decides && choice.n_named != 1)
+        *out_why = "several statements of its kind were sent as one string, and nothing says which it is";
+    else if (found->start == NULL)
+        *out_why = "fewer statements of its kind were sent than were run";
+    return *out_why == NULL ? without_concurrently(a, found, wish.tag) : NULL;
+}

@@ -1,0 +1,218 @@
+-- The capture of DDL on the source, for one task (@ in names: its id). Run again on each start: nothing here may harm what exists.
+-- A row is inserted in the transaction of the DDL, so that the change stream has it at its place, and deleted at once, so that the
+-- table stays empty. A table and not a logical message: anybody may write messages, and what comes here is run on the target.
+create schema if not exists pgtide;
+
+create table if not exists pgtide.ddl_@ (
+    id bigint generated always as identity primary key,
+    phase text not null,  -- start: rows of a table that is being made from a query come next; end: the DDL was run
+    tag text not null,
+    role text not null,
+    objects text not null,
+    statement text,       -- what was run: all of the client's string, or the statement inside a function
+    nth text,             -- which statement of this tag in the string
+    sql text,             -- rebuilt from the catalog at this moment; empty: nothing to do
+    problem text,         -- why nobody can do the same on the target
+    search_path text not null,
+    standard_conforming_strings text not null,
+    datestyle text not null,
+    intervalstyle text not null,
+    timezone text not null
+);
+
+create or replace function pgtide.on_ddl_@() returns event_trigger language plpgsql security definer set lc_messages = 'C' as $pgtide$
+declare
+    -- Until the search path is ours everything is qualified. The caller's goes to the target and is put back at the end.
+    path pg_catalog.text := pg_catalog.current_setting('search_path');
+    actor pg_catalog.text := pg_catalog.current_setting('role');
+    stack pg_catalog.text;
+    said pg_catalog.text;
+    part pg_catalog.text[];
+    which pg_catalog.int4;
+    made pg_catalog.text;
+    trouble pg_catalog.text;
+    objects pg_catalog.text := '';
+    seen pg_catalog.jsonb;
+    lost pg_catalog.jsonb;
+    rewritten pg_catalog.text;
+    again pg_catalog.text[] := '{}';
+    n_ours pg_catalog.int4 := 0;
+    own pg_catalog.int8;
+    first_class pg_catalog.oid;
+    first_object pg_catalog.oid;
+    c pg_catalog.record;
+begin
+    get diagnostics stack = pg_context;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    if actor = 'none' then
+        actor := session_user;
+    end if;
+
+    if tg_event = 'sql_drop' then
+        select jsonb_build_object('kept', count(*) filter (where not is_temporary and schema_name is distinct from 'pgtide'
+                                                             and not (object_type = 'schema' and object_name = 'pgtide')),
+                                  'temporary', count(*) filter (where is_temporary and original),
+                                  'names', string_agg(object_identity, E'\n') filter (where original and not is_temporary))
+          into lost from pg_event_trigger_dropped_objects();
+        perform set_config('pgtide.dropped', lost::text, true), set_config('search_path', path, true);
+        return;
+    elsif tg_event = 'table_rewrite' then
+        -- 2: a new column whose default each row computes
+        if pg_event_trigger_table_rewrite_reason() & 2 <> 0 then
+            perform set_config('pgtide.rewritten', coalesce(current_setting('pgtide.rewritten', true), '') || ' ' ||
+                               pg_event_trigger_table_rewrite_oid()::oid, true);
+        end if;
+        perform set_config('search_path', path, true);
+        return;
+    end if;
+
+    -- What was said: by the client, or by the innermost statement of a function.
+    stack := case when position(E'\n' in stack) = 0 then '' else substr(stack, position(E'\n' in stack) + 1) end;
+    if stack = '' then
+        said := current_query();
+    elsif stack like 'SQL statement "%' then
+        said := substring(stack from E'^SQL statement "(.*?)"\n(?:PL/|SQL )');
+    elsif stack like 'SQL function "%' then
+        part := regexp_match(stack, '^SQL function "([^\n]*)" statement ');
+        select min(prosrc) into said
+          from pg_proc p join pg_language l on l.oid = p.prolang
+         where proname = part[1] and l.lanname = 'sql' having count(*) = 1;
+    end if;
+
+    if tg_event = 'ddl_command_end' then
+        lost := nullif(current_setting('pgtide.dropped', true), '')::jsonb;
+        rewritten := coalesce(current_setting('pgtide.rewritten', true), '');
+        perform set_config('pgtide.dropped', '', true), set_config('pgtide.rewritten', '', true);
+        if stack = '' then
+            seen := nullif(current_setting('pgtide.seen', true), '')::jsonb;
+            if seen ->> '' is distinct from statement_timestamp()::text then
+                seen := jsonb_build_object('', statement_timestamp()::text);
+            end if;
+            which := coalesce((seen ->> tg_tag)::int, 0) + 1;
+            perform set_config('pgtide.seen', (seen || jsonb_build_object(tg_tag, which))::text, true);
+        end if;
+        for c in select * from pg_event_trigger_ddl_commands() loop
+            continue when c.in_extension or c.schema_name in ('pg_temp', 'pgtide')
+                or c.object_type = 'schema' and c.object_identity = 'pgtide' or c.schema_name like 'pg\_temp\_%';
+            n_ours := n_ours + 1;
+            objects := objects || case when objects = '' then '' else E'\n' end || coalesce(c.object_identity, c.object_type);
+            first_class := coalesce(first_class, c.classid);
+            first_object := coalesce(first_object, c.objid);
+        end loop;
+        if tg_tag like 'DROP %' then
+            n_ours := (lost ->> 'kept')::int;
+            objects := coalesce(lost ->> 'names', '');
+            if n_ours > 0 and (lost ->> 'temporary')::int > 0 then
+                trouble := 'it drops temporary objects together with others';
+            end if;
+        end if;
+        if tg_tag in ('CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW') and n_ours > 0 then
+            select case r.relkind
+                   when 'm' then format('CREATE MATERIALIZED VIEW %s (%s)%s AS %s WITH NO DATA', objects,
+                                        string_agg(quote_ident(attname), ', ' order by attnum), options,
+                                        rtrim(pg_get_viewdef(r.oid), '; '))
+                   else format('CREATE %sTABLE %s (%s)%s', case r.relpersistence when 'u' then 'UNLOGGED ' else '' end, objects,
+                               string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod) ||
+                                          case when attcollation not in (0, typcollation)
+                                               then ' COLLATE ' || collation_name else '' end,
+                                          ', ' order by attnum), options) end
+              into made
+              from (select *, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', '') as options
+                      from pg_class where oid = first_object) r
+              left join (select a.*, t.typcollation,
+                                (select quote_ident(nspname) || '.' || quote_ident(collname) from pg_collation k
+                                   join pg_namespace n on n.oid = collnamespace where k.oid = attcollation) as collation_name
+                           from pg_attribute a join pg_type t on t.oid = atttypid where attnum > 0 and not attisdropped) a
+                on a.attrelid = r.oid
+             group by r.oid, r.relkind, r.relpersistence, r.options;
+        elsif stack <> '' and tg_tag like 'CREATE %' and first_class = 'pg_class'::regclass then
+            -- Inside a function that runs as its owner nothing says as whom, but for what was made.
+            select pg_get_userbyid(relowner) into actor from pg_class where oid = first_object;
+        end if;
+        if tg_tag in ('CREATE TABLE AS', 'SELECT INTO') and n_ours = 0 then
+            made := ''; -- somebody waits for the end of what began
+        end if;
+        -- Each server would compute other values: they are written again, where that is little, and so come as rows. Columns that are
+        -- new have an xmin from our transaction's on. What every row gets from the catalog was computed once, not always the same.
+        for c in with recursive altered (oid) as (
+                        select objid from pg_event_trigger_ddl_commands() where tg_tag = 'ALTER TABLE' and classid = 'pg_class'::regclass
+                        union select inhrelid from pg_inherits join altered on inhparent = altered.oid),
+                      news as (
+                        select n.attrelid from altered join pg_attribute n on n.attrelid = altered.oid
+                          left join pg_attrdef d on d.adrelid = n.attrelid and d.adnum = n.attnum
+                         where n.attnum > 0 and not n.attisdropped and coalesce(to_jsonb(n) ->> 'attgenerated', '') = ''
+                           and (n.xmin::text::int8 - txid_current() & 4294967295) < 2147483648
+                           and ((n.attidentity <> '' or n.atthasdef) and n.attrelid::text = any (string_to_array(rewritten, ' '))
+                                or d.adbin::text ~ 'SQLVALUEFUNCTION'
+                                or exists (select from regexp_matches(d.adbin::text, ':(?:op)?funcid ([0-9]+)', 'g') as m
+                                             join pg_proc on pg_proc.oid = m[1]::oid where provolatile <> 'i')))
+                 select r.oid::regclass as name, pg_relation_size(r.oid) as size, min(quote_ident(k.attname)) as key_column,
+                        coalesce(bool_or((k.xmin::text::int8 - txid_current() & 4294967295) < 2147483648), true) as has_new_key
+                   from (select distinct attrelid from news) as n join pg_class r on r.oid = n.attrelid
+                   left join pg_index i on i.indrelid = r.oid and case r.relreplident when 'd' then i.indisprimary
+                                                                                      when 'i' then i.indisreplident end
+                   left join pg_attribute k on k.attrelid = r.oid and k.attnum = any (i.indkey)
+                  where r.relpersistence = 'p' and r.relkind = 'r'
+                  group by r.oid loop
+            if c.size > 0 and (c.has_new_key or c.size > 67108864) then
+                trouble := format('it gives the rows of table %s values that each server computes differently', c.name);
+            elsif c.size > 0 then
+                again := again || format('update only %s set %s = %s', c.name, c.key_column, c.key_column);
+            end if;
+        end loop;
+        -- Published for updates but without a key, the table could not be updated on the source.
+        for c in select r.oid::regclass as name from pg_event_trigger_ddl_commands() d join pg_class r on r.oid = d.objid
+                  where d.classid = 'pg_class'::regclass and tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA')
+                    and not d.in_extension and r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relreplident = 'd'
+                    and not exists (select from pg_index where indrelid = r.oid and indisprimary)
+                    and exists (select from pg_publication where puballtables and pubupdate) loop
+            again := again || format('alter table %s replica identity full', c.name);
+        end loop;
+    end if;
+
+    if tg_event = 'ddl_command_start' or made is not null or
+       n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE PUBLICATION', 'ALTER PUBLICATION',
+                                     'DROP PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
+        insert into pgtide.ddl_@ (phase, tag, role, objects, statement, nth, sql, problem, search_path,
+                                  standard_conforming_strings, datestyle, intervalstyle, timezone)
+        values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects, said, which, made,
+                trouble, path, current_setting('standard_conforming_strings'), current_setting('datestyle'),
+                current_setting('intervalstyle'), current_setting('timezone'))
+        returning id into own;
+        delete from pgtide.ddl_@ where id = own;
+        if again <> '{}' then
+            said := current_setting('session_replication_role');
+            perform set_config('session_replication_role', 'replica', true);
+            foreach made in array again loop
+                execute made;
+            end loop;
+            perform set_config('session_replication_role', said, true);
+        end if;
+    end if;
+    perform set_config('search_path', path, true);
+exception when others then
+    -- Nobody's DDL fails because of us: the task stops there instead.
+    insert into pgtide.ddl_@ (phase, tag, role, objects, statement, problem, search_path, standard_conforming_strings, datestyle,
+                              intervalstyle, timezone)
+    values ('end', tg_tag, actor, '', pg_catalog.current_query(),
+            pg_catalog.concat('the source could not describe it: ', sqlerrm), path, '', '', '', '')
+    returning id into own;
+    delete from pgtide.ddl_@ where id operator(pg_catalog.=) own;
+end
+$pgtide$;
+
+do $pgtide$
+declare
+    wanted record;
+begin
+    for wanted in select * from (values ('start', 'ddl_command_start', E' when tag in (''CREATE TABLE AS'', ''SELECT INTO'')'),
+                                        ('drop', 'sql_drop', ''), ('rewrite', 'table_rewrite', ''),
+                                        ('end', 'ddl_command_end', '')) as w (name, event, filter) loop
+        if not exists (select from pg_catalog.pg_event_trigger where evtname = 'pgtide_@_' || wanted.name) then
+            execute format('create event trigger pgtide_@_%s on %s%s execute procedure pgtide.on_ddl_@()', wanted.name, wanted.event,
+                           wanted.filter);
+        end if;
+        execute format('alter event trigger pgtide_@_%s enable always', wanted.name);
+    end loop;
+end
+$pgtide$;

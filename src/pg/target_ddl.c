@@ -1,0 +1,190 @@
+#include "pg/target_ddl.h"
+
+#include <inttypes.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "pg/ddl_statement.h"
+
+/* What changes how a statement is read: the columns of these names hold the source's values. */
+static const char *const settings[] = {"search_path", "standard_conforming_strings", "datestyle", "intervalstyle", "timezone"};
+
+/* A statement on its way. */
+struct ddl_run {
+    struct arena *arena;
+    const struct row_change *change;
+    const char *sql;
+};
+
+/* NULL for NULL and for a column that is not there. */
+static const char *text_of(struct arena *a, const struct row_change *change, const char *column)
+{
+    const struct stream_relation *r = change->table->relation;
+
+    for (unsigned i = 0; i < r->n_columns; i++) {
+        const struct value *v = &change->row.row[i];
+
+        if (strcmp(r->columns[i].name, column) == 0 && value_has_bytes(v)) {
+            char *text = arena_alloc(a, (size_t)v->length + 1);
+
+            return memcpy(text, v->bytes, v->length);
+        }
+    }
+    return NULL;
+}
+
+/* What to run; NULL with *out_why when nobody can know. */
+static const char *choose_sql(struct arena *a, const struct row_change *change, const char **out_why)
+{
+    const char *rebuilt = text_of(a, change, "sql");
+    const char *statement = text_of(a, change, "statement");
+    const char *nth = text_of(a, change, "nth");
+
+    *out_why = text_of(a, change, "problem");
+    if (*out_why != NULL)
+        return NULL;
+    if (rebuilt != NULL)
+        return rebuilt;
+    if (statement == NULL) {
+        *out_why = "it was run by a function whose text is not known";
+        return NULL;
+    }
+    const char *objects = text_of(a, change, "objects");
+    const struct ddl_statement_wish wish = {
+        .text = statement,
+        .tag = text_of(a, change, "tag"),
+        .nth = nth == NULL ? 0 : (unsigned)strtoul(nth, NULL, 10),
+        .object = objects == NULL ? "" : arena_printf(a, "%.*s", (int)strcspn(objects, "\n"), objects),
+    };
+    return ddl_statement_find(a, wish, out_why);
+}
+
+/* ---- role and settings ---- */
+
+MUST_USE static struct error *set_up(const struct ddl_run *run, struct pg_conn *conn, struct pg_rows *out_before)
+{
+    CLEANUP(buffer_free) struct buffer *now = buffer_new();
+
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        buffer_printf(now, "%scurrent_setting('%s')", i == 0 ? "SELECT " : ", ", settings[i]);
+    TRY(pg_query(conn, run->arena, "reading settings", buffer_text(now), NULL, 0, out_before));
+    for (size_t i = 0; i < COUNT_OF(settings); i++) {
+        const char *value = text_of(run->arena, run->change, settings[i]);
+
+        if (value != NULL)
+            TRY(pg_execute_format(conn, "setting up the session", "SELECT pg_catalog.set_config('%s', %s, true)", settings[i],
+                                  pg_quote_literal(run->arena, value)));
+    }
+    return pg_execute(conn, "setting up the session", "SET LOCAL lock_timeout = '10s'; SET LOCAL check_function_bodies = off");
+}
+
+MUST_USE static struct error *put_back(const struct ddl_run *run, struct pg_conn *conn, const struct pg_rows *before)
+{
+    for (size_t i = 0; i < COUNT_OF(settings); i++)
+        TRY(pg_execute_format(conn, "putting settings back", "SELECT pg_catalog.set_config('%s', %s, true)", settings[i],
+                              pg_quote_literal(run->arena, before->rows[0][i])));
+    return pg_execute(conn, "putting settings back", "SET LOCAL lock_timeout = 0; SET LOCAL check_function_bodies = on");
+}
+
+/* The role owns what it makes. One that the target does not have, or that we may not become, is left out. */
+MUST_USE static struct error *become_role(const struct ddl_run *run, struct pg_conn *conn, bool *out_became)
+{
+    const char *role = text_of(run->arena, run->change, "role");
+    struct pg_rows rows;
+
+    TRY(pg_query(conn, run->arena, "looking for a role",
+                 "SELECT 1 FROM pg_roles WHERE rolname = $1 AND rolname <> current_user AND pg_has_role(current_user, oid, 'MEMBER')",
+                 &role, 1, &rows));
+    *out_became = rows.n_rows > 0;
+    return *out_became ? pg_execute_format(conn, "becoming a role", "SET LOCAL ROLE %s", pg_quote_identifier(run->arena, role))
+                       : NULL;
+}
+
+/* Event triggers of the target do not fire: our session is a replica. */
+MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
+{
+    const struct ddl_run *run = self;
+    struct pg_rows before;
+    bool became = false;
+
+    TRY(become_role(run, conn, &became));
+    TRY(set_up(run, conn, &before));
+    FAULT_POINT("target.before_ddl");
+    TRY(pg_execute(conn, "running it on the target", run->sql));
+    FAULT_POINT("target.after_ddl");
+    if (became)
+        TRY(pg_execute(conn, "putting the role back", "RESET ROLE"));
+    return put_back(run, conn, &before);
+}
+
+/* ---- the port ---- */
+
+static const char *one_line(struct arena *a, const char *text)
+{
+    char *line = arena_strdup(a, text == NULL ? "" : text);
+
+    for (char *at = strchr(line, '\n'); at != NULL; at = strchr(at, '\n'))
+        *at = ' ';
+    return line;
+}
+
+/* What cannot be mended by trying again is for the operator to decide, like a row that does not fit. */
+static struct error *explain(struct arena *a, const struct row_change *change, struct error *err)
+{
+    enum error_kind kind = error_kind(err);
+    const char *objects = one_line(a, text_of(a, change, "objects"));
+
+    if (kind == ERROR_CONFIG || kind == ERROR_DATA) {
+        struct error *data = error_new(ERROR_DATA, "%s", error_message(err));
+
+        error_free(err);
+        err = data;
+    }
+    return error_wrap(err, "%s%s%s that was run on the source", text_of(a, change, "tag"), *objects == '\0' ? "" : " of ", objects);
+}
+
+struct error *target_ddl(void *self, struct arena *a, const struct row_change *change)
+{
+    struct pg_target *t = self;
+    const char *why = NULL;
+    struct ddl_run run = {.arena = a, .change = change};
+
+    TRY(target_connected(t));
+    run.sql = choose_sql(a, change, &why);
+    if (run.sql == NULL)
+        return explain(a, change, error_new(ERROR_DATA, "it cannot be repeated on the target: %s", why));
+    if (*run.sql == '\0')
+        return NULL;
+    log_info("running DDL of the source: %s", one_line(a, run.sql));
+    struct error *err = pipe_outside(t->pipe, run_statement, &run);
+    if (err == NULL && pipe_failure(t->pipe)->is_failure)
+        err = target_failure(t);
+    return err == NULL ? NULL : explain(a, change, err);
+}
+
+struct error *target_ddl_conflict(struct pg_target *t, const struct conflict *c, const char *policy)
+{
+    struct pipe_expect expect = {.rows = 1, .what = "recording a decision"};
+    struct row_change change = c->change;
+    const char *texts[] = {
+        t->options.task,
+        arena_printf(t->scratch, "(%s)", text_of(t->scratch, &change, "tag")),
+        policy,
+        arena_strdup(t->scratch, lsn_format(c->commit).text),
+        arena_printf(t->scratch, "%" PRIu32, c->xid),
+        text_of(t->scratch, &change, "objects"),
+        text_of(t->scratch, &change, "statement"),
+    };
+
+    statement_params_clear(t->params);
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        statement_params_add_text(t->params, texts[i] == NULL ? "" : texts[i]);
+    TRY(statement_params_finish(t->params));
+    TRY(pipe_send(t->pipe,
+                  "INSERT INTO pgtide.conflict (task, table_name, kind, policy, action, lsn, xid, key_row, new_row) VALUES ($1::text, "
+                  "$2::text, 'ddl', $3::text, 'skipped', $4::pg_lsn, $5::int8, json_build_object('objects', $6::text)::text, "
+                  "json_build_object('statement', $7::text)::text)",
+                  NULL, t->params, expect));
+    TRY(pipe_sync(t->pipe));
+    return pipe_failure(t->pipe)->is_failure ? target_failure(t) : NULL;
+}

@@ -1,0 +1,195 @@
+"""DDL that is run on the source while it is followed. The verdict is always that both databases are equal, objects and rows.
+
+    source (event triggers) ── pgtide ──▶ target
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import pytest
+
+from harness.leftovers import leftovers
+from harness.pgtide import FAILED, OK
+from harness.wait import wait_until
+from harness.world import Pair, World
+
+TABLES = """
+    CREATE TABLE a (id integer PRIMARY KEY, v text); INSERT INTO a SELECT n, 'a' || n FROM generate_series(1, 100) n;
+    CREATE TABLE b (id integer PRIMARY KEY, a integer REFERENCES a, n numeric); INSERT INTO b SELECT n, n, n FROM generate_series(1, 50) n
+"""
+
+
+@pytest.fixture
+def pair(world: World) -> Iterator[Pair]:
+    """Two tables, followed."""
+    pair = world.pair()
+    for cluster in (pair.source, pair.target):
+        cluster.execute("CREATE ROLE owner; CREATE ROLE reader", pair.database)
+    pair.on_source(TABLES)
+    pair.pgtide.follow()
+    yield pair
+
+
+def each(pair: Pair, *statements: str) -> None:
+    """Each in a transaction of its own."""
+    for statement in statements:
+        pair.on_source(statement)
+
+
+def test_every_kind_of_statement(pair: Pair):
+    each(pair,
+         "CREATE SCHEMA s", 'CREATE SCHEMA "S 2" AUTHORIZATION owner CREATE TABLE t (a integer) CREATE VIEW v AS SELECT 1 AS x',
+         "CREATE TABLE s.t (id integer PRIMARY KEY, v text DEFAULT 'x', CHECK (id > 0))", "INSERT INTO s.t VALUES (1), (2)",
+         "ALTER TABLE s.t ADD COLUMN w integer NOT NULL DEFAULT 7", "UPDATE s.t SET w = 8 WHERE id = 2",
+         "ALTER TABLE s.t DROP COLUMN v", "INSERT INTO s.t VALUES (3, 9)", "ALTER TABLE s.t RENAME COLUMN w TO \"w W\"",
+         "ALTER TABLE s.t ALTER id TYPE bigint", "INSERT INTO s.t VALUES (5000000000, 1)", "ALTER TABLE s.t ALTER \"w W\" TYPE text USING 'n' || \"w W\"",
+         "ALTER TABLE s.t ADD CONSTRAINT u UNIQUE (\"w W\")", "ALTER TABLE s.t ALTER \"w W\" SET STORAGE EXTERNAL",
+         "ALTER TABLE s.t RENAME TO \"T t\"", "INSERT INTO s.\"T t\" VALUES (4, 'n4')", "ALTER TABLE s.\"T t\" SET SCHEMA \"S 2\"",
+         "INSERT INTO \"S 2\".\"T t\" VALUES (6, 'n6')", "ALTER TABLE a REPLICA IDENTITY FULL", "UPDATE a SET v = 'z' WHERE id = 1",
+         "ALTER TABLE b DROP CONSTRAINT b_a_fkey", "ALTER TABLE b ADD FOREIGN KEY (a) REFERENCES a NOT VALID", "ALTER TABLE b VALIDATE CONSTRAINT b_a_fkey",
+         "CREATE SEQUENCE q", "ALTER SEQUENCE q INCREMENT 5 OWNED BY a.id", "SELECT nextval('q')", "CREATE INDEX ON a (v)", "ALTER INDEX a_v_idx RENAME TO \"i i\"",
+         "CREATE UNIQUE INDEX CONCURRENTLY c ON a (id, v)", "DROP INDEX CONCURRENTLY c", "CREATE INDEX CONCURRENTLY c2 ON a (v) WHERE id > 5",
+         "CREATE VIEW v AS SELECT * FROM a", "CREATE OR REPLACE VIEW v AS SELECT *, 1 AS one FROM a", "CREATE MATERIALIZED VIEW m AS SELECT id FROM a WITH NO DATA",
+         "CREATE TYPE e AS ENUM ('x', 'y')", "ALTER TABLE a ADD e e", "ALTER TYPE e ADD VALUE 'z' AFTER 'x'", "UPDATE a SET e = 'z' WHERE id < 10",
+         "CREATE TYPE c1 AS (x integer, y text)", "ALTER TYPE c1 ADD ATTRIBUTE z integer", "CREATE DOMAIN d AS text CHECK (value <> '')",
+         "ALTER DOMAIN d SET DEFAULT 'q'", "CREATE FUNCTION f(x integer) RETURNS integer LANGUAGE sql AS 'SELECT x; SELECT x + 1;'",
+         "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN NULL; END $$", "CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+         "CREATE TRIGGER tr BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION tf()", "ALTER TABLE a DISABLE TRIGGER tr",
+         "ALTER TABLE a ENABLE ROW LEVEL SECURITY", "CREATE POLICY po ON a TO reader USING (id < 5)", "ALTER POLICY po ON a USING (id < 6)",
+         "CREATE RULE ru AS ON UPDATE TO v DO INSTEAD NOTHING", "COMMENT ON TABLE a IS 'it''s; a \"table\"'", "COMMENT ON COLUMN a.v IS 'v'",
+         "GRANT SELECT ON a TO reader", "GRANT UPDATE (v) ON a TO reader", "REVOKE SELECT ON a FROM reader",
+         "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader", "CREATE TABLE granted (id integer PRIMARY KEY)",
+         "CREATE EXTENSION citext", "CREATE TABLE ci (k citext PRIMARY KEY)", "INSERT INTO ci VALUES ('A')", "CREATE STATISTICS st ON id, v FROM a",
+         "CREATE COLLATION co (locale = 'C')", "CREATE AGGREGATE ag (integer) (sfunc = int4pl, stype = integer)", "CREATE CAST (e AS integer) WITH INOUT",
+         "DROP VIEW v", "DROP FUNCTION f(integer)", "DROP TABLE granted", "ALTER TABLE a RENAME CONSTRAINT a_pkey TO pk", "ALTER TABLE b OWNER TO owner",
+         "CREATE TABLE gone (id integer)", "INSERT INTO gone VALUES (1)", "DROP TABLE gone", "DROP SCHEMA s CASCADE")
+    pair.finish()
+
+
+def test_partitions_and_inheritance(pair: Pair):
+    each(pair, "CREATE TABLE p (id integer, at date, v text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)",
+         "CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2020-01-01') TO ('2021-01-01')", "INSERT INTO p VALUES (1, '2020-05-05', 'x')",
+         "CREATE TABLE p2 (LIKE p INCLUDING ALL)", "INSERT INTO p2 VALUES (2, '2021-05-05', 'y')",
+         "ALTER TABLE p ATTACH PARTITION p2 FOR VALUES FROM ('2021-01-01') TO ('2022-01-01')", "UPDATE p SET v = v || '!'",
+         "UPDATE p SET at = '2021-06-06' WHERE id = 1", "ALTER TABLE p DETACH PARTITION p1", "INSERT INTO p1 VALUES (9, '2020-01-01', 'free')",
+         "ALTER TABLE p DETACH PARTITION p2", "INSERT INTO p2 VALUES (10, '2021-01-01', 'free')",
+         "CREATE TABLE parent (id integer PRIMARY KEY)", "CREATE TABLE child (x text) INHERITS (parent)", "INSERT INTO child VALUES (1, 'c')",
+         "ALTER TABLE child NO INHERIT parent", "UPDATE child SET x = 'd'", "ALTER TABLE child INHERIT parent")
+    pair.finish()
+
+
+def test_statements_and_rows_in_one_transaction(pair: Pair):    # P1
+    each(pair, "BEGIN; INSERT INTO a VALUES (1001, 'before'); ALTER TABLE a ADD x integer DEFAULT 3; INSERT INTO a VALUES (1002, 'after', 4);"
+         "UPDATE a SET x = 5 WHERE id = 1001; CREATE TABLE n (id integer PRIMARY KEY, t text); INSERT INTO n SELECT g, repeat('n', 10) FROM generate_series(1, 3000) g;"
+         "ALTER TABLE n DROP COLUMN t; UPDATE n SET id = id + 10000 WHERE id < 100; TRUNCATE b; ALTER TABLE b ADD y text; INSERT INTO b VALUES (1, 1, 1, 'y'); COMMIT",
+         "INSERT INTO n VALUES (1)",
+         "BEGIN; SAVEPOINT s; CREATE TABLE never (a integer); ROLLBACK TO s; CREATE TABLE kept (a integer); INSERT INTO kept VALUES (1); ALTER TABLE kept ADD b integer; COMMIT",
+         "BEGIN; CREATE TABLE rolled_back (a integer); INSERT INTO rolled_back VALUES (1); ROLLBACK",
+         "BEGIN; ALTER TABLE a RENAME TO a2; CREATE TABLE a (other text PRIMARY KEY); INSERT INTO a VALUES ('x'); INSERT INTO a2 VALUES (7777, 'y'); COMMIT",
+         "UPDATE a2 SET v = 'renamed' WHERE id < 20")
+    pair.finish()
+
+
+def test_many_statements_in_one_string(pair: Pair):
+    with pair.source.connect(pair.database) as session:
+        session.pgconn.exec_(b"""
+            /* ; */ CREATE TABLE m1 (a integer PRIMARY KEY, t text DEFAULT 'a;b'); CREATE TABLE m2 (a integer PRIMARY KEY); -- CREATE TABLE x
+            CREATE TABLE IF NOT EXISTS m1 (b integer); INSERT INTO m1 VALUES (1); CREATE TEMP TABLE tm (a integer); DROP TABLE tm;
+            CREATE TABLE m3 AS SELECT a, t FROM m1; CREATE TABLE m4 (a integer); ALTER TABLE m1 ADD b integer; ALTER TABLE m2 ADD c text;
+            CREATE FUNCTION fa() RETURNS integer BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 ELSE 3 END; END; DROP TABLE IF EXISTS nothing; DROP TABLE m4""")
+    assert pair.source_value("SELECT count(*) FROM pg_class WHERE relname IN ('m1', 'm2', 'm3')") == 3
+    pair.finish()
+
+
+def test_inside_of_functions_and_blocks(pair: Pair):
+    each(pair, """DO $$ BEGIN CREATE TABLE d1 (id integer PRIMARY KEY, v text); INSERT INTO d1 VALUES (1, 'x'); FOR i IN 1..3 LOOP
+                   EXECUTE format('CREATE TABLE %I (a integer PRIMARY KEY)', 'dyn "' || i); EXECUTE format('INSERT INTO %I VALUES (%s)', 'dyn "' || i, i); END LOOP;
+                   EXECUTE 'ALTER TABLE d1 ADD w text DEFAULT ''q''; COMMENT ON TABLE d1 IS ''c'''; END $$""",
+         "CREATE FUNCTION make(name text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'CREATE TABLE ' || name || ' (a integer PRIMARY KEY)'; "
+         "CREATE TABLE fixed AS SELECT name AS n; END $$", "SELECT make('made')", "INSERT INTO made VALUES (1)",
+         "CREATE FUNCTION in_sql() RETURNS void LANGUAGE sql AS 'CREATE TABLE sq1 (a integer); ALTER TABLE sq1 ADD b integer; CREATE TABLE sq2 (x integer)'",
+         "SELECT in_sql()", "INSERT INTO sq1 VALUES (1, 2)",
+         "CREATE FUNCTION as_owner() RETURNS void SECURITY DEFINER LANGUAGE plpgsql AS 'BEGIN CREATE TABLE of_owner (a integer); END'",
+         "GRANT CREATE, USAGE ON SCHEMA public TO owner, reader", "ALTER FUNCTION as_owner() OWNER TO owner", "SET ROLE reader; SELECT as_owner()")
+    pair.finish()
+
+
+def test_tables_made_from_queries(pair: Pair):
+    each(pair, "CREATE TABLE q1 AS SELECT id, v COLLATE \"C\" AS c, ARRAY[id] AS r, NULL::numeric(5,2) AS n FROM a", "SELECT * INTO q2 FROM a WHERE id < 0",
+         "SELECT id INTO q3 FROM a", "INSERT INTO q3 VALUES (0)", "UPDATE q3 SET id = -id", "DELETE FROM q3 WHERE id < -90",
+         "CREATE TABLE q4 (x, y) WITH (fillfactor = 50) AS VALUES (1, 'one'), (2, 'two')", "CREATE TABLE q5 AS SELECT * FROM a WITH NO DATA",
+         "CREATE TEMP TABLE q6 AS SELECT * FROM a", "BEGIN; INSERT INTO a VALUES (2000, 'q'); CREATE TABLE q7 AS SELECT * FROM a; DELETE FROM a WHERE id = 2000;"
+         "CREATE TABLE q8 AS SELECT * FROM q7; DELETE FROM q7 WHERE id > 50; COMMIT", "CREATE TABLE IF NOT EXISTS q8 AS SELECT 1 AS other",
+         "CREATE MATERIALIZED VIEW qm AS SELECT id, v FROM a WITH NO DATA")
+    pair.finish()
+
+
+def test_role_and_search_path(pair: Pair):
+    each(pair, "CREATE SCHEMA one; CREATE SCHEMA two; GRANT ALL ON SCHEMA one, two TO owner",
+         "SET search_path = one, public; CREATE TABLE t (a integer PRIMARY KEY); SET ROLE owner; CREATE TABLE t2 (a integer PRIMARY KEY)",
+         "SET search_path = two; CREATE TABLE t (a integer PRIMARY KEY, at timestamptz DEFAULT '2020-01-02'); INSERT INTO t VALUES (1)",
+         "SET datestyle = 'German'; SET timezone = 'Asia/Tokyo'; ALTER TABLE two.t ADD d timestamptz DEFAULT '03.02.2020 00:00'")
+    assert pair.source_value("SELECT tableowner FROM pg_tables WHERE tablename = 't2'") == "owner"
+    pair.finish()
+
+
+def test_rows_that_a_statement_gives_values(pair: Pair):
+    """Each server would compute others: the source's values come."""
+    each(pair, "ALTER TABLE a ADD r float8 DEFAULT random()", "ALTER TABLE a ADD s bigserial", "ALTER TABLE a ADD u uuid DEFAULT gen_random_uuid()",
+         "ALTER TABLE a ADD g integer GENERATED ALWAYS AS (id * 2) STORED", "INSERT INTO a (id) VALUES (5000)", "ALTER TABLE b ADD at timestamptz DEFAULT now()")
+    pair.finish()
+
+
+def test_two_sessions_alter_one_table(pair: Pair):
+    first, second = (pair.source.connect(pair.database, autocommit=False) for _ in range(2))
+    first.execute("ALTER TABLE a ADD x integer")
+    first.execute("UPDATE a SET x = id")
+    second.execute("CREATE TABLE beside (id integer PRIMARY KEY)")
+    first.commit()
+    second.execute("ALTER TABLE a ADD y integer DEFAULT 1")
+    second.execute("INSERT INTO a VALUES (3000, 'both', 1, 2)")
+    second.commit()
+    pair.finish()
+
+
+def test_killed_between_statements_and_gone_on(pair: Pair):    # P1: neither lost nor run twice
+    each(pair, "CREATE TABLE k (id integer PRIMARY KEY)", "INSERT INTO k VALUES (1)")
+    pair.pgtide.run.kill()
+    each(pair, "ALTER TABLE k ADD v integer", "INSERT INTO k VALUES (2, 2)", "CREATE TABLE k2 AS SELECT * FROM k", "DROP TABLE b")
+    pair.pgtide.follow()
+    pair.pgtide.caught_up()
+    pair.pgtide.run.kill()
+    pair.pgtide.follow()
+    pair.finish()
+
+
+def test_what_cannot_be_repeated_stops_and_can_be_skipped(pair: Pair):
+    pair.target.execute("CREATE TABLE clash (x integer)", pair.database)
+    each(pair, "CREATE TABLE clash (id integer PRIMARY KEY)", "INSERT INTO a VALUES (900, 'after')")
+    assert pair.pgtide.run.wait(60) == FAILED
+    said = pair.pgtide.run.err
+    assert "CREATE TABLE of public.clash" in said and "already exists" in said and "--skip-change" in said
+    pair.target.execute("DROP TABLE clash; CREATE TABLE clash (id integer PRIMARY KEY)", pair.database)
+    pair.pgtide.start_command("resume", "--skip-change")
+    wait_until(lambda: pair.target_value("SELECT count(*) FROM a WHERE id = 900") == 1, 60, "the task goes on")
+    assert "CREATE TABLE clash" in pair.pgtide.call("conflicts").out    # A4
+    pair.pgtide.run.kill()
+    pair.pgtide.follow()
+    pair.finish()
+
+
+def test_a_new_key_that_each_server_computes_stops(pair: Pair):
+    each(pair, "CREATE TABLE w (v text)", "INSERT INTO w VALUES ('x'), ('y')", "ALTER TABLE w ADD id bigserial PRIMARY KEY")
+    assert pair.pgtide.run.wait(60) == FAILED
+    assert "values that each server computes differently" in pair.pgtide.run.err
+
+
+def test_nothing_is_captured_when_not_wanted(world: World):
+    pair = world.pair(options=("--no-ddl",))
+    pair.on_source(TABLES)
+    pair.pgtide.follow()
+    assert not [thing for thing in leftovers(pair.source, pair.database) if "event trigger" in thing]
+    pair.on_source("CREATE TABLE unknown (id integer PRIMARY KEY); INSERT INTO unknown VALUES (1)")
+    assert pair.pgtide.run.wait(60) == FAILED    # drift is named, nothing is guessed
+    assert "public.unknown" in pair.pgtide.run.err
