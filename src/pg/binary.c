@@ -173,3 +173,19 @@ void binary_choose(struct arena *a, const struct binary_side *source, const stru
     for (unsigned i = 0; i < source->catalog->n_tables; i++)
         out_reasons[i] = why_not_table(&p, &source->catalog->tables[i]);
 }
+
+/* xml travels well here: both sessions have the same client_encoding, and the receiver reads the declaration. */
+const char *binary_stream_reason(struct arena *a, const struct type_list *types, int target_version)
+{
+    for (unsigned i = 0; i < types->n; i++) {
+        const struct type_facts *t = &types->types[i];
+        bool is_made_of_users = (t->element >= OIDS_OF_USERS_START || t->kind == 'c') && t->oid >= OIDS_OF_USERS_START;
+
+        if (is_never_binary(t) && strcmp(t->name, "xml") != 0)
+            return arena_printf(a, "type \"%s\" is used, which sends the source's oids", t->name);
+        if (target_version < ARRAY_RECV_TRUSTS_SENDER && is_made_of_users)
+            return arena_printf(a, "type \"%s.%s\" is used, which a target before 14 takes in text only", t->schema,
+                                t->name);
+    }
+    return NULL;
+}

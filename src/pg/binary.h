@@ -51,3 +51,8 @@ struct binary_side {
  */
 void binary_choose(struct arena *a, const struct binary_side *source, const struct binary_side *target,
                    const char **out_reasons);
+
+/*
+ * The stream has one format for all tables. NULL when its values may be binary, else why they must be text: for the log. In `a`.
+ */
+const char *binary_stream_reason(struct arena *a, const struct type_list *types, int target_version);

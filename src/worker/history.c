@@ -36,6 +36,26 @@ struct error *history_compare(const struct history *recorded, const struct histo
     return NULL;
 }
 
+/* WAL only grows: a server whose WAL ends before what it has sent us was restored from an older copy. */
+MUST_USE static struct error *check_wal_end(struct pg_conn *source, struct arena *a, struct lsn ours)
+{
+    char *text = NULL;
+    struct lsn end;
+
+    TRY(pg_query_text(source, a, "reading the source's WAL position",
+                      "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() "
+                      "END)::text",
+                      NULL, 0, &text));
+    if (text == NULL || !lsn_parse(text, &end))
+        return error_new(ERROR_BUG, "the source's answer is no WAL position");
+    if (!lsn_before(end, ours))
+        return NULL;
+    return error_new(ERROR_HISTORY,
+                     "history broken: the source's WAL ends at %s, but it was read up to %s before: an older copy of the "
+                     "server was restored",
+                     lsn_format(end).text, lsn_format(ours).text);
+}
+
 struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot check");
@@ -56,6 +76,10 @@ struct error *history_check_slot(struct pg_conn *source, const char *slot, struc
         err = error_new(ERROR_HISTORY,
                         "history broken: replication slot \"%s\" is confirmed up to %s, but what was received ends at %s",
                         slot, lsn_format(facts.confirmed).text, lsn_format(ours).text);
+    else
+        err = check_wal_end(source, scratch, ours);
+    if (err != NULL && error_kind(err) != ERROR_HISTORY)
+        return err;
     if (err != NULL)
         return error_hint(err, "What was committed in between cannot be had from it. Nothing was changed on either side. Empty "
                                "the target and start again after \"pgtide stop --force\".");

@@ -25,5 +25,6 @@ MUST_USE struct error *history_compare(const struct history *recorded, const str
 /*
  * Is the slot still the one that we read? It must exist, be logical, belong to the database, have its WAL, and not be confirmed
  * beyond `ours`, the end of what the spool has durably: whatever lies between was taken by somebody else, or the slot was made anew.
+ * And the server's WAL must reach as far as `ours`.
  */
 MUST_USE struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours);

@@ -14,6 +14,9 @@
 enum {
     SYNC_EVERY_MS = 100,
     SYNC_EVERY_BYTES = 8 * 1024 * 1024,
+    PING_AFTER_MS = 10000,    /* of silence: the server is asked to say something */
+    SILENCE_MS = 60000,       /* without an answer the connection is given up; doubles each time it was no use */
+    SILENCE_DOUBLINGS_MAX = 5,
     FEEDBACK_EVERY_MS = 1000, /* far below a third of any sensible wal_sender_timeout */
     MESSAGES_A_ROUND = 10000,
     WAIT_WHILE_FULL_MS = 100,
@@ -30,6 +33,9 @@ struct receiver {
     size_t unsynced;      /* bytes */
     int64_t sync_due_us;
     int64_t feedback_due_us;
+    int64_t heard_at_us;   /* when anything came last */
+    int64_t ping_due_us;
+    unsigned silences;     /* connections given up one after the other */
     bool reply_requested;
     bool was_full;
 };
@@ -56,6 +62,8 @@ MUST_USE static struct error *take_messages(struct receiver *r)
         TRY(pg_stream_next(r->stream, &m));
         if (m.kind == STREAM_NOTHING)
             break;
+        r->heard_at_us = clock_now_us();
+        r->silences = 0;
         r->heard = lsn_max(r->heard, m.end);
         if (m.kind == STREAM_KEEPALIVE) {
             take_keepalive(r, &m);
@@ -97,6 +105,30 @@ static struct lsn may_be_forgotten(const struct receiver *r)
     return r->durable;
 }
 
+/*
+ * A peer that is gone behind something that still answers (a proxy, a stopped host) only shows by its silence. A walsender that
+ * decodes a huge transaction is silent, too, on older servers: so patience grows.
+ */
+MUST_USE static struct error *check_silence(struct receiver *r, int64_t now)
+{
+    int64_t limit_us = (int64_t)SILENCE_MS * 1000 << r->silences;
+
+    if (now - r->heard_at_us < limit_us)
+        return NULL;
+    if (r->silences < SILENCE_DOUBLINGS_MAX)
+        r->silences++;
+    return error_new(ERROR_TRANSIENT, "the source has not said anything for %d s, though it was asked to",
+                     (int)(limit_us / 1000000));
+}
+
+static bool ping_is_due(struct receiver *r, int64_t now)
+{
+    if (now - r->heard_at_us < PING_AFTER_MS * 1000 || now < r->ping_due_us)
+        return false;
+    r->ping_due_us = now + PING_AFTER_MS * 1000;
+    return true;
+}
+
 MUST_USE static struct error *send_feedback(struct receiver *r)
 {
     struct progress_counters *c = r->task->counters;
@@ -104,10 +136,12 @@ MUST_USE static struct error *send_feedback(struct receiver *r)
 
     if (!r->reply_requested && now < r->feedback_due_us)
         return NULL;
+    if (!r->was_full)
+        TRY(check_silence(r, now));
     struct lsn forget = may_be_forgotten(r);
     FAULT_POINT("receive.before_feedback");
     TRY(pg_stream_feedback(r->stream, lsn_max(r->heard, forget), forget, (struct lsn){atomic_load(&c->applied_lsn)},
-                           false));
+                           ping_is_due(r, now)));
     r->confirmed = forget;
     r->reply_requested = false;
     r->feedback_due_us = now + FEEDBACK_EVERY_MS * 1000;
@@ -146,6 +180,7 @@ MUST_USE static struct error *wait_or_rest(struct receiver *r)
     r->was_full = is_full;
     if (!is_full)
         return pg_stream_wait(r->stream, wait_ms(r));
+    r->heard_at_us = clock_now_us(); /* it is us who do not listen */
     stop_wait_ms(r->task->stream_stop, WAIT_WHILE_FULL_MS);
     return NULL;
 }
@@ -198,6 +233,7 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     if (r->intake != NULL)
         TRY(intake_restart(r->intake));
     TRY(open_stream(r));
+    r->heard_at_us = clock_now_us();
     log_info("receiving changes from %s on", lsn_format(spool_end(t->spool)).text);
     while (!stop_requested(t->stream_stop)) {
         if (!spool_is_full(t->spool))
