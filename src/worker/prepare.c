@@ -182,6 +182,11 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
 
     if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->options->type == SYNC_FULL)
         return NULL;
+    if (!t->record->owns_publication) {
+        log_warn("DDL is not carried: publication \"%s\" is not ours and does not have the table that tells of it",
+                 t->record->publication);
+        return NULL;
+    }
     t->record->has_ddl = true;
     TRY(task_record_write(t->folder, t->record));
     log_info("installing the capture of DDL on the source: event triggers \"pgtide_%s_...\"", t->record->id);
@@ -241,6 +246,10 @@ MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *s
 {
     bool may_publish = false;
 
+    if (!t->record->owns_publication) {
+        t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
+        return NULL;
+    }
     TRY(pg_publication_may_be_made(source, &may_publish));
     t->is_test_decoding = !may_publish;
     if (may_publish)
@@ -355,6 +364,8 @@ MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
     TRY(history_check_slot(source, t->record->slot, spool_end(t->spool)));
     TRY(find_plugin(t, source));
     t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
+    if (!t->record->owns_publication)
+        return NULL;
     struct pg_publication_facts inserts;
     const char *second = arena_printf(t->arena, "%s_inserts", t->record->publication);
     TRY(pg_publication_read(source, second, &inserts));

@@ -125,8 +125,8 @@ begin
                            from pg_attribute a join pg_type t on t.oid = atttypid where attnum > 0 and not attisdropped) a
                 on a.attrelid = r.oid
              group by r.oid, r.relkind, r.relpersistence, r.options;
-        elsif stack <> '' and tg_tag like 'CREATE %' and first_class = 'pg_class'::regclass then
-            -- Inside a function that runs as its owner nothing says as whom, but for what was made.
+        elsif stack <> '' and tg_tag ~ '^(CREATE|ALTER) ' and said !~* 'owner\s+to' and first_class = 'pg_class'::regclass then
+            -- Inside a function that runs as its owner nothing says as whom, but for whose it is.
             select pg_get_userbyid(relowner) into actor from pg_class where oid = first_object;
         end if;
         if tg_tag in ('CREATE TABLE AS', 'SELECT INTO') and n_ours = 0 then
