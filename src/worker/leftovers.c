@@ -199,6 +199,25 @@ MUST_USE static struct error *open_database(struct search *s, const char *databa
                       (struct pg_connect_options){.application_name = "pgtide slots", .stop = s->stop}, out_conn);
 }
 
+MUST_USE static struct error *search_database(struct search *s, const char *database)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *session = NULL;
+
+    TRY(open_database(s, database, &session));
+    TRY(search_captures(s, session, database));
+    TRY(search_publications(s, session, database));
+    return search_schema(s, session, database);
+}
+
+/* The others are looked into all the same. */
+static void add_unknown(struct search *s, const char *database, const struct error *err)
+{
+    struct leftover *l = add_leftover(s, "database", NULL, database, NULL);
+
+    l->is_unknown = true;
+    l->problem = arena_strdup(s->arena, error_message(err));
+}
+
 MUST_USE static struct error *search_databases(struct search *s, struct pg_conn *conn)
 {
     struct pg_rows rows;
@@ -208,12 +227,13 @@ MUST_USE static struct error *search_databases(struct search *s, struct pg_conn 
                  " WHERE datallowconn AND NOT datistemplate AND has_database_privilege(oid, 'CONNECT') ORDER BY 1",
                  NULL, 0, &rows));
     for (unsigned i = 0; i < rows.n_rows; i++) {
-        CLEANUP(pg_conn_close) struct pg_conn *session = NULL;
+        struct error *err = search_database(s, rows.rows[i][0]);
 
-        TRY(open_database(s, rows.rows[i][0], &session));
-        TRY(search_captures(s, session, rows.rows[i][0]));
-        TRY(search_publications(s, session, rows.rows[i][0]));
-        TRY(search_schema(s, session, rows.rows[i][0]));
+        if (err != NULL && error_kind(err) == ERROR_CANCELLED)
+            return err;
+        if (err != NULL)
+            add_unknown(s, rows.rows[i][0], err);
+        error_free(err);
     }
     return NULL;
 }

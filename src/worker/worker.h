@@ -78,6 +78,7 @@ struct leftover {
     bool in_use;          /* by a running pgtide */
     bool resumable;       /* the state folder of its task is on this machine */
     bool removed;
+    bool is_unknown;      /* a database that could not be looked into: `problem` says why */
     const char *problem;  /* why it could not be removed; NULL */
 };
 

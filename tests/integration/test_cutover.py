@@ -13,43 +13,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from harness.pgtide import FAILED, INTERRUPTED, OK, REFUSED, USAGE, Done
+from harness.cutover import can_write, cutover, is_frozen, report, settings
+from harness.pgtide import FAILED, INTERRUPTED, OK, REFUSED, USAGE
 from harness.wait import let_pass, wait_until
 from harness.world import Pair, World
 
-SETTING = """
-SELECT coalesce((SELECT array_to_string(setconfig, ',') FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-                  WHERE d.datname = current_database() AND setrole = 0), '')
-"""
 DOWNTIME_S = 5.0
 
 
 @pytest.fixture
 def pair(world: World) -> Pair:
     return world.pair()
-
-
-def report(done: Done) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(done.out)
-    return document
-
-
-def cutover(pair: Pair, *options: str, status: int = OK, **environment: str) -> dict[str, Any]:
-    done = pair.pgtide.call("cutover", "--yes", "--json", *options, **environment)
-    assert done.status == status, f"{done}\n{pair.pgtide.last_words()}"
-    return report(done)
-
-
-def is_frozen(pair: Pair) -> bool:
-    return "default_transaction_read_only=on" in str(pair.source_value(SETTING))
-
-
-def can_write(pair: Pair) -> bool:
-    try:
-        pair.on_source("CREATE TABLE IF NOT EXISTS written (a integer PRIMARY KEY); INSERT INTO written VALUES (1) ON CONFLICT DO NOTHING")
-        return True
-    except psycopg.errors.ReadOnlySqlTransaction:
-        return False
 
 
 def states(document: dict[str, Any]) -> dict[str, str]:
@@ -79,21 +53,20 @@ def assert_cut_over(pair: Pair) -> None:
 
 # The whole
 
-def test_writers_at_full_speed_are_cut_over_in_seconds(world: World, pair: Pair, seed: int):
-    pair.fill_shop().fill_mixed()
-    load = world.mixed(pair.source, pair.database, seed).start()
+def test_writers_at_full_speed_are_cut_over_in_seconds(world: World, pair: Pair):
+    pair.fill_shop()
+    bench = world.pgbench(pair.source, pair.database).initialize().start(clients=4)
     pair.pgtide.follow()
-    load.run_for(2)
+    let_pass(2)
     document = cutover(pair, "--freeze")
-    load_stopped = pytest.raises(AssertionError, load.stop)  # it could only read when it came back
-    assert isinstance(load_stopped.value.__cause__, psycopg.errors.ReadOnlySqlTransaction)
+    bench.stop()
     pair.pgtide.run.expect(OK)
     print(f"write downtime {document['write_downtime_seconds']:.2f} s", {s["step"]: s["seconds"] for s in document["steps"]})
     assert document["outcome"] == "completed" and document["source_is_frozen"] and document["position"]
     assert 0 < document["write_downtime_seconds"] < DOWNTIME_S
     assert states(document) == {"analyze": "done", "freeze": "done", "marker": "done", "sequences": "done", "large-objects": "done",
                                 "materialized-views": "left-out", "compare": "done", "stop": "done"}
-    assert items(document)["sessions"]["result"] == "ALARM" and any("writer" in text for text in items(document)["sessions"]["objects"])
+    assert items(document)["sessions"]["result"] == "ALARM" and any("pgbench" in text for text in items(document)["sessions"]["objects"])
     assert_cut_over(pair)
     assert not can_write(pair)
     assert str(pair.target_value("SHOW default_transaction_read_only")) == "off"
@@ -230,17 +203,17 @@ def test_sessions_that_write_all_the_same_wait_for_the_lock_and_do_not_get_betwe
 def test_it_is_undone_when_both_sides_differ(pair: Pair):
     pair.fill_shop()
     pair.on_source("ALTER DATABASE app SET default_transaction_read_only = off; ALTER DATABASE app SET work_mem = '5MB'")
-    before = pair.source_value(SETTING)
+    before = settings(pair)
     pair.pgtide.follow()
     pair.target.execute("UPDATE shop.category SET name = name || '!' WHERE id = 1", pair.database)
     document = cutover(pair, "--freeze", status=FAILED)
     assert document["outcome"] == "undone" and states(document)["compare"] == "failed" and "category" in document["error"]
-    assert pair.source_value(SETTING) == before and can_write(pair)
+    assert settings(pair) == before and can_write(pair)
     assert pair.pgtide.phase() == "incremental"
     pair.target.execute("UPDATE shop.category SET name = left(name, -1) WHERE id = 1", pair.database)
     assert cutover(pair, "--freeze")["outcome"] == "completed"
     pair.pgtide.call("cutover", "--undo")
-    assert pair.source_value(SETTING) == before
+    assert settings(pair) == before
 
 
 def test_it_is_undone_when_it_takes_too_long_or_is_interrupted(pair: Pair):
@@ -267,114 +240,3 @@ def test_it_is_undone_when_the_sync_dies(pair: Pair):
     assert json.loads(run.out)["outcome"] == "undone" and can_write(pair)
     assert cutover(pair, "--freeze")["outcome"] == "completed"  # goes on with the dead one
     assert_cut_over(pair)
-
-
-# (R1) Killed
-
-FROZEN_POINTS = ("freeze.recorded", "freeze.read_only", "freeze.sessions_ended", "freeze.locked", "cutover.marked", "cutover.sequences_set",
-                 "cutover.compared", "cutover.before_stop")
-LATE_POINTS = ("cutover.stop_asked", "cutover.stopped")
-
-
-def killed_at(pair: Pair, point: str) -> None:
-    pair.pgtide.begin("cutover", "--freeze", "--yes", "--json", faults=f"{point}=crash@1").wait()
-    record = next(pair.pgtide.state_dir.glob("*/cutover"), None)
-    assert record is not None and json.loads(record.read_text())["is_frozen"], f"nothing was recorded at {point}"
-
-
-@pytest.fixture
-def following(pair: Pair) -> Pair:
-    pair.fill_shop()
-    pair.pgtide.follow()
-    return pair
-
-
-def test_killed_at_each_step_it_is_repeated(following: Pair):
-    for point in FROZEN_POINTS:
-        killed_at(following, point)
-    assert cutover(following, "--freeze")["outcome"] == "completed"
-    following.pgtide.run.expect(OK)
-    assert_cut_over(following)
-    assert is_frozen(following)
-    assert following.pgtide.call("cutover", "--undo").status == OK and following.source_value(SETTING) == ""
-
-
-def test_killed_at_each_step_it_is_undone(following: Pair):
-    for point in FROZEN_POINTS:
-        killed_at(following, point)
-        assert following.pgtide.call("cutover", "--undo").status == OK
-        assert following.source_value(SETTING) == "" and can_write(following), point
-    killed_at(following, "cutover.marked")
-    assert cutover(following, "--compare", "none")["outcome"] == "completed"  # without --freeze: undone first
-    assert following.source_value(SETTING) == "" and can_write(following)
-
-
-@pytest.mark.parametrize("point", LATE_POINTS)
-def test_killed_in_its_last_step_the_end_is_reached_all_the_same(following: Pair, point: str):
-    killed_at(following, point)
-    following.pgtide.run.expect(OK)
-    document = cutover(following, "--freeze")
-    assert document["outcome"] == "completed" and document["source_is_frozen"]
-    assert_cut_over(following)
-    assert not can_write(following)
-
-
-def test_the_undo_itself_may_be_killed(following: Pair):
-    killed_at(following, "freeze.locked")
-    following.pgtide.begin("cutover", "--undo", faults="freeze.put_back=crash@1").wait()
-    assert following.pgtide.call("cutover", "--undo").status == OK
-    assert following.source_value(SETTING) == "" and can_write(following)
-    following.finish()
-
-
-# stop and slots gc
-
-def test_stop_undoes_the_freeze_of_a_cutover_that_died(following: Pair):
-    killed_at(following, "cutover.marked")
-    following.pgtide.stop()
-    assert following.source_value(SETTING) == "" and can_write(following)
-    following.assert_nothing_left()
-
-
-def test_stop_by_force_undoes_it_too(following: Pair):
-    killed_at(following, "cutover.marked")
-    following.pgtide.run.kill()
-    following.pgtide.stop("--force")
-    assert following.source_value(SETTING) == "" and can_write(following)
-    following.assert_nothing_left()
-
-
-def test_a_server_that_cannot_be_reached_keeps_what_is_on_it_and_it_is_named(world: World):
-    pair = world.bad_pair()
-    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
-    pair.pgtide.follow()
-    slot = str(pair.source_value("SELECT slot_name FROM pg_replication_slots"))
-    pair.pgtide.run.kill()
-    pair.source_net.close()
-    done = pair.pgtide.call("stop", "--force", deadline_s=90)
-    assert done.status == FAILED and slot in done.err and "source" in done.err and "WAL" in done.err, done
-    assert not pair.target.query("SELECT 1 FROM pg_namespace WHERE nspname = 'pgtide'", pair.database)
-    # From a machine that has the state folder it can still be resumed: --force says that it shall not be
-    gc = pair.pgtide.slots("gc", pair.source.dsn(pair.database))
-    assert gc.status == OK and slot in gc.out and "resumable" in gc.out, gc
-    gc = pair.pgtide.slots("gc", pair.source.dsn(pair.database), "--force")
-    assert gc.status == OK and "removed" in gc.out, gc
-    pair.assert_nothing_left()
-
-
-def test_slots_gc_leaves_what_is_in_use_and_says_what_it_could_not_remove(pair: Pair):
-    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
-    pair.pgtide.follow()
-    done = pair.pgtide.slots("gc", pair.source.dsn(pair.database), "--force")
-    assert done.status == OK and "in use" in done.out and "removed" not in done.out, done
-    assert pair.pgtide.phase() == "incremental"
-    pair.pgtide.run.kill()
-    wait_until(lambda: pair.source_value("SELECT count(*) FROM pg_replication_slots WHERE active") == 0, 20, "the slot is free")
-    pair.on_source("CREATE ROLE guest LOGIN PASSWORD 'x'")
-    guest = pair.source.dsn(pair.database).replace("postgres@", "guest:x@")
-    done = pair.pgtide.slots("gc", guest, "--force")
-    assert done.status == FAILED and "could not be removed" in done.out, done
-    for server in (pair.source, pair.target):
-        done = pair.pgtide.slots("gc", server.dsn(pair.database), "--force")
-        assert done.status == OK, done
-    pair.assert_nothing_left()

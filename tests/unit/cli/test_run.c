@@ -101,6 +101,30 @@ static void sync_hands_over_its_options(void **state)
     assert_string_equal(ran.errors, "");
 }
 
+static void cutover_is_confirmed_and_hands_over_its_options(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+
+    succeed();
+    struct ran ran = run(a, *state, "pgtide cutover a b --json --state-dir /s");
+    assert_int_equal(ran.status, 2);
+    assert_int_equal(fake_worker.n_calls, 0);
+    expect_text(ran.errors, "Give --yes.");
+    ran = run(a, *state, "pgtide cutover a b --yes --freeze --refresh-matviews --max-downtime 9 --state-dir /s");
+    assert_int_equal(ran.status, 0);
+    assert_int_equal(fake_worker.n_calls, 1);
+    assert_true(fake_worker.cutover.freeze && fake_worker.cutover.refresh_matviews && fake_worker.cutover.compares);
+    assert_int_equal(fake_worker.cutover.downtime_s, 9);
+    expect_text(ran.out, "cut over");
+    ran = run(a, *state, "pgtide cutover a b --dry-run --compare none --state-dir /s");
+    assert_int_equal(ran.status, 0);
+    assert_true(fake_worker.cutover.is_dry_run && !fake_worker.cutover.compares && !fake_worker.cutover.freeze);
+    fail_with(ERROR_DATA, "not equal");
+    ran = run(a, *state, "pgtide cutover a b --undo --json --state-dir /s");
+    assert_int_equal(ran.status, 1);
+    expect_text(ran.out, "\"error\": \"not equal\"");
+}
+
 static void the_state_folder_is_where_the_environment_says(void **state)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
@@ -290,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sync_hands_over_its_options, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(cutover_is_confirmed_and_hands_over_its_options, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(the_state_folder_is_where_the_environment_says, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(a_failure_says_why_on_standard_error, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(an_interruption_is_130_and_no_error, folder_setup, folder_teardown),
