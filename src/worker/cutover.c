@@ -451,7 +451,7 @@ MUST_USE static struct error *look(struct cutover *c)
     CLEANUP(json_decref) json_t *status = NULL;
 
     TRY(pair_ask(&c->pair, "status", NULL, &status));
-    TRY(cutover_check(&c->pair, c->source, c->options, status, c->arena, &c->report->items, &c->report->n_items));
+    TRY(cutover_check(&c->pair, c->source, c->options, status, c->arena, c->report));
     for (unsigned i = 0; i < c->report->n_items; i++)
         if (c->report->items[i].result == CHECK_FAILED)
             return error_hint(error_new(ERROR_REFUSED, "the cutover is refused: %s; nothing was changed",

@@ -261,7 +261,7 @@ MUST_USE static struct error *check_comparison(struct checklist *l)
 }
 
 struct error *cutover_check(const struct pair *p, struct pg_conn *source, const struct cutover_options *options,
-                            const json_t *status, struct arena *a, const struct check_item **out_items, unsigned *out_n)
+                            const json_t *status, struct arena *a, struct cutover_report *out)
 {
     static struct error *(*const checks[])(struct checklist *) = {
         check_sync,     check_delay,  check_conflicts, check_comparison,   check_sessions,
@@ -272,7 +272,7 @@ struct error *cutover_check(const struct pair *p, struct pg_conn *source, const 
     l.items = arena_alloc(a, ITEMS_MAX * sizeof *l.items);
     for (size_t i = 0; i < COUNT_OF(checks); i++)
         TRY(checks[i](&l));
-    *out_items = l.items;
-    *out_n = l.n;
+    out->items = l.items;
+    out->n_items = l.n;
     return NULL;
 }

@@ -10,7 +10,6 @@
 #include "worker/cutover.h"
 #include "worker/pair.h"
 
-/* *out_items live in `a`. `status` is the running sync's status document, or NULL when none runs. */
+/* Fills in items and n_items of the report; they live in `a`. `status` is the running sync's status document, or NULL when none runs. */
 MUST_USE struct error *cutover_check(const struct pair *p, struct pg_conn *source, const struct cutover_options *options,
-                                     const json_t *status, struct arena *a, const struct check_item **out_items,
-                                     unsigned *out_n);
+                                     const json_t *status, struct arena *a, struct cutover_report *out);
