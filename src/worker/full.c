@@ -360,6 +360,17 @@ static void show_phase(struct task *t)
         progress_set_phase(t->progress, PHASE_INDEX);
 }
 
+/* Tables that were there before us may have the index or constraint already. */
+static struct error *run_kept_entry(void *self, struct pg_conn *target, uint32_t place)
+{
+    const struct copy_input *in = self;
+    const struct entry *e = script_find(&in->schema->post, in->entries[place].plan.dump_id);
+
+    if (e == NULL)
+        return error_new(ERROR_BUG, "%s is not in the dump", in->entries[place].name);
+    return schema_run_entry(target, in->task->schema_target, e, ENTRY_WHOLE);
+}
+
 MUST_USE static struct error *copy_rows(struct copy_input *in)
 {
     struct task *t = in->task;
@@ -376,6 +387,8 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .n_entries = in->n_entries,
         .holder = TAKE(t->holder),
         .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
+        .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
+        .run_self = in,
         .maintenance_work_mem = "256MB",
         .parallel_maintenance = -1,
         .progress = t->progress,
