@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+static const char interrupted[] = "the comparison was interrupted";
+
 struct compare_collector {
     struct arena *arena;
     struct compare_sink sink;
@@ -88,11 +90,24 @@ struct compare_entry *compare_entry_begin(struct compare_collector *c, enum comp
 {
     pthread_mutex_lock(&c->mutex);
     struct compare_entry *e = ARENA_NEW(c->arena, struct compare_entry);
-    *e = (struct compare_entry){.kind = kind, .name = arena_strdup(c->arena, name)};
+    *e = (struct compare_entry){.kind = kind,
+                                .name = arena_strdup(c->arena, name),
+                                .verdict = VERDICT_NOT_COMPARED,
+                                .reason = interrupted};
     c->entries = room_for(c->arena, c->entries, c->n_entries);
     c->entries[c->n_entries++] = e;
     pthread_mutex_unlock(&c->mutex);
     return e;
+}
+
+void compare_entry_done(struct compare_collector *c, struct compare_entry *e)
+{
+    pthread_mutex_lock(&c->mutex);
+    if (e->reason == interrupted) {
+        e->verdict = e->verdict == VERDICT_NOT_COMPARED ? VERDICT_EQUAL : e->verdict;
+        e->reason = NULL;
+    }
+    pthread_mutex_unlock(&c->mutex);
 }
 
 static const char *copy_text(struct arena *a, const char *text)

@@ -132,9 +132,15 @@ struct compare_collector;
 RETURNS_NONNULL struct compare_collector *compare_collector_new(struct arena *a, struct compare_sink sink,
                                                                 struct compare_progress *progress);
 
-/* An entry that is equal until something else is said; thread-safe, as all of the following. The name is copied. */
+/*
+ * An entry that counts as not compared until compare_entry_done: nothing that was interrupted is ever called equal. Thread-safe, as
+ * all of the following. The name is copied.
+ */
 RETURNS_NONNULL struct compare_entry *compare_entry_begin(struct compare_collector *c, enum compare_kind kind,
                                                           const char *name);
+
+/* All of it was compared: equal, unless something else was said. */
+void compare_entry_done(struct compare_collector *c, struct compare_entry *e);
 
 /* Counts the difference, keeps what there is room for, and hands it to the sink. */
 void compare_entry_differs(struct compare_collector *c, struct compare_entry *e, const struct difference *d);

@@ -220,10 +220,18 @@ static enum compare_kind kind_of(enum object_set set)
     return COMPARE_OBJECTS;
 }
 
+static void leave_kind(struct comparison *c)
+{
+    if (c->entry != NULL)
+        compare_entry_done(c->collector, c->entry);
+}
+
 static void enter_kind(struct comparison *c, const char *kind)
 {
-    if (c->entry == NULL || strcmp(c->entry->name, kind) != 0)
-        c->entry = compare_entry_begin(c->collector, kind_of(c->set), kind);
+    if (c->entry != NULL && strcmp(c->entry->name, kind) == 0)
+        return;
+    leave_kind(c);
+    c->entry = compare_entry_begin(c->collector, kind_of(c->set), kind);
 }
 
 static void take_pair(struct comparison *c, char **s, char **t)
@@ -253,6 +261,7 @@ static void merge(struct comparison *c)
         i += order <= 0;
         k += order >= 0;
     }
+    leave_kind(c);
     if (c->n_only_target > 0)
         compare_note(c->collector, arena_printf(c->scratch, "%u %s on the target alone: not counted as a difference.",
                                                 c->n_only_target, c->n_only_target == 1 ? "role is" : "roles are"));

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "pg/compare_objects.h"
 #include "pg/compare_plan.h"
@@ -170,6 +171,16 @@ MUST_USE static struct error *compare_table(struct compare_run *run, struct tabl
     return NULL;
 }
 
+static void mark_done(struct compare_run *run, const struct table_job *job)
+{
+    if (job->rows != NULL)
+        compare_entry_done(run->collector, job->rows);
+    if (job->values != NULL)
+        compare_entry_done(run->collector, job->values);
+    atomic_fetch_add(&run->progress->entries_done, 1);
+    atomic_fetch_add(&run->progress->bytes_done, job->plan.source->bytes);
+}
+
 /* An error in a table is that table's; the snapshots live on. */
 MUST_USE static struct error *under_savepoint(struct compare_sessions *s, const char *statement)
 {
@@ -194,14 +205,9 @@ static void not_compared(struct compare_run *run, struct table_job *job, const s
         compare_entry_not_compared(run->collector, job->values, reason_of(scratch, err));
 }
 
-static void mark_done(struct compare_run *run, const struct table_job *job)
-{
-    atomic_fetch_add(&run->progress->entries_done, 1);
-    atomic_fetch_add(&run->progress->bytes_done, job->plan.source->bytes);
-}
-
 MUST_USE static struct error *compare_job(struct compare_run *run, struct table_job *job, struct compare_sessions *s)
 {
+    FAULT_POINT("compare.table");
     TRY(under_savepoint(s, "SAVEPOINT pgtide"));
     struct error *err = compare_table(run, job, s);
     if (err == NULL) {
@@ -395,6 +401,18 @@ static void count_work(struct compare_run *run)
     atomic_store(&run->progress->entries_total, run->n_jobs + sets);
 }
 
+/* A server that went away takes what was not compared yet with it, and not what was found. */
+MUST_USE static struct error *keep_what_was_found(struct compare_run *run, struct error *err)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "note");
+
+    if (err == NULL || error_kind(err) == ERROR_CANCELLED || error_kind(err) == ERROR_BUG)
+        return err;
+    compare_note(run->collector, arena_printf(scratch, "The comparison ended early: %s", reason_of(scratch, err)));
+    error_free(err);
+    return error_new(ERROR_CANCELLED, "the comparison ended early");
+}
+
 MUST_USE static struct error *compare_everything(struct compare_run *run)
 {
     struct worker_thread workers[JOBS_MAX] = {0};
@@ -412,19 +430,8 @@ MUST_USE static struct error *compare_everything(struct compare_run *run)
     for (unsigned i = 0; i < COUNT_OF(workers); i++)
         if (workers[i].thread != NULL)
             err = first_of(err, thread_join(TAKE(workers[i].thread)));
-    TRY(err);
+    TRY(keep_what_was_found(run, err));
     return run->alignment.is_aligned ? NULL : compare_sides_have_moved(run->sides, &run->alignment);
-}
-
-/* Tables that nobody came to, because it was interrupted. */
-static void mark_rest(struct compare_run *run)
-{
-    for (unsigned i = atomic_load(&run->next_job); i < run->n_jobs; i++) {
-        if (run->jobs[i].rows != NULL)
-            compare_entry_not_compared(run->collector, run->jobs[i].rows, "the comparison was interrupted");
-        if (run->jobs[i].values != NULL)
-            compare_entry_not_compared(run->collector, run->jobs[i].values, "the comparison was interrupted");
-    }
 }
 
 /* What was found stays, whatever ended it. */
@@ -437,8 +444,6 @@ MUST_USE static struct error *close_run(struct compare_run *run, struct error *e
         return err;
     result.was_cancelled = err != NULL;
     error_free(err);
-    if (result.was_cancelled)
-        mark_rest(run);
     compare_result_close(run->collector, &result);
     *out = result;
     return NULL;
@@ -584,7 +589,7 @@ MUST_USE static struct error *repair_and_compare(struct compare_run *first, stru
 static struct compare_options filled_in(const struct compare_options *asked)
 {
     struct compare_options options = *asked;
-    bool any = options.repair;
+    bool any = false;
 
     for (enum compare_kind kind = 0; kind < COMPARE_KIND_COUNT; kind++)
         any = any || options.kinds[kind];

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "control/client.h"
 #include "control/json.h"
-#include "pg/cells.h"
 #include "pg/snapshot.h"
 #include "worker/task_folder.h"
 
@@ -125,11 +124,6 @@ MUST_USE static struct error *look_aligned(struct compare_sides *s, bool hold, s
     return NULL;
 }
 
-static uint64_t xmax_at_rest(const struct pg_snapshot *s)
-{
-    return s->gate.snapshot.n_running == 0 ? s->gate.snapshot.xmax : 0;
-}
-
 /* The first pair of sessions exports what the others import. */
 MUST_USE static struct error *look_alone(struct compare_sides *s, struct compare_sessions *sessions, unsigned n,
                                          struct compare_alignment *out)
@@ -139,8 +133,8 @@ MUST_USE static struct error *look_alone(struct compare_sides *s, struct compare
     TRY(pg_snapshot_export(sessions[0].source, s->arena, &source));
     TRY(pg_snapshot_export(sessions[0].target, s->arena, &target));
     TRY(import_all(sessions + 1, n - 1, source.id, target.id));
-    s->source_xmax = xmax_at_rest(&source);
-    s->target_xmax = xmax_at_rest(&target);
+    s->source_snapshot = source.text;
+    s->target_snapshot = target.text;
     *out = (struct compare_alignment){0};
     return NULL;
 }
@@ -177,8 +171,8 @@ struct error *compare_sides_keep(struct compare_sides *s)
     return s->is_held ? control_call(s->sync, "aligned", NULL, CALL_MS, &view) : NULL;
 }
 
-/* An id was given since the snapshot, or something ran then that may have ended since. */
-MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg_endpoint *e, uint64_t xmax,
+/* Some transaction that had an id has ended since: a snapshot of now is another one. */
+MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg_endpoint *e, const char *snapshot,
                                         bool *out_moved)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "moved");
@@ -187,15 +181,15 @@ MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg
 
     TRY(connect_side(s, e, &conn));
     TRY(pg_query_text(conn, scratch, "asking whether the server has moved",
-                      "SELECT txid_snapshot_xmax(txid_current_snapshot())", NULL, 0, &answer));
-    *out_moved = cell_u64(answer) != xmax;
+                      "SELECT txid_current_snapshot()::text", NULL, 0, &answer));
+    *out_moved = strcmp(answer, snapshot) != 0;
     return NULL;
 }
 
 struct error *compare_sides_have_moved(struct compare_sides *s, struct compare_alignment *out)
 {
-    TRY(has_moved(s, s->source, s->source_xmax, &out->source_has_moved));
-    return has_moved(s, s->target, s->target_xmax, &out->target_has_moved);
+    TRY(has_moved(s, s->source, s->source_snapshot, &out->source_has_moved));
+    return has_moved(s, s->target, s->target_snapshot, &out->target_has_moved);
 }
 
 void compare_sessions_close(struct compare_sessions *sessions, unsigned n)

@@ -21,7 +21,7 @@ struct compare_sides {
     struct pg_endpoint *source, *target;
     const char *folder;
     struct control_client *sync; /* NULL: none runs */
-    uint64_t source_xmax, target_xmax; /* not aligned: of the snapshots; 0: something was running */
+    const char *source_snapshot, *target_snapshot; /* not aligned: pg_current_snapshot() of each */
     bool is_held;                /* the sync's apply waits for compare_sides_release */
 };
 

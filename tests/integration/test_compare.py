@@ -1,0 +1,345 @@
+"""`pgtide compare`: equal is equal, one thing that differs is found and nothing else, also while both sides are in full use.
+
+    source ── pgtide sync ──▶ target
+        └── pgtide compare ────┘
+
+The verdict of each test on what it did is its own: it corrupts one thing and knows which.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.pgtide import FAILED, OK, USAGE
+from harness.wait import let_pass, wait_until
+from harness.world import Pair, World
+
+DIFFERENT, NOT_COMPARED = 4, 5
+
+
+def compare(pair: Pair, *options: str, status: int = OK) -> dict[str, Any]:
+    done = pair.pgtide.call("compare", "--json", *options, deadline_s=120)
+    assert done.status == status, f"expected {status}: {done}\n{pair.pgtide.last_words()}"
+    document: dict[str, Any] = json.loads(done.out)
+    return document
+
+
+def found(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(table or kind of object, which side, identity) of every difference."""
+    return [(entry["name"], difference["difference"], difference["identity"]) for entry in document["entries"] for difference in entry["differences"]]
+
+
+def different_entries(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(entry["kind"], entry["name"]) for entry in document["entries"] if entry["result"] != "equal"]
+
+
+def on_target(pair: Pair, sql: str) -> None:
+    pair.target.execute(sql, pair.database)
+
+
+def on_both(pair: Pair, sql: str) -> None:
+    pair.on_source(sql)
+    on_target(pair, sql)
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    return world.pair()
+
+
+# While a sync runs (C1)
+
+def test_under_full_load_every_comparison_is_equal_and_a_changed_row_is_found_and_repaired(world: World, pair: Pair, is_full: bool, rng: random.Random):
+    bench = world.pgbench(pair.source, pair.database).initialize(scale=2).start(clients=4)
+    pair.pgtide.follow()
+    tries, pauses = [], []
+    for _ in range(50 if is_full else 8):
+        document = compare(pair, "--kind", "values")
+        assert document["aligned"] and document["position"], document
+        tries.append(document["tries"])
+        pauses.append(document["pause_ms"])
+    print(f"tries {tries}, pauses {pauses} ms")
+
+    aid = rng.randrange(1, 200_001)
+    on_target(pair, f"UPDATE pgbench_accounts SET filler = 'behind our back' WHERE aid = {aid}")
+    document = compare(pair, "--kind", "values", status=DIFFERENT)
+    assert found(document) == [("public.pgbench_accounts", "different", f'"aid" = \'{aid}\'')]
+    columns = document["entries"][0]["differences"][0]["columns"]
+    assert [column["name"] for column in columns] == ["filler"] and columns[0]["target"].startswith("behind our back")
+
+    repaired = compare(pair, "--kind", "values", "--repair")
+    assert repaired["repair"]["rows"] == 1 and repaired["repair"]["pause_ms"] > 0
+    bench.stop()
+    pair.finish()
+
+
+def test_a_writer_that_stays_open_keeps_nobody_waiting(pair: Pair):
+    pair.on_source("CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t SELECT n, 0 FROM generate_series(1, 100) n")
+    pair.pgtide.follow()
+    with pair.source.connect(pair.database) as writer:
+        writer.autocommit = False
+        writer.execute("UPDATE t SET b = 1 WHERE a <= 50")
+        pair.on_source("UPDATE t SET b = 2 WHERE a > 50")
+        document = compare(pair, "--kind", "values")
+        assert document["entries"][0]["source_count"] == 100
+        writer.commit()
+    compare(pair, "--kind", "values")
+    pair.finish()
+
+
+def test_a_sync_killed_while_both_sides_stand_loses_and_doubles_nothing(world: World, pair: Pair):
+    bench = world.pgbench(pair.source, pair.database).initialize().start(clients=2)
+    pair.pgtide.follow(faults="align.standing=crash@1")
+    done = pair.pgtide.call("compare", "--kind", "values", deadline_s=60)
+    assert done.status == FAILED, done
+    bench.stop()
+    wait_until(lambda: not pair.pgtide.run.is_running, 10, "the sync has crashed")
+    pair.pgtide.sync()
+    pair.assert_equal()
+
+
+def test_a_comparison_that_dies_lets_the_sync_go_on(world: World, pair: Pair):
+    pair.fill_shop()
+    pair.pgtide.follow()
+    argv = [str(pair.pgtide.binary), "compare", pair.pgtide.source, pair.pgtide.target, "--state-dir", str(pair.pgtide.state_dir)]
+    dead = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    let_pass(0.1)
+    dead.kill()
+    dead.wait(10)
+    compare(pair, "--kind", "values")
+    pair.finish()
+
+
+def test_objects_and_values_are_equal_after_a_sync(pair: Pair):
+    pair.fill_shop(scale=2).fill_mixed()
+    pair.pgtide.sync()
+    document = compare(pair, "--kind", "object,rows,values,accounts")
+    assert not different_entries(document)
+    assert {entry["kind"] for entry in document["entries"]} == {"object", "rows", "values", "accounts"}
+    assert len({entry["name"] for entry in document["entries"] if entry["kind"] == "object"}) > 10
+
+
+# One thing that differs
+
+TABLES = """
+CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE TABLE plain (id bigint PRIMARY KEY, i int, t text, n numeric, f float8, b boolean, m mood, j jsonb, d timestamptz, y bytea, a int[], u uuid, v interval);
+INSERT INTO plain SELECT n, n, 'text ' || n, n / 7.0, n / 7.0, n % 2 = 0, 'glad', '{"a": 1}', '2020-01-01 UTC'::timestamptz + n * interval '1 s', decode(md5(n::text), 'hex'),
+    ARRAY[n, NULL], md5(n::text)::uuid, n * interval '1 min' FROM generate_series(-300, 700) n;
+CREATE TABLE composite (a text, b date, c numeric, v text, PRIMARY KEY (a, b, c));
+INSERT INTO composite SELECT 'ä' || n % 7, date '2020-01-01' + n, n / 10.0, 'v' || n FROM generate_series(1, 500) n;
+CREATE TABLE uniquely (k text NOT NULL UNIQUE, v text); INSERT INTO uniquely SELECT 'k' || n, NULLIF('v' || n, 'v7') FROM generate_series(1, 500) n;
+CREATE TABLE keyless (a int, b text); INSERT INTO keyless SELECT n % 20, 'x' FROM generate_series(1, 500) n; INSERT INTO keyless VALUES (NULL, NULL), (NULL, '');
+CREATE TABLE parted (id int, k int, v text, PRIMARY KEY (id, k)) PARTITION BY RANGE (k);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (5); CREATE TABLE parted_2 PARTITION OF parted DEFAULT;
+INSERT INTO parted SELECT n, n % 10, 'v' || n FROM generate_series(1, 500) n;
+CREATE TABLE computed (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 2) STORED, c int GENERATED ALWAYS AS IDENTITY);
+INSERT INTO computed (id, a) SELECT n, n FROM generate_series(1, 100) n;
+CREATE TABLE "Od""d.name" ("My Id" int PRIMARY KEY, "a,b" text); INSERT INTO "Od""d.name" VALUES (1, E'quo''te \\\\ "and" (comma,)\\nline');
+CREATE TABLE empty (id int PRIMARY KEY); CREATE TABLE no_columns (); INSERT INTO no_columns DEFAULT VALUES;
+CREATE SEQUENCE counted; SELECT setval('counted', 42);
+CREATE VIEW seen AS SELECT id, t FROM plain WHERE id > 3;
+CREATE FUNCTION doubled(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x * 2';
+CREATE INDEX plain_t ON plain (t); COMMENT ON TABLE plain IS 'a plain table'; COMMENT ON COLUMN plain.t IS 'a text';
+GRANT SELECT ON plain TO PUBLIC; ALTER TABLE plain ADD CONSTRAINT positive CHECK (n > -1000);
+CREATE RULE quiet AS ON INSERT TO seen DO INSTEAD NOTHING; CREATE STATISTICS together ON i, t FROM plain;
+ALTER TABLE composite ENABLE ROW LEVEL SECURITY; CREATE POLICY nobody ON composite USING (v <> 'secret');
+CREATE TRIGGER same BEFORE UPDATE ON plain FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+SELECT lo_from_bytea(4711, 'large');
+"""
+
+# SQL that changes one thing on the target; what must be found, exactly
+ROWS = {
+    "an integer": ("UPDATE plain SET i = i + 1 WHERE id = {id}", ("public.plain", "different", '"id" = \'{id}\'')),
+    "a float's last bit": ("UPDATE plain SET f = f * (1 + 2.3e-16) WHERE id = 654", ("public.plain", "different", '"id" = \'654\'')),
+    "a null for an empty text": ("UPDATE plain SET t = NULL WHERE id = {id}", ("public.plain", "different", '"id" = \'{id}\'')),
+    "a numeric's scale": ("UPDATE plain SET n = n + 0.0000000000000000000000 WHERE id = 3", ("public.plain", "different", '"id" = \'3\'')),
+    "a bit of a bytea": ("UPDATE plain SET y = set_bit(y, 5, 1 - get_bit(y, 5)) WHERE id = {id}", ("public.plain", "different", '"id" = \'{id}\'')),
+    "a missing row": ("DELETE FROM plain WHERE id = {id}", ("public.plain", "only on source", '"id" = \'{id}\'')),
+    "an additional row": ("INSERT INTO plain (id) VALUES (9999)", ("public.plain", "only on target", '"id" = \'9999\'')),
+    "a value by a composite key": ("UPDATE composite SET v = 'other' WHERE c = 12.3", ("public.composite", "different", '"a" = \'ä4\' AND "b" = \'2020-05-03\' AND "c" = \'12.3000000000000000\'')),
+    "a value by a unique key": ("UPDATE uniquely SET v = '' WHERE k = 'k7'", ("public.uniquely", "different", '"k" = \'k7\'')),
+    "one of several equal rows": ("DELETE FROM keyless WHERE ctid = (SELECT ctid FROM keyless WHERE a = 3 LIMIT 1)", ("public.keyless", "only on source", "(3,x)")),
+    "a duplicate": ("INSERT INTO keyless VALUES (NULL, '')", ("public.keyless", "only on target", '(,"")')),
+    "a row of a partition": ("UPDATE parted SET v = 'other' WHERE id = 17", ("public.parted", "different", '"id" = \'17\' AND "k" = \'7\'')),
+    "an odd name": ("""UPDATE "Od""d.name" SET "a,b" = 'other'""", ('public.Od"d.name', "different", '"My Id" = \'1\'')),
+    "a row of no columns": ("INSERT INTO no_columns DEFAULT VALUES", ("public.no_columns", "only on target", "()")),
+    "a large object": ("SELECT lo_put(4711, 0, 'L')", ("large object", "different", "4711")),
+}
+OBJECTS = {
+    "a sequence's value": ("SELECT nextval('counted')", ("sequence value", "different", '"public"."counted"')),
+    "a sequence's step": ("ALTER SEQUENCE counted INCREMENT 5", ("sequence", "different", "public.counted")),
+    "an index": ("DROP INDEX plain_t", ("index", "only on source", "public.plain_t")),
+    "an index's definition": ("DROP INDEX plain_t; CREATE INDEX plain_t ON plain (t DESC)", ("index", "different", "public.plain_t")),
+    "a grant": ("GRANT UPDATE ON plain TO PUBLIC", ("grant", "different", "table public.plain")),
+    "a comment": ("COMMENT ON COLUMN plain.t IS 'another text'", ("comment", "different", "table column public.plain.t")),
+    "a constraint": ("ALTER TABLE plain DROP CONSTRAINT positive", ("constraint", "only on source", "public.plain positive")),
+    "a default": ("ALTER TABLE plain ALTER i SET DEFAULT 5", ("column", "different", "public.plain.i")),
+    "a not null": ("ALTER TABLE plain ALTER i SET NOT NULL", ("column", "different", "public.plain.i")),
+    "a view": ("CREATE OR REPLACE VIEW seen AS SELECT id, t FROM plain WHERE id > 4", ("view", "different", "public.seen")),
+    "a function": ("CREATE OR REPLACE FUNCTION doubled(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x * 3'", ("function", "different", "public.doubled(integer)")),
+    "a trigger that is off": ("ALTER TABLE plain DISABLE TRIGGER same", ("trigger", "different", "public.plain same")),
+    "a rule": ("DROP RULE quiet ON seen", ("rule", "only on source", "public.seen quiet")),
+    "a policy": ("ALTER POLICY nobody ON composite USING (v <> 'Secret')", ("policy", "different", "public.composite nobody")),
+    "row security": ("ALTER TABLE composite FORCE ROW LEVEL SECURITY", ("table", "different", "public.composite")),
+    "statistics": ("DROP STATISTICS together", ("statistics", "only on source", "public.together")),
+    "a label of an enum": ("ALTER TYPE mood RENAME VALUE 'sad' TO 'bad'", ("type", "different", "public.mood")),
+    "a setting of a table": ("ALTER TABLE plain SET (fillfactor = 70)", ("table", "different", "public.plain")),
+}
+
+
+def test_each_single_corruption_is_found_and_nothing_else(pair: Pair, rng: random.Random):
+    on_both(pair, TABLES)
+    assert found(compare(pair)) == []
+    corruptions = list((ROWS | OBJECTS).items())
+    rng.shuffle(corruptions)
+    pristine = "pristine"
+    pair.target.execute(f"CREATE DATABASE {pristine} TEMPLATE {pair.database}")
+    for name, (sql, expected) in corruptions:
+        row = rng.randrange(-300, 600)
+        on_target(pair, sql.format(id=row))
+        document = compare(pair, status=DIFFERENT)
+        wanted = (expected[0], expected[1], expected[2].format(id=row))
+        assert found(document) == [wanted], f"{name}: found {found(document)} instead of {wanted}"
+        pair.target.execute(f"DROP DATABASE {pair.database}")
+        pair.target.execute(f"CREATE DATABASE {pair.database} TEMPLATE {pristine}")
+
+
+def test_all_corruptions_of_rows_are_repaired_at_once(pair: Pair, rng: random.Random):
+    on_both(pair, TABLES)
+    for index, (sql, _) in enumerate(sql for name, sql in ROWS.items() if name != "a large object"):
+        on_target(pair, sql.format(id=index * 10))
+    on_target(pair, "UPDATE computed SET a = 5 WHERE id = 7; UPDATE plain SET id = id + 10000 WHERE id BETWEEN 100 AND 200")
+    document = compare(pair, "--repair", "--kind", "values")
+    assert document["result"] == "equal" and document["repair"]["rows"] > 100
+    pair.assert_equal()
+
+
+def test_the_selects_show_the_row_and_the_repair_script_repairs(pair: Pair, tmp_path: Path):
+    on_both(pair, TABLES)
+    on_target(pair, "UPDATE composite SET v = 'it''s \\ other' WHERE c = 12.3; DELETE FROM plain WHERE id = 4; INSERT INTO keyless VALUES (77, 'y')")
+    document = compare(pair, "--report", str(tmp_path / "repair.sql"), status=DIFFERENT)
+    for entry in document["entries"]:
+        for difference in entry["differences"]:
+            rows = [len(cluster.query(difference[select], pair.database)) for cluster, select in ((pair.source, "select_source"), (pair.target, "select_target"))]
+            assert rows == {"different": [1, 1], "only on source": [1, 0], "only on target": [0, 1]}[difference["difference"]]
+    on_target(pair, (tmp_path / "repair.sql").read_text())
+    compare(pair)
+
+
+# Shapes
+
+def test_shapes_may_differ_where_values_do_not(pair: Pair):
+    pair.on_source("""CREATE TABLE p (id int PRIMARY KEY, a text, b int) PARTITION BY HASH (id); CREATE TABLE p0 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+        CREATE TABLE p1 PARTITION OF p FOR VALUES WITH (MODULUS 2, REMAINDER 1); INSERT INTO p SELECT n, 'a' || n, n FROM generate_series(1, 1000) n;
+        CREATE TABLE g (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a + 1) STORED); INSERT INTO g SELECT n, n FROM generate_series(1, 100) n;
+        CREATE TABLE w (id int PRIMARY KEY, v int); INSERT INTO w SELECT n, n FROM generate_series(1, 100) n""")
+    on_target(pair, """CREATE TABLE p (b int, gone int, id int PRIMARY KEY, a text); ALTER TABLE p DROP COLUMN gone; INSERT INTO p SELECT n, n, 'a' || n FROM generate_series(1, 1000) n;
+        CREATE TABLE g (b int, a int, id int PRIMARY KEY); INSERT INTO g SELECT n + 1, n, n FROM generate_series(1, 100) n;
+        CREATE TABLE w (id bigint, v bigint); INSERT INTO w SELECT n, n FROM generate_series(1, 100) n""")
+    assert found(compare(pair, "--kind", "values")) == []
+    on_target(pair, "UPDATE p SET a = 'other' WHERE id = 500; INSERT INTO w VALUES (7, 7)")
+    document = compare(pair, "--kind", "values", status=DIFFERENT)
+    assert sorted(found(document)) == [("public.p", "different", '"id" = \'500\''), ("public.w", "only on target", '"id" = \'7\'')]
+    compare(pair, "--kind", "values", "--repair")
+
+
+def test_a_missing_column_or_table_is_a_difference(pair: Pair):
+    pair.on_source("CREATE TABLE t (a int PRIMARY KEY, b int); CREATE TABLE u (a int)")
+    on_target(pair, "CREATE TABLE t (a int PRIMARY KEY)")
+    document = compare(pair, "--kind", "rows,values", status=DIFFERENT)
+    reasons = {(entry["kind"], entry["name"]): entry["reason"] for entry in document["entries"] if entry["result"] == "different"}
+    assert reasons == {("rows", "public.u"): "the table is missing on the target", ("values", "public.u"): "the table is missing on the target",
+                       ("values", "public.t"): 'column "b" is missing on the target'}
+
+
+def test_what_cannot_be_read_is_not_compared_and_the_rest_is(world: World):
+    pair = world.pair()
+    on_both(pair, "CREATE ROLE reader LOGIN; CREATE TABLE open (a int PRIMARY KEY); CREATE TABLE closed (a int PRIMARY KEY); GRANT SELECT ON open TO reader")
+    options = [f"{dsn} user=reader" if "://" not in dsn else dsn.replace("postgres@", "reader@", 1) for dsn in (pair.pgtide.source, pair.pgtide.target)]
+    done = world.pgtide(*options).call("compare", "--kind", "values", "--json")
+    assert done.status == NOT_COMPARED, done
+    entries = {entry["name"]: entry for entry in json.loads(done.out)["entries"]}
+    assert entries["public.open"]["result"] == "equal"
+    assert entries["public.closed"]["result"] == "not compared" and "permission denied" in entries["public.closed"]["reason"]
+
+
+def test_other_encodings_hash_the_same_text(world: World):
+    source, target = world.cluster("source"), world.cluster("target")
+    source.create_database("app", "TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    target.create_database("app", "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    pair = Pair(source, target, world.pgtide(source.dsn("app"), target.dsn("app")), "app")
+    on_both(pair, "CREATE TABLE t (k text PRIMARY KEY, v text); INSERT INTO t SELECT 'größe ' || n, 'é' FROM generate_series(1, 500) n")
+    compare(pair, "--kind", "values")
+    on_target(pair, "UPDATE t SET v = 'e' WHERE k = 'größe 17'")
+    assert found(compare(pair, "--kind", "values", status=DIFFERENT)) == [("public.t", "different", '"k" = \'größe 17\'')]
+
+
+# The command
+
+def test_without_a_sync_it_says_whether_a_side_moved(world: World, pair: Pair):
+    on_both(pair, "CREATE TABLE t (a int PRIMARY KEY)")
+    quiet = compare(pair)
+    assert (quiet["aligned"], quiet["source_moved"], quiet["target_moved"]) == (False, False, False)
+    world.pgbench(pair.source, pair.database).initialize().start(clients=1)
+    busy = compare(pair, "--kind", "accounts")
+    assert (busy["source_moved"], busy["target_moved"]) == (True, False)
+
+
+def test_roles_are_compared(pair: Pair):
+    for cluster in (pair.source, pair.target):
+        cluster.execute("CREATE ROLE app LOGIN CONNECTION LIMIT 5; CREATE ROLE readers; GRANT readers TO app; ALTER ROLE app SET work_mem = '8MB'")
+    pair.target.execute("CREATE ROLE of_another_database")
+    assert not different_entries(compare(pair, "--kind", "accounts"))
+    pair.target.execute("ALTER ROLE app CONNECTION LIMIT 6; REVOKE readers FROM app; ALTER ROLE app SET work_mem = '9MB'")
+    document = compare(pair, "--kind", "accounts", status=DIFFERENT)
+    assert sorted(found(document)) == [("membership", "only on source", "app in readers"), ("role", "different", "app"), ("setting", "different", "app: work_mem")]
+
+
+def test_reports_are_written(pair: Pair, tmp_path: Path):
+    on_both(pair, "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT n, '<b>&' FROM generate_series(1, 1000) n")
+    on_target(pair, "UPDATE t SET b = '<i>\"x\"'")
+    for ending in ("html", "csv", "json"):
+        compare(pair, "--kind", "values", "--report", str(tmp_path / f"r.{ending}"), status=DIFFERENT)
+    page = (tmp_path / "r.html").read_text()
+    assert "&lt;i&gt;&quot;x&quot;" in page and "<i>" not in page and "http" not in page
+    rows = list(csv.DictReader((tmp_path / "r.csv").open(newline="")))
+    assert len(rows) == 1000 and rows[0]["target"] == '<i>"x"' and rows[0]["column"] == "b"
+    entry = json.loads((tmp_path / "r.json").read_text())["entries"][0]
+    assert entry["different"] == 1000 and len(entry["differences"]) == 200
+    assert pair.pgtide.call("compare", "--report", str(tmp_path / "r.txt")).status == USAGE
+    assert pair.pgtide.call("compare", "--kind", "everything").status == USAGE
+
+
+def test_an_interrupt_keeps_what_was_found(pair: Pair):
+    """The large table comes first; the thread then waits before the next one."""
+    on_both(pair, "CREATE TABLE large (a int PRIMARY KEY, pad text); INSERT INTO large SELECT n, repeat('x', 500) FROM generate_series(1, 1000) n; CREATE TABLE small (a int)")
+    on_target(pair, "UPDATE large SET pad = '' WHERE a = 77")
+    argv = [str(pair.pgtide.binary), "compare", pair.pgtide.source, pair.pgtide.target, "--kind", "values", "--jobs", "1", "--json", "--state-dir", str(pair.pgtide.state_dir)]
+    run = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PGTIDE_FAULT": "compare.table=wait@2:6000"})
+    let_pass(2.5)
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=20)
+    assert run.returncode == DIFFERENT, (run.returncode, out, err)
+    document = json.loads(out)
+    assert document["interrupted"] and found(document) == [("public.large", "different", '"a" = \'77\'')]
+    assert {entry["name"]: entry["result"] for entry in document["entries"]} == {"public.large": "different", "public.small": "not compared"}
+
+
+def test_many_differences_take_no_memory(pair: Pair):
+    on_both(pair, "CREATE TABLE t (a int PRIMARY KEY, b text)")
+    pair.on_source("INSERT INTO t SELECT n, repeat('x', 100) FROM generate_series(1, 200000) n")
+    argv = ["/usr/bin/python3", "-c", "import resource, subprocess, sys; p = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL);"
+            "print(p.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)",
+            str(pair.pgtide.binary), "compare", pair.pgtide.source, pair.pgtide.target, "--kind", "values", "--json", "--state-dir", str(pair.pgtide.state_dir)]
+    status, kib = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert int(status) == DIFFERENT and int(kib) < 60_000
