@@ -33,6 +33,13 @@ enum table_mode {
     TABLE_DDL,     /* each row inserted is a statement that was run on the source; see target_ops.ddl */
 };
 
+/* Which of several sessions (lanes) writes a row. */
+enum lane_rule {
+    LANE_BY_TABLE, /* all rows of the table go to one lane: their order means something, or may */
+    LANE_BY_KEY,   /* rows with different keys do not depend on each other */
+    LANE_ALONE,    /* only while no other lane writes */
+};
+
 /* How the rows of one stream_relation are written. Immutable; lives as long as the arena it was asked with. */
 struct target_table {
     const struct stream_relation *relation;
@@ -41,6 +48,7 @@ struct target_table {
     const uint16_t *key;     /* KEYED: columns of the relation, in the order of the target's key */
     const bool *is_written;  /* a relation's column: false when the target computes it (generated) */
     bool has_other_unique;   /* further unique indexes or exclusion constraints on the target */
+    enum lane_rule lane_rule;
     const struct gate *gate; /* (G2) NULL: everything goes through */
     void *handle;            /* the port's own */
 };
@@ -196,6 +204,15 @@ struct target_ops {
      * target's disk. After an error nobody knows whether it was committed: resume tells.
      */
     MUST_USE struct error *(*commit)(void *self, struct apply_position position, bool durable);
+
+    /*
+     * With several lanes: begin_lane is begin beside transactions of other lanes, so no lock is waited for long
+     * (ERROR_TRANSIENT), because whoever holds it may be waiting for us. commit_lane moves the position of this lane alone;
+     * commit moves those of all lanes, and then the other sessions must be told by note_position.
+     */
+    MUST_USE struct error *(*begin_lane)(void *self);
+    MUST_USE struct error *(*commit_lane)(void *self, struct apply_position position, bool durable);
+    void (*note_position)(void *self, struct apply_position position);
 
     /* Never fails: a session that cannot roll back is closed. */
     void (*rollback)(void *self);

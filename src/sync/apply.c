@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "sync/exact.h"
+#include "sync/work.h"
 
 enum { PIECES_FROM = 100, PIECE_CHANGES = 1000 };
 
@@ -17,7 +18,9 @@ struct apply {
 
     struct apply_position position;
     struct lsn upto;
+    struct lsn alone_until; /* transactions before it are lane 1's: dividing them did not go well */
     struct apply_counters counters;
+    bool is_unflushed;  /* the last commit did not wait for the target's disk */
     bool is_open;       /* the target transaction of a source transaction that is not complete yet */
     bool must_resume;   /* before the first window, and after every error */
     uint64_t open_rows; /* counted when they are committed */
@@ -33,7 +36,7 @@ struct apply {
 
 /* A window on its way through. */
 struct execution {
-    const struct window *window;
+    struct window *window;
     bool durable;
     const struct window_message *message; /* the next one to be reached */
 };
@@ -77,8 +80,21 @@ static void forget_open_transaction(struct apply *ap)
 /* (A2) */
 static void give_up(struct apply *ap)
 {
-    ap->target.ops->rollback(ap->target.self);
+    if (ap->options.lanes != NULL)
+        lanes_rollback(ap->options.lanes);
+    else
+        ap->target.ops->rollback(ap->target.self);
     forget_open_transaction(ap);
+}
+
+MUST_USE static struct error *resume_lanes(struct lanes *l, struct apply_position *out)
+{
+    TRY(lanes_resume(l));
+    *out = lanes_least(l);
+    if (!lsn_equal(out->end, lanes_most(l).end))
+        return error_new(ERROR_TRANSIENT, "a lane is at %s and another one at %s", lsn_format(out->end).text,
+                         lsn_format(lanes_most(l).end).text);
+    return NULL;
 }
 
 struct error *apply_resume(struct apply *ap, struct apply_position *out)
@@ -86,7 +102,10 @@ struct error *apply_resume(struct apply *ap, struct apply_position *out)
     struct apply_position position;
 
     forget_open_transaction(ap);
-    TRY(ap->target.ops->resume(ap->target.self, &position)); /* (P5) only the target knows what was committed */
+    if (ap->options.lanes != NULL) /* (P5) only the target knows what was committed */
+        TRY(resume_lanes(ap->options.lanes, &position));
+    else
+        TRY(ap->target.ops->resume(ap->target.self, &position));
     ap->position = position;
     ap->upto = lsn_max(ap->upto, position.end);
     ap->must_resume = false;
@@ -134,42 +153,41 @@ MUST_USE static struct error *begin(struct apply *ap)
     return NULL;
 }
 
-/* (P1, A1) Up to and with transaction `last` of the window, and the rows it covers; `n` source transactions end with it. */
-MUST_USE static struct error *commit(struct apply *ap, struct execution *x, size_t last, size_t n)
+static void note_commit(struct apply *ap, struct execution *x, struct apply_position position, size_t last)
 {
-    const struct window_transaction *t = window_transaction(x->window, last);
-    struct apply_position position = {
-        .end = t->end,
-        .transactions = ap->position.transactions + n,
-        .committed_us = t->committed_us,
-    };
-    bool is_last = window_part(x->window, WINDOW_COMPLETE).n_transactions == last + 1;
-
-    FAULT_POINT("apply.before_commit");
-    TRY(ap->target.ops->commit(ap->target.self, position, x->durable && is_last));
-    FAULT_POINT("apply.after_commit");
     ap->is_open = false;
+    ap->counters.transactions += position.transactions - ap->position.transactions;
     ap->position = position;
     ap->upto = lsn_max(ap->upto, position.end);
-    ap->counters.transactions += n;
     ap->counters.rows += ap->open_rows;
     ap->counters.conflicts += ap->open_conflicts;
     ap->open_rows = 0;
     ap->open_conflicts = 0;
     deliver(ap, x, last + 1);
-    return NULL;
 }
 
-MUST_USE static struct error *send_work(struct apply *ap, const struct fold_work *work)
+static struct apply_position position_after(const struct apply *ap, const struct window_transaction *t, size_t n)
 {
-    for (; work != NULL; work = work->next) {
-        const struct change_truncate *t = work->truncate;
+    return (struct apply_position){
+        .end = t->end,
+        .transactions = ap->position.transactions + n,
+        .committed_us = t->committed_us,
+    };
+}
 
-        if (work->batch != NULL)
-            TRY(ap->target.ops->batch(ap->target.self, work->batch));
-        else
-            TRY(ap->target.ops->truncate(ap->target.self, t->tables, t->n_tables, t->restart_identity));
-    }
+/* (P1, A1) Up to and with transaction `last` of the window, and the rows it covers; `n` source transactions end with it. */
+MUST_USE static struct error *commit(struct apply *ap, struct execution *x, size_t last, size_t n)
+{
+    struct apply_position position = position_after(ap, window_transaction(x->window, last), n);
+    bool is_last = window_part(x->window, WINDOW_COMPLETE).n_transactions == last + 1;
+
+    FAULT_POINT("apply.before_commit");
+    TRY(ap->target.ops->commit(ap->target.self, position, x->durable && is_last));
+    FAULT_POINT("apply.after_commit");
+    ap->is_unflushed = !(x->durable && is_last);
+    if (ap->options.lanes != NULL)
+        lanes_note(ap->options.lanes, position);
+    note_commit(ap, x, position, last);
     return NULL;
 }
 
@@ -196,7 +214,7 @@ MUST_USE static struct error *apply_fast(struct apply *ap, const struct window_p
         TRY(ap->target.ops->savepoint(ap->target.self));
     else
         TRY(begin(ap));
-    TRY(send_work(ap, part->work));
+    TRY(work_send(ap->target, part->work));
     FAULT_POINT("apply.before_settle");
     TRY(ap->target.ops->settle(ap->target.self, ap->why_arena, &as_expected, &why));
     *out_why = NULL;
@@ -291,7 +309,7 @@ MUST_USE static struct error *try_piece(struct apply *ap, const struct piece *p,
     if (why != NULL)
         return NULL;
     TRY(ap->target.ops->savepoint(ap->target.self));
-    TRY(send_work(ap, work));
+    TRY(work_send(ap->target, work));
     TRY(ap->target.ops->settle(ap->target.self, ap->piece_arena, out_done, &why));
     return *out_done ? NULL : ap->target.ops->rollback_to_savepoint(ap->target.self);
 }
@@ -365,13 +383,59 @@ MUST_USE static struct error *apply_exactly(struct apply *ap, struct execution *
     return NULL;
 }
 
+/* *out_done is false when lane 1 must do it alone; then nothing is done. */
+MUST_USE static struct error *apply_divided(struct apply *ap, struct execution *x, const struct window_part *part,
+                                            bool *out_done)
+{
+    size_t last = part->first_transaction + part->n_transactions - 1;
+    struct apply_position position = position_after(ap, window_transaction(x->window, last), part->n_transactions);
+    struct lsn before = ap->alone_until;
+    const char *why = NULL;
+
+    *out_done = false;
+    if (lsn_before(window_transaction(x->window, part->first_transaction)->commit, ap->alone_until))
+        return NULL;
+    ap->alone_until = position.end; /* unless it goes well */
+    TRY(lanes_apply(ap->options.lanes, part->lane_work, ap->why_arena, &why));
+    if (why != NULL)
+        return NULL;
+    ap->open_rows = rows_of(x->window, part);
+    FAULT_POINT("lanes.before_commit");
+    TRY(lanes_commit(ap->options.lanes, position, x->durable));
+    FAULT_POINT("lanes.after_commit");
+    ap->is_unflushed = !x->durable;
+    ap->alone_until = before;
+    ap->counters.windows_divided++;
+    note_commit(ap, x, position, last);
+    *out_done = true;
+    return NULL;
+}
+
+/* A divided part is done by the lanes, or made whole for lane 1. */
+MUST_USE static struct error *try_lanes(struct apply *ap, struct execution *x, struct window_part *part, bool *out_done)
+{
+    *out_done = false;
+    if (part->lane_work == NULL || part->exact_reason != NULL)
+        return NULL;
+    if (!is_decided_about(ap, x->window, part))
+        TRY(apply_divided(ap, x, part, out_done));
+    if (!*out_done)
+        part->work = window_undivided_work(x->window, &part->exact_reason);
+    return NULL;
+}
+
 MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, enum window_part_kind kind)
 {
-    const struct window_part part = window_part(x->window, kind);
-    const char *why = part.exact_reason;
+    struct window_part part = window_part(x->window, kind);
+    bool is_done = false;
 
     if (part.n_transactions == 0)
         return NULL;
+    TRY(try_lanes(ap, x, &part, &is_done));
+    if (is_done)
+        return NULL;
+
+    const char *why = part.exact_reason;
     if (why == NULL && is_decided_about(ap, x->window, &part))
         why = "the operator decided about one of its changes";
     if (why == NULL)
@@ -389,6 +453,15 @@ MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, 
     return commit(ap, x, part.first_transaction + part.n_transactions - 1, part.n_transactions);
 }
 
+/* A commit that changes nothing and waits for the disk: what was committed before it is there too. */
+MUST_USE static struct error *flush(struct apply *ap)
+{
+    TRY(ap->target.ops->begin(ap->target.self));
+    TRY(ap->target.ops->commit(ap->target.self, ap->position, true));
+    ap->is_unflushed = false;
+    return NULL;
+}
+
 MUST_USE static struct error *execute(struct apply *ap, struct window *w, bool durable)
 {
     struct execution x = {.window = w, .durable = durable, .message = window_messages(w)};
@@ -396,6 +469,8 @@ MUST_USE static struct error *execute(struct apply *ap, struct window *w, bool d
     deliver(ap, &x, 0);
     TRY(apply_part(ap, &x, WINDOW_COMPLETE));
     TRY(apply_part(ap, &x, WINDOW_HEAD));
+    if (durable && ap->is_unflushed && !ap->is_open)
+        TRY(flush(ap));
     keep_messages(ap, &x);
     ap->upto = lsn_max(ap->upto, window_upto(w)); /* (P4) live only */
     return NULL;
@@ -448,6 +523,11 @@ void apply_abandon(struct apply *ap)
 const struct apply_stop *apply_stopped(const struct apply *ap)
 {
     return ap->is_stopped ? &ap->stop : NULL;
+}
+
+bool apply_is_flushed(const struct apply *ap)
+{
+    return !ap->is_unflushed;
 }
 
 bool apply_is_open(const struct apply *ap)

@@ -21,6 +21,7 @@
 #include "base/error.h"
 #include "model/options.h"
 #include "ports/target.h"
+#include "sync/lanes.h"
 #include "sync/window.h"
 
 struct apply;
@@ -49,6 +50,7 @@ struct apply_options {
     const struct apply_decision *decisions; /* good as long as apply */
     unsigned n_decisions;
     struct source_rows source; /* fetch may be NULL */
+    struct lanes *lanes; /* more than one session, the target given is that of lane 1. NULL: that one alone */
 
     /* On the exact path a transaction with so many changes is tried in pieces of so many first. 0: 100 and 1000. */
     unsigned pieces_from, piece_changes;
@@ -68,11 +70,15 @@ struct apply_counters {
     uint64_t windows_fast;
     uint64_t windows_slow;
     uint64_t conflicts;
+    uint64_t windows_divided; /* of the fast ones: by several lanes */
 };
 
 RETURNS_NONNULL struct apply *apply_new(struct arena *task, struct target target, struct apply_options options);
 
-/* Connects where needed, and says where the feeder must go on. */
+/*
+ * Connects where needed, and says where the feeder must go on. With lanes that stand apart ERROR_TRANSIENT: bring them
+ * together (lanes_recover) and ask again.
+ */
 MUST_USE struct error *apply_resume(struct apply *ap, struct apply_position *out);
 
 /*
@@ -89,6 +95,9 @@ const struct apply_stop *apply_stopped(const struct apply *ap);
 
 /* Rolls back what is open: before stopping inside a transaction. */
 void apply_abandon(struct apply *ap);
+
+/* Everything committed is on the target's disk. */
+bool apply_is_flushed(const struct apply *ap);
 
 /* A target transaction is open: the last window ended inside a source transaction. */
 bool apply_is_open(const struct apply *ap);

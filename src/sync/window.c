@@ -2,7 +2,9 @@
 
 #include <assert.h>
 
-enum { ROWS_DEFAULT = 50000, BATCH_ROWS_DEFAULT = 10000, FIRST_CAPACITY = 64 };
+#include "sync/division.h"
+
+enum { ROWS_DEFAULT = 50000, BATCH_ROWS_DEFAULT = 10000, LANE_ROWS_DEFAULT = 500, FIRST_CAPACITY = 64 };
 
 #define BYTES_DEFAULT       ((size_t)16 << 20)
 #define BATCH_BYTES_DEFAULT ((size_t)4 << 20)
@@ -22,7 +24,10 @@ struct window {
     size_t n_bytes;
     bool is_open;
     bool is_closed;
-    struct fold *fold; /* of the part being filled */
+    bool is_divided;
+    struct arena *scratch;
+    struct fold *fold;   /* of the part being filled, when it is not divided */
+    struct fold **lanes; /* when it is */
     struct window_part parts[WINDOW_PART_COUNT];
 };
 
@@ -31,11 +36,15 @@ struct window *window_new(struct arena *parent, struct window_limits limits)
     struct window *w = ARENA_NEW(parent, struct window);
 
     w->arena = arena_new(parent, "window");
+    w->scratch = arena_new(parent, "window key");
     w->limits = (struct window_limits){
         .rows = limits.rows == 0 ? ROWS_DEFAULT : limits.rows,
         .bytes = limits.bytes == 0 ? BYTES_DEFAULT : limits.bytes,
         .fold = {.batch_rows = limits.fold.batch_rows == 0 ? BATCH_ROWS_DEFAULT : limits.fold.batch_rows,
                  .batch_bytes = limits.fold.batch_bytes == 0 ? BATCH_BYTES_DEFAULT : limits.fold.batch_bytes},
+        .lanes = limits.lanes,
+        .lane_rows = limits.lane_rows == 0 ? LANE_ROWS_DEFAULT : limits.lane_rows,
+        .lanes_from = limits.lanes_from,
     };
     window_reset(w);
     return w;
@@ -44,8 +53,12 @@ struct window *window_new(struct arena *parent, struct window_limits limits)
 void window_reset(struct window *w)
 {
     arena_reset(w->arena);
-    *w = (struct window){.arena = w->arena, .limits = w->limits};
+    *w = (struct window){.arena = w->arena, .scratch = w->scratch, .limits = w->limits};
     w->fold = fold_new(w->arena, w->limits.fold);
+    w->is_divided = w->limits.lanes > 1;
+    w->lanes = arena_alloc(w->arena, (w->limits.lanes + 1UL) * sizeof(struct fold *));
+    for (unsigned i = 0; w->is_divided && i < w->limits.lanes; i++)
+        w->lanes[i] = fold_new(w->arena, w->limits.fold);
 }
 
 struct arena *window_arena(struct window *w)
@@ -69,6 +82,7 @@ void window_begin(struct window *w, uint32_t xid, struct lsn commit, int64_t com
 {
     assert(!w->is_closed && !w->is_open);
     assert(!continues || w->n_transactions == 0);
+    w->is_divided = w->is_divided && !continues; /* one session has it open */
     if (w->n_transactions == w->transactions_capacity)
         w->transactions =
             grown(w->arena, w->transactions, w->n_transactions, sizeof *w->transactions, &w->transactions_capacity);
@@ -133,11 +147,50 @@ void window_truncate(struct window *w, struct target_table *const *tables, unsig
     append_change(w, (struct change){.truncate = truncate});
 }
 
-/* Folded transaction by transaction, while its rows are in the processor's cache. */
-static void fold_transaction(struct window *w, const struct window_transaction *t)
+static void fold_transaction(const struct window *w, struct fold *fold, const struct window_transaction *t)
 {
     for (size_t i = 0; i < t->n_changes; i++)
-        fold_change(w->fold, &w->changes[t->first_change + i]);
+        fold_change(fold, &w->changes[t->first_change + i]);
+}
+
+static bool lane_has(const struct window *w, unsigned lane, const struct window_transaction *t)
+{
+    return w->limits.lanes_from != NULL && lsn_before(t->commit, w->limits.lanes_from[lane]);
+}
+
+/* False: it cannot be divided. */
+static bool divide_transaction(struct window *w, const struct window_transaction *t)
+{
+    for (size_t i = 0; i < t->n_changes; i++) {
+        const struct change *c = &w->changes[t->first_change + i];
+        unsigned lane;
+
+        arena_reset(w->scratch);
+        if (!division_lane(w->scratch, w->limits.lanes, c, &lane))
+            return false;
+        if (!lane_has(w, lane, t))
+            fold_change(w->lanes[lane], c);
+    }
+    return true;
+}
+
+static void fold_complete(const struct window *w, struct fold *fold)
+{
+    for (size_t i = 0; i < w->n_transactions; i++)
+        if (w->transactions[i].ends)
+            fold_transaction(w, fold, &w->transactions[i]);
+}
+
+/* Folded transaction by transaction, while its rows are in the processor's cache. */
+static void take_transaction(struct window *w, const struct window_transaction *t)
+{
+    if (!w->is_divided) {
+        fold_transaction(w, w->fold, t);
+        return;
+    }
+    w->is_divided = divide_transaction(w, t);
+    if (!w->is_divided)
+        fold_complete(w, w->fold);
 }
 
 void window_commit(struct window *w, struct lsn end, int64_t received_us)
@@ -148,7 +201,7 @@ void window_commit(struct window *w, struct lsn end, int64_t received_us)
     t->end = end;
     t->received_us = received_us;
     w->is_open = false;
-    fold_transaction(w, t);
+    take_transaction(w, t);
 }
 
 void window_message(struct window *w, struct lsn at, const char *content, uint32_t length)
@@ -214,16 +267,49 @@ static void finish_part(struct window *w, enum window_part_kind kind, size_t fir
     part->work = fold_finish(w->fold, &part->exact_reason);
 }
 
+static void finish_divided(struct window *w, size_t n)
+{
+    struct window_part *part = &w->parts[WINDOW_COMPLETE];
+    const struct fold_work **work = arena_alloc(w->arena, w->limits.lanes * sizeof(struct fold_work *));
+
+    part->n_transactions = n;
+    part->lane_work = work;
+    for (unsigned i = 0; i < w->limits.lanes && part->exact_reason == NULL; i++)
+        work[i] = fold_finish(w->lanes[i], &part->exact_reason);
+}
+
+const struct fold_work *window_undivided_work(struct window *w, const char **out_reason)
+{
+    struct fold *fold = fold_new(w->arena, w->limits.fold);
+
+    fold_complete(w, fold);
+    return fold_finish(fold, out_reason);
+}
+
+/* Few changes are done sooner by one session than by several that wait for each other. */
+static bool is_worth_dividing(const struct window *w)
+{
+    size_t n = w->is_open ? open_transaction(w)->first_change : w->n_changes;
+
+    return w->is_divided && (w->limits.lanes_from != NULL || n >= w->limits.lane_rows);
+}
+
 void window_close(struct window *w)
 {
     if (w->is_closed)
         return;
 
     size_t n_complete = w->n_transactions - w->is_open;
-    finish_part(w, WINDOW_COMPLETE, 0, n_complete);
+    if (is_worth_dividing(w)) {
+        finish_divided(w, n_complete);
+    } else {
+        if (w->is_divided)
+            fold_complete(w, w->fold);
+        finish_part(w, WINDOW_COMPLETE, 0, n_complete);
+    }
     if (w->is_open) {
         w->fold = fold_new(w->arena, w->limits.fold);
-        fold_transaction(w, open_transaction(w));
+        fold_transaction(w, w->fold, open_transaction(w));
         finish_part(w, WINDOW_HEAD, n_complete, 1);
     }
     w->is_closed = true;

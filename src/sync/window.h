@@ -8,7 +8,8 @@
  *     [end of T0] [T1] [T2] … [Tk]            WINDOW_COMPLETE: ends between transactions, may be committed
  *     [beginning of Tk+1]                     WINDOW_HEAD: must stay in an open target transaction
  *
- * The two parts are folded apart, so that everything before a large transaction is committed without it (A1).
+ * The two parts are folded apart, so that everything before a large transaction is committed without it (A1). With
+ * several lanes the complete part is divided into shares that do not depend on each other.
  *
  * (G2) A change that its table's gate does not let through is dropped here, and so are changes of tables that do not
  * belong to the task.
@@ -34,6 +35,12 @@ struct window_limits {
     unsigned rows;           /* 50,000 */
     size_t bytes;            /* 16 MiB; a single larger row is let through */
     struct fold_limits fold; /* 10,000 rows, 4 MiB */
+
+    unsigned lanes;     /* more than 1: the complete part is divided (sync/division.h) where it can be */
+    unsigned lane_rows; /* a part with fewer changes is not: 500 */
+
+    /* A position a lane, or NULL: what a lane has done before is left out of its share, and every part is divided. */
+    const struct lsn *lanes_from;
 };
 
 struct window_transaction {
@@ -67,6 +74,7 @@ struct window_part {
     size_t first_transaction;
     size_t n_transactions; /* 0: the window has no such part */
     const struct fold_work *work;
+    const struct fold_work *const *lane_work; /* not NULL: instead of `work`, the share of each lane */
     const char *exact_reason; /* not NULL: only the exact path may be taken, and why */
 };
 
@@ -106,6 +114,9 @@ const struct change *window_change_at(const struct window *w, size_t i);
 const struct window_message *window_messages(const struct window *w);
 struct lsn window_upto(const struct window *w); /* LSN_NONE when not known */
 bool window_begins_inside(const struct window *w);
+
+/* The work of a divided part, for one session; as fold_finish. */
+const struct fold_work *window_undivided_work(struct window *w, const char **out_reason);
 
 size_t window_n_changes(const struct window *w);
 size_t window_n_dropped(const struct window *w);

@@ -10,6 +10,14 @@
 #include "sync/apply.h"
 #include "sync/feeder.h"
 
+struct engine_options {
+    struct window_limits limits;
+    struct apply_options apply;
+    struct fault *fault; /* strikes the reader; give the target its own */
+    struct lsn until;
+    unsigned lanes; /* 0 or 1: none */
+};
+
 struct engine {
     struct arena *arena; /* of this life */
     struct script_reader reader;
@@ -18,13 +26,13 @@ struct engine {
     struct window *windows[2];
     unsigned turn;
     struct apply_position resumed; /* what apply_resume answered last */
-};
 
-struct engine_options {
-    struct window_limits limits;
-    struct apply_options apply;
-    struct fault *fault; /* strikes the reader; give the target its own */
-    struct lsn until;
+    struct engine_options options;
+    struct script *script;
+    struct model_target *model;
+    struct target *targets; /* of the lanes */
+    unsigned first_lane;    /* with which the crew begins: changes */
+    unsigned n_brought_together; /* how often lanes stood apart */
 };
 
 void engine_start(struct engine *e, struct script *script, struct model_target *target, struct engine_options options);

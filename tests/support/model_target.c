@@ -4,6 +4,7 @@
 
 #include "base/buffer.h"
 #include "support/rows.h"
+#include "sync/division.h"
 
 enum { QUEUE_MAX = 20000, CONFLICTS_MAX = 4096 };
 
@@ -25,7 +26,19 @@ struct queued {
     unsigned n_tables;
 };
 
+/* A session; the first one is the database, too. */
 struct model_target {
+    struct model_target *db;
+    unsigned lane; /* from 0 */
+    unsigned begin_version;
+    struct queued *log; /* what was done since begin, when other lanes may commit meanwhile */
+    unsigned n_log;
+    bool has_rows; /* since begin: done one by one */
+
+    /* The database */
+    unsigned version; /* counted up by each commit */
+    unsigned n_lanes;
+    struct apply_position positions[LANES_MAX];
     struct arena *arena;
     struct model_table tables[MODEL_TABLES_MAX];
     unsigned n_tables;
@@ -42,26 +55,64 @@ struct model_target {
     struct model_calls calls;
 };
 
+static struct queued *queue_of(struct arena *a)
+{
+    return (void *)arena_bytes(a, QUEUE_MAX * sizeof(struct queued));
+}
+
 struct model_target *model_target_new(struct arena *a)
 {
     struct model_target *m = ARENA_NEW(a, struct model_target);
 
+    m->db = m;
     m->arena = a;
-    m->queue = (void *)arena_bytes(a, QUEUE_MAX * sizeof *m->queue);
+    m->n_lanes = 1;
+    m->queue = queue_of(a);
+    m->log = queue_of(a);
     return m;
+}
+
+struct model_target *model_target_lane(struct model_target *m, unsigned lane)
+{
+    struct model_target *session = ARENA_NEW(m->db->arena, struct model_target);
+
+    *session = (struct model_target){
+        .db = m->db, .lane = lane, .queue = queue_of(m->db->arena), .log = queue_of(m->db->arena)};
+    return session;
+}
+
+bool model_target_lanes_are_apart(const struct model_target *m)
+{
+    for (unsigned i = 1; i < m->db->n_lanes; i++)
+        if (!lsn_equal(m->db->positions[i].end, m->db->positions[0].end))
+            return true;
+    return false;
+}
+
+unsigned model_target_n_lanes(const struct model_target *m)
+{
+    return m->db->n_lanes;
+}
+
+void model_target_set_lanes(struct model_target *m, unsigned n)
+{
+    assert(!model_target_lanes_are_apart(m));
+    for (unsigned i = 1; i < n; i++)
+        m->positions[i] = m->positions[0];
+    m->n_lanes = n;
 }
 
 void model_target_add_table(struct model_target *m, struct model_table table)
 {
-    assert(m->n_tables < MODEL_TABLES_MAX);
-    m->tables[m->n_tables++] = table;
+    assert(m->db->n_tables < MODEL_TABLES_MAX);
+    m->db->tables[m->db->n_tables++] = table;
 }
 
 static unsigned index_of(const struct model_target *m, uint32_t oid)
 {
     unsigned i = 0;
 
-    while (i < m->n_tables && m->tables[i].oid != oid)
+    while (i < m->db->n_tables && m->db->tables[i].oid != oid)
         i++;
     return i;
 }
@@ -70,7 +121,7 @@ static void append_row(struct model_target *m, struct model_rows *t, const struc
 {
     if (t->n == t->capacity) {
         size_t wider = t->capacity == 0 ? 64 : 2 * t->capacity;
-        const struct value **rows = (void *)arena_bytes(m->arena, wider * sizeof(struct value *));
+        const struct value **rows = (void *)arena_bytes(m->db->arena, wider * sizeof(struct value *));
 
         if (t->n > 0)
             memcpy(rows, t->rows, t->n * sizeof(struct value *));
@@ -84,7 +135,7 @@ static void copy_state(struct model_target *m, struct model_state *to, const str
 {
     to->position = from->position;
     to->n_conflicts = from->n_conflicts;
-    for (unsigned i = 0; i < m->n_tables; i++) {
+    for (unsigned i = 0; i < m->db->n_tables; i++) {
         to->tables[i].n = 0;
         for (size_t k = 0; k < from->tables[i].n; k++)
             append_row(m, &to->tables[i], from->tables[i].rows[k]);
@@ -97,12 +148,12 @@ static struct value *own_row(struct model_target *m, const struct value *row, un
     struct value wide[MODEL_COLUMNS_MAX] = {0};
 
     memcpy(wide, row, n * sizeof *row);
-    return row_copy(m->arena, wide, MODEL_COLUMNS_MAX);
+    return row_copy(m->db->arena, wide, MODEL_COLUMNS_MAX);
 }
 
 void model_target_put(struct model_target *m, uint32_t oid, const char *row)
 {
-    append_row(m, &m->durable.tables[index_of(m, oid)], row_from_text(m->arena, row, MODEL_COLUMNS_MAX));
+    append_row(m, &m->db->durable.tables[index_of(m, oid)], row_from_text(m->db->arena, row, MODEL_COLUMNS_MAX));
 }
 
 void model_target_crash(struct model_target *m)
@@ -116,14 +167,14 @@ void model_target_crash(struct model_target *m)
 
 void model_target_set_fault(struct model_target *m, struct fault *fault)
 {
-    m->fault = fault;
+    m->db->fault = fault;
 }
 
 void model_target_on_commit(struct model_target *m, void (*committed)(void *self, struct apply_position position),
                             void *self)
 {
-    m->committed = committed;
-    m->committed_self = self;
+    m->db->committed = committed;
+    m->db->committed_self = self;
 }
 
 static int compare_texts(const void *a, const void *b)
@@ -133,13 +184,13 @@ static int compare_texts(const void *a, const void *b)
 
 const char *model_target_rows(struct arena *a, const struct model_target *m, uint32_t oid)
 {
-    const struct model_rows *t = &m->durable.tables[index_of(m, oid)];
+    const struct model_rows *t = &m->db->durable.tables[index_of(m, oid)];
     char **texts = arena_alloc(a, (t->n + 1) * sizeof(char *));
     CLEANUP(buffer_free) struct buffer *b = buffer_new();
 
     for (size_t i = 0; i < t->n; i++) {
         buffer_clear(b);
-        row_to_text(b, t->rows[i], m->tables[index_of(m, oid)].n_columns);
+        row_to_text(b, t->rows[i], m->db->tables[index_of(m, oid)].n_columns);
         texts[i] = arena_strdup(a, buffer_text(b));
     }
     qsort(texts, t->n, sizeof(char *), compare_texts);
@@ -151,18 +202,18 @@ const char *model_target_rows(struct arena *a, const struct model_target *m, uin
 
 struct apply_position model_target_position(const struct model_target *m)
 {
-    return m->durable.position;
+    return m->db->durable.position;
 }
 
 unsigned model_target_conflicts(const struct model_target *m, const struct model_conflict **out)
 {
-    *out = m->conflicts;
-    return m->durable.n_conflicts;
+    *out = m->db->conflicts;
+    return m->db->durable.n_conflicts;
 }
 
 struct model_calls model_target_calls(const struct model_target *m)
 {
-    return m->calls;
+    return m->db->calls;
 }
 
 bool model_target_is_open(const struct model_target *m)
@@ -177,7 +228,7 @@ static struct model_rows *rows_of(struct model_target *m, const struct target_ta
 
 static const struct model_table *table_of(const struct model_target *m, const struct target_table *table)
 {
-    return &m->tables[index_of(m, table->relation->oid)];
+    return &m->db->tables[index_of(m, table->relation->oid)];
 }
 
 static bool matches_key(const struct target_table *table, const struct value *row, const struct value *key)
@@ -344,7 +395,7 @@ MUST_USE static struct error *called(struct model_target *m, const char *call)
 {
     assert(!m->is_broken);
 
-    struct error *err = fault_maybe(m->fault, call);
+    struct error *err = fault_maybe(m->db->fault, call);
     m->is_broken = err != NULL;
     return err;
 }
@@ -355,7 +406,7 @@ static struct error *op_resume(void *self, struct apply_position *out)
 
     model_target_crash(m);
     TRY(called(m, "resume"));
-    *out = m->durable.position;
+    *out = m->db->positions[m->lane];
     return NULL;
 }
 
@@ -364,13 +415,13 @@ static struct error *op_table(void *self, struct arena *a, const struct stream_r
 {
     struct model_target *m = self;
     unsigned index = index_of(m, relation->oid);
-    const struct model_table *def = &m->tables[index];
+    const struct model_table *def = &m->db->tables[index];
     struct target_table *t = ARENA_NEW(a, struct target_table);
     bool *is_written = arena_alloc(a, relation->n_columns);
 
-    TRY(fault_maybe(m->fault, "table"));
-    m->calls.tables++;
-    if (index == m->n_tables)
+    TRY(fault_maybe(m->db->fault, "table"));
+    m->db->calls.tables++;
+    if (index == m->db->n_tables)
         return error_new(ERROR_CONFIG, "the target has no table \"%s.%s\"", relation->schema, relation->name);
     for (unsigned i = 0; i < relation->n_columns; i++)
         is_written[i] = (int)i != def->generated;
@@ -381,6 +432,7 @@ static struct error *op_table(void *self, struct arena *a, const struct stream_r
         .key = def->key,
         .is_written = is_written,
         .has_other_unique = def->unique >= 0,
+        .lane_rule = def->mode == TABLE_KEYED && def->unique < 0 ? LANE_BY_KEY : LANE_BY_TABLE,
         .gate = def->gate,
     };
     *out = t;
@@ -393,11 +445,14 @@ static struct error *op_begin(void *self)
 
     TRY(called(m, "begin"));
     assert(!m->is_open);
-    m->calls.begins++;
+    m->db->calls.begins++;
     m->is_open = true;
     m->has_failed = false;
     m->has_savepoint = false;
-    copy_state(m, &m->working, &m->durable);
+    m->begin_version = m->db->version;
+    m->n_log = 0;
+    m->has_rows = false;
+    copy_state(m, &m->working, &m->db->durable);
     return NULL;
 }
 
@@ -412,7 +467,7 @@ static struct error *op_batch(void *self, const struct batch *batch)
     struct model_target *m = self;
 
     TRY(called(m, "batch"));
-    m->calls.batches++;
+    m->db->calls.batches++;
     enqueue(m, (struct queued){.batch = batch});
     return NULL;
 }
@@ -424,7 +479,7 @@ static struct error *op_truncate(void *self, const struct target_table *const *t
 
     (void)restart_identity;
     TRY(called(m, "truncate"));
-    m->calls.truncates++;
+    m->db->calls.truncates++;
     enqueue(m, (struct queued){.tables = tables, .n_tables = n});
     return NULL;
 }
@@ -440,6 +495,8 @@ static struct error *op_settle(void *self, struct arena *a, bool *out_as_expecte
             run_truncate(m, &m->queue[i]);
         else
             m->has_failed = !run_batch(m, m->queue[i].batch);
+        if (m->db->n_lanes > 1)
+            m->log[m->n_log++] = m->queue[i];
     }
     m->n_queued = 0;
     *out_as_expected = !m->has_failed;
@@ -454,7 +511,7 @@ static struct error *op_savepoint(void *self)
 
     TRY(called(m, "savepoint"));
     assert(m->is_open && !m->has_failed && m->n_queued == 0);
-    m->calls.savepoints++;
+    m->db->calls.savepoints++;
     m->has_savepoint = true;
     copy_state(m, &m->saved, &m->working);
     return NULL;
@@ -476,7 +533,7 @@ static void remove_blockers(struct model_target *m, const struct target_table *t
                             long *at, struct row_result *out)
 {
     struct model_rows *t = rows_of(m, table);
-    const struct value **removed = (void *)arena_alloc(m->arena, (t->n + 1) * sizeof(struct value *));
+    const struct value **removed = (void *)arena_alloc(m->db->arena, (t->n + 1) * sizeof(struct value *));
     const char *constraint;
     long blocker;
 
@@ -499,7 +556,8 @@ static struct error *op_row(void *self, struct arena *a, const struct row_change
 
     TRY(called(m, "row"));
     assert(m->is_open && !m->has_failed && m->n_queued == 0);
-    m->calls.rows++;
+    m->db->calls.rows++;
+    m->has_rows = true;
     *out = (struct row_result){.outcome = ROW_DONE};
     if (change->op != BATCH_INSERT && at == NOT_FOUND) {
         out->outcome = ROW_MISSING;
@@ -538,7 +596,7 @@ static struct error *op_conflict(void *self, const struct conflict *c)
 
     TRY(called(m, "conflict"));
     assert(m->is_open && !m->has_failed && m->working.n_conflicts < CONFLICTS_MAX);
-    m->conflicts[m->working.n_conflicts++] = (struct model_conflict){
+    m->db->conflicts[m->working.n_conflicts++] = (struct model_conflict){
         .oid = c->change.table->relation->oid,
         .kind = c->kind,
         .policy = c->policy,
@@ -550,21 +608,64 @@ static struct error *op_conflict(void *self, const struct conflict *c)
     return NULL;
 }
 
+static void make_durable(struct model_target *m, bool durable)
+{
+    m->db->calls.commits++;
+    m->db->calls.durable_commits += durable;
+    m->db->version++;
+    copy_state(m, &m->db->durable, &m->working);
+    m->is_open = false;
+}
+
 static struct error *op_commit(void *self, struct apply_position position, bool durable)
 {
     struct model_target *m = self;
 
     TRY(called(m, "commit, before it was done"));
     assert(m->is_open && !m->has_failed && m->n_queued == 0);
-    assert(m->durable.position.end.value < position.end.value);
-    m->calls.commits++;
-    m->calls.durable_commits += durable;
+    assert(m->begin_version == m->db->version); /* lane 1 is alone */
+    for (unsigned i = 0; i < m->db->n_lanes; i++) {
+        assert(m->db->positions[i].end.value <= position.end.value);
+        m->db->positions[i] = position;
+    }
     m->working.position = position;
-    copy_state(m, &m->durable, &m->working);
-    m->is_open = false;
-    if (m->committed != NULL)
-        m->committed(m->committed_self, position);
+    make_durable(m, durable);
+    if (m->db->committed != NULL)
+        m->db->committed(m->db->committed_self, position);
     return called(m, "commit, its answer"); /* (P5) it is done, and nobody knows */
+}
+
+/* Whether other lanes committed meanwhile must make no difference: the shares do not depend on each other. */
+static void do_again(struct model_target *m)
+{
+    assert(!m->has_rows);
+    copy_state(m, &m->working, &m->db->durable);
+    for (unsigned i = 0; i < m->n_log; i++)
+        assert(m->log[i].batch != NULL && run_batch(m, m->log[i].batch));
+}
+
+static struct error *op_commit_lane(void *self, struct apply_position position, bool durable)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "commit of a lane, before it was done"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    assert(m->db->positions[m->lane].end.value < position.end.value);
+    if (m->begin_version != m->db->version)
+        do_again(m);
+    m->db->positions[m->lane] = position;
+    m->working.position = model_target_lanes_are_apart(m) ? m->db->durable.position : position;
+    make_durable(m, durable);
+    if (m->db->committed != NULL && !model_target_lanes_are_apart(m))
+        m->db->committed(m->db->committed_self, position);
+    return called(m, "commit of a lane, its answer");
+}
+
+static void op_note_position(void *self, struct apply_position position)
+{
+    const struct model_target *m = self;
+
+    assert(lsn_equal(m->db->positions[m->lane].end, position.end));
 }
 
 static void op_rollback(void *self)
@@ -591,6 +692,9 @@ struct target model_target(struct model_target *m)
         .row = op_row,
         .conflict = op_conflict,
         .commit = op_commit,
+        .begin_lane = op_begin,
+        .commit_lane = op_commit_lane,
+        .note_position = op_note_position,
         .rollback = op_rollback,
     };
 

@@ -58,6 +58,15 @@ void model_target_set_fault(struct model_target *m, struct fault *fault);
 void model_target_on_commit(struct model_target *m, void (*committed)(void *self, struct apply_position position),
                             void *self);
 
+/*
+ * Sessions of lanes, from 0, beside the first one, which is lane 0. What the lanes wrote apart is done again on what the others
+ * committed meanwhile, and must work. The number of lanes may change when they stand together.
+ */
+struct model_target *model_target_lane(struct model_target *m, unsigned lane);
+void model_target_set_lanes(struct model_target *m, unsigned n);
+unsigned model_target_n_lanes(const struct model_target *m);
+bool model_target_lanes_are_apart(const struct model_target *m);
+
 /* "1|a 2|b", sorted; what is committed. In `a`. */
 const char *model_target_rows(struct arena *a, const struct model_target *m, uint32_t oid);
 struct apply_position model_target_position(const struct model_target *m);

@@ -23,7 +23,7 @@ enum {
     TABLES,
 };
 
-enum { ROWS_MAX = 400, COMMITS_MAX = 40, IDS = 14, HISTORIES = 150, SWEPT_COMMITS = 15, LIVES_MAX = 60, OPEN_MAX = 5 };
+enum { ROWS_MAX = 400, COMMITS_MAX = 40, IDS = 14, HISTORIES = 300, SWEPT_COMMITS = 15, LIVES_MAX = 60, OPEN_MAX = 5 };
 
 struct source_row {
     unsigned f[4]; /* in T, f[1] == 0 is NULL */
@@ -52,6 +52,7 @@ struct history {
 
     struct model_target *target;
     unsigned windows_slow;
+    unsigned windows_divided, n_brought_together;
 };
 
 static uint64_t next_random(struct history *h)
@@ -224,10 +225,12 @@ static void write_truncate(struct history *h)
 static void write_something(struct history *h)
 {
     unsigned table = below(h, TABLES);
-    unsigned what = below(h, 100);
+    unsigned what = h->seed % 2 == 0 ? 6 + below(h, 66) : below(h, 100); /* half of them: what lanes can divide */
     unsigned n = h->tables[table].n;
 
-    if (what < 2)
+    if (h->seed % 2 == 0 && one_in(h, 5) && n > 0)
+        write_delete(h, table, below(h, n));
+    else if (what < 2)
         write_truncate(h);
     else if (what < 6)
         write_swap(h);
@@ -381,8 +384,9 @@ MUST_USE static struct error *live(struct history *h, struct engine *e)
     while (!is_complete(h) && !one_in(h, 60)) {
         enum feeder_state state;
 
-        e->reader.visible = e->reader.cursor + below(h, 60); /* the stream comes in pieces */
-        TRY(engine_turn(e, 1 + below(h, 60), &state));
+        unsigned piece = h->seed % 2 == 0 ? 400 : 60;
+        e->reader.visible = e->reader.cursor + below(h, piece); /* the stream comes in pieces */
+        TRY(engine_turn(e, 1 + below(h, piece), &state));
         assert_true(apply_upto(e->apply).value >= apply_position(e->apply).end.value); /* P4 */
     }
     return NULL;
@@ -393,8 +397,9 @@ static void one_life(struct history *h, bool with_faults)
 {
     struct fault fault = {0};
     struct engine e;
-    struct engine_options options = {.limits = {.rows = 1 + below(h, 50), .fold = {.batch_rows = 1 + below(h, 10)}},
+    struct engine_options options = {.limits = {.lane_rows = 1 + below(h, 4), .rows = 1 + below(h, h->seed % 2 == 0 ? 300 : 50), .fold = {.batch_rows = 1 + below(h, 10)}},
                                      .apply = {.pieces_from = 1 + below(h, 10), .piece_changes = 1 + below(h, 6)},
+                                     .lanes = below(h, 5),
                                      .fault = &fault};
     bool goes_on = true;
 
@@ -411,10 +416,17 @@ static void one_life(struct history *h, bool with_faults)
         error_free(err);
     }
     h->windows_slow += (unsigned)apply_counters(e.apply).windows_slow;
+    h->windows_divided += (unsigned)apply_counters(e.apply).windows_divided;
+    h->n_brought_together += e.n_brought_together;
     engine_end(&e);
 }
 
-static unsigned run_history(uint64_t seed)
+/* How often what is worth testing was met. */
+struct tally {
+    unsigned windows_slow, windows_divided, n_brought_together;
+};
+
+static void run_history(uint64_t seed, struct tally *tally)
 {
     struct history h;
     unsigned lives = 0;
@@ -424,31 +436,40 @@ static unsigned run_history(uint64_t seed)
     while (!is_complete(&h))
         one_life(&h, lives++ < LIVES_MAX);
     check_end(&h);
+    tally->windows_slow += h.windows_slow;
+    tally->windows_divided += h.windows_divided;
+    tally->n_brought_together += h.n_brought_together;
     arena_free(h.arena);
-    return h.windows_slow;
 }
 
 static void random_histories_with_random_deaths_end_as_the_source_did(void **state)
 {
     (void)state;
     const char *seed = getenv("PGTIDE_SEED"); /* NOLINT(concurrency-mt-unsafe): there is one thread */
-    unsigned windows_slow = 0;
+    struct tally tally = {0};
 
     if (seed != NULL) {
-        run_history(strtoull(seed, NULL, 10));
+        run_history(strtoull(seed, NULL, 10), &tally);
         return;
     }
     for (uint64_t n = 1; n <= HISTORIES; n++)
-        windows_slow += run_history(n);
-    assert_true(windows_slow > HISTORIES); /* both paths were taken */
+        run_history(n, &tally);
+    print_message("%u windows slow, %u divided, lanes apart %u times\n", tally.windows_slow, tally.windows_divided,
+                  tally.n_brought_together);
+    assert_true(tally.windows_slow > HISTORIES); /* both paths were taken, */
+    assert_true(tally.windows_divided > HISTORIES); /* by several lanes too, */
+    assert_true(tally.n_brought_together > HISTORIES / 4); /* and some of them died apart */
 }
 
 /* A short history, run once with a fault in the nth call; what is left is done by the same process or by the next one. */
-static void run_swept(uint64_t seed, unsigned nth, bool dies, bool *out_struck, bool *out_both_paths)
+static void run_swept(uint64_t seed, unsigned lanes, unsigned nth, bool dies, bool *out_struck, bool *out_both_paths)
 {
     struct fault fault = {.countdown = nth};
     struct engine_options options = {
-        .limits = {.rows = 25}, .apply = {.pieces_from = 3, .piece_changes = 2}, .fault = &fault};
+        .limits = {.rows = 25, .lane_rows = 1},
+        .apply = {.pieces_from = 3, .piece_changes = 2},
+        .lanes = lanes,
+        .fault = &fault};
     struct history h;
     struct engine e;
 
@@ -460,7 +481,8 @@ static void run_swept(uint64_t seed, unsigned nth, bool dies, bool *out_struck, 
     assert_int_equal(err != NULL, fault.struck);
     error_free(err);
     *out_struck = fault.struck;
-    *out_both_paths = apply_counters(e.apply).windows_slow > 0 && apply_counters(e.apply).windows_fast > 0;
+    *out_both_paths = apply_counters(e.apply).windows_slow > 0 && apply_counters(e.apply).windows_fast > 0 &&
+                      (lanes == 1 || apply_counters(e.apply).windows_divided > 0);
     fault.countdown = 0;
     if (dies) {
         engine_end(&e);
@@ -475,15 +497,15 @@ static void run_swept(uint64_t seed, unsigned nth, bool dies, bool *out_struck, 
 }
 
 /* Whatever call fails, whenever: the process gets over it, or the next one does. */
-static void sweep(uint64_t seed, bool dies)
+static void sweep(uint64_t seed, unsigned lanes, bool dies)
 {
     bool struck = true, both_paths = false;
     unsigned nth = 0;
 
     while (!both_paths)
-        run_swept(++seed, 0, false, &struck, &both_paths);
+        run_swept(++seed, lanes, 0, false, &struck, &both_paths);
     do
-        run_swept(seed, ++nth, dies, &struck, &both_paths);
+        run_swept(seed, lanes, ++nth, dies, &struck, &both_paths);
     while (struck);
     assert_true(both_paths);
     assert_true(nth > 100); /* the loop did reach past the last call */
@@ -492,13 +514,15 @@ static void sweep(uint64_t seed, bool dies)
 static void survives_a_fault_in_any_call(void **state) /* A1 A2 P1 P2 P5 G2 */
 {
     (void)state;
-    sweep(100, false);
+    sweep(100, 1, false);
+    sweep(100, 3, false);
 }
 
 static void survives_dying_at_any_call(void **state) /* A1 A2 P1 P2 P5 G2 */
 {
     (void)state;
-    sweep(200, true);
+    sweep(200, 1, true);
+    sweep(200, 3, true);
 }
 
 int main(void)
