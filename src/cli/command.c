@@ -287,9 +287,9 @@ const struct option_spec option_specs[] = {
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},
     {.name = "publication", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.publication),
-     .help = "use this publication instead of one of our own"},
+     .help = "use this publication, which somebody made and which stays; default: one of our own"},
     {.name = "slot", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.slot),
-     .help = "name of the replication slot"},
+     .help = "make the replication slot under this name; default: pgtide_ and the task's id"},
     {.name = "state-dir", .value = "DIR", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_TEXT, FIELD(sync.state_dir),
      .help = "where the state of syncs is kept; default $PGTIDE_STATE_DIR, else ~/.local/state/pgtide"},
 

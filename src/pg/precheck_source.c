@@ -54,11 +54,8 @@ static void check_room(struct precheck *p, struct check_item *item, const char *
 
 struct error *check_source_slots(struct precheck *p, struct check_item *item)
 {
-    if (p->options->sync->slot != NULL)
-        item_is(p, item, CHECK_PASSED, "slot \"%s\" is given", p->options->sync->slot);
-    else
-        check_room(p, item, "max_replication_slots", p->source_facts.replication_slots_used,
-                   p->source_facts.max_replication_slots);
+    check_room(p, item, "max_replication_slots", p->source_facts.replication_slots_used,
+               p->source_facts.max_replication_slots);
     return NULL;
 }
 

@@ -84,6 +84,21 @@ struct error *pg_publication_read(struct pg_conn *source, const char *name, stru
     return read_facts(source, scratch, name, out);
 }
 
+struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, char ***out_tables,
+                                   unsigned *out_n)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(source, a, arena_printf(a, "reading the tables of publication \"%s\"", name), sql_publication_lacks,
+                 &name, 1, &rows));
+    char **tables = arena_alloc(a, (rows.n_rows + 1UL) * sizeof *tables);
+    for (unsigned i = 0; i < rows.n_rows; i++)
+        tables[i] = rows.rows[i][0];
+    *out_tables = tables;
+    *out_n = rows.n_rows;
+    return NULL;
+}
+
 /* ---- making ---- */
 
 struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may)

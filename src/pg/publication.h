@@ -59,3 +59,7 @@ struct pg_publication_facts {
 
 /* For one that the user named. */
 MUST_USE struct error *pg_publication_read(struct pg_conn *source, const char *name, struct pg_publication_facts *out);
+
+/* Tables of the database that it does not hold in whole, as quoted names with the reason; in `a`, sorted. */
+MUST_USE struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name,
+                                            char ***out_tables, unsigned *out_n);

@@ -151,7 +151,7 @@ static bool take_identifier(struct reading *r, struct slice *out)
             r->at++;
     }
     out->length = (size_t)(r->at - out->at);
-    return out->length > 0;
+    return out->length > 0 && memchr(out->at, '\0', out->length) == NULL; /* names in pgoutput end there */
 }
 
 /* "[type]": the type's name may hold quoted identifiers and, of arrays, brackets. */

@@ -16,6 +16,7 @@
 #include "worker/finish.h"
 #include "worker/follow.h"
 #include "worker/full.h"
+#include "worker/given.h"
 #include "worker/monitor.h"
 #include "worker/prepare.h"
 #include "worker/receive.h"
@@ -269,6 +270,7 @@ MUST_USE static struct error *open_record(struct task *t)
 {
     if (prepare_finds_task(t)) {
         TRY(check_dml(t));
+        TRY(given_compare(t));
         log_info("going on with task %s, %s", t->record->id, t->pair);
         return NULL;
     }
@@ -280,6 +282,7 @@ MUST_USE static struct error *open_record(struct task *t)
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
     if (t->options->dml != 0)
         t->record->dml = t->options->dml;
+    TRY(given_take(t));
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);
     return NULL;
