@@ -151,6 +151,7 @@ def test_of_equal_rows_exactly_one_is_meant(shop: Pair):
     shop.finish()
 
 
+@pytest.mark.xfail(strict=True, reason="a known limit, in README: a DELETE there stops the sync, loudly")
 def test_rows_of_a_table_without_any_column(shop: Pair):
     shop.on_source("INSERT INTO archive.no_columns DEFAULT VALUES; INSERT INTO archive.no_columns DEFAULT VALUES; "
                    "DELETE FROM archive.no_columns WHERE ctid = (SELECT min(ctid) FROM archive.no_columns)")
