@@ -280,7 +280,7 @@ const struct option_spec option_specs[] = {
      .help = "workers that copy tables and build indexes, or compare tables; default 4"},
     {.name = "lanes", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
      .most = 64,
-     .most_now = 1, .help = "sessions that apply changes; default 1"},
+     .help = "sessions that apply changes at the same time, by key; default 1"},
     {.name = "max-rate", .value = "MB/S", .commands = ON(SYNC), .kind = OPTION_NUMBER, .least = 1, .most = 9999,
      .later = "this version copies as fast as it can; fewer --jobs are gentler", .help = "limit of the copy's speed"},
     {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),

@@ -88,6 +88,7 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         {"rows_applied", &c->rows_applied},
         {"windows_fast", &c->windows_fast},
         {"windows_slow", &c->windows_slow},
+        {"windows_divided", &c->windows_divided},
         {"conflicts", &c->conflicts},
         {"spool_bytes", &c->spool_bytes},
         {"slot_retained_bytes", &c->slot_retained_bytes},

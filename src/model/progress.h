@@ -67,6 +67,7 @@ struct progress_counters {
     _Atomic uint64_t source_lsn;   /* the source's WAL insert position when last asked */
     _Atomic uint64_t transactions_received, transactions_applied, rows_applied;
     _Atomic uint64_t windows_fast, windows_slow;
+    _Atomic uint64_t windows_divided; /* of the fast ones: over several lanes */
     _Atomic uint64_t conflicts;
     _Atomic int64_t delay_us; /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
     _Atomic uint64_t spool_bytes;

@@ -244,6 +244,43 @@ struct error *state_set_relation(struct pg_conn *target, const char *task, const
                params, COUNT_OF(params));
 }
 
+struct error *state_read_lanes(struct pg_conn *target, struct arena *a, const char *task, struct state *out)
+{
+    return read_lanes(target, a, task, out);
+}
+
+struct apply_position state_least(const struct state *s)
+{
+    struct apply_position least = {0};
+
+    for (unsigned i = 0; i < s->n_lanes; i++)
+        if (i == 0 || lsn_before(s->lanes[i].position.end, least.end))
+            least = s->lanes[i].position;
+    return least;
+}
+
+struct error *state_set_lanes(struct pg_conn *target, const char *task, unsigned n, struct apply_position position)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "lanes");
+    struct lsn_text end = lsn_format(position.end);
+    const char *params[] = {
+        task,
+        arena_printf(scratch, "%u", n),
+        end.text,
+        arena_printf(scratch, "%" PRIu64, position.transactions),
+        arena_printf(scratch, "%" PRId64, position.committed_us),
+    };
+
+    /* One statement that deletes and inserts could meet its own keys: the rows of lanes that stay are updated. */
+    return run(target, "setting the number of lanes",
+               "WITH gone AS (DELETE FROM pgtide.lane WHERE task = $1 AND lane > $2::int) "
+               "INSERT INTO pgtide.lane (task, lane, lane_count, end_lsn, transactions, committed_us) "
+               "SELECT $1, n, $2::int, $3::pg_lsn, $4::int8, $5::int8 FROM generate_series(1, $2::int) n "
+               "ON CONFLICT (task, lane) DO UPDATE SET lane_count = excluded.lane_count, end_lsn = excluded.end_lsn, "
+               "transactions = excluded.transactions, committed_us = excluded.committed_us",
+               params, COUNT_OF(params));
+}
+
 struct error *state_forget_done(struct pg_conn *target, const char *task)
 {
     return run(target, "forgetting which entries of the structure are done", "DELETE FROM pgtide.done WHERE task = $1",
@@ -264,7 +301,7 @@ struct error *state_drop(struct pg_conn *target, const char *task)
     struct error *err = pg_execute_format(
         target, "removing the task from the schema \"pgtide\"",
         "LOCK TABLE pgtide.task IN ACCESS EXCLUSIVE MODE;"
-        "DELETE FROM pgtide.lane WHERE task = %1$s; DELETE FROM pgtide.relation WHERE task = %1$s;"
+        "DELETE FROM pgtide.lane WHERE task = %1$s; DELETE FROM pgtide.lane_table WHERE task = %1$s; DELETE FROM pgtide.relation WHERE task = %1$s;"
         "DELETE FROM pgtide.done WHERE task = %1$s; DELETE FROM pgtide.conflict WHERE task = %1$s;"
         "DELETE FROM pgtide.task WHERE task = %1$s;"
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pgtide.task) THEN DROP SCHEMA pgtide CASCADE; END IF; END $$",

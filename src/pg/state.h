@@ -71,6 +71,16 @@ MUST_USE struct error *state_set_structure_done(struct pg_conn *target, const ch
 /* Written in the transaction that copied the rows, or replaced when the table is copied anew. */
 MUST_USE struct error *state_set_relation(struct pg_conn *target, const char *task, const struct state_relation *r);
 
+/* Only n_lanes and lanes of *out. */
+MUST_USE struct error *state_read_lanes(struct pg_conn *target, struct arena *a, const char *task, struct state *out);
+
+/* Everything before it is applied, by every lane. Zeros without lanes. */
+struct apply_position state_least(const struct state *s);
+
+/* So many lanes, all at `position`. Only when they stand together there, or there are none yet. */
+MUST_USE struct error *state_set_lanes(struct pg_conn *target, const char *task, unsigned n,
+                                       struct apply_position position);
+
 /* The archive was lost: its dump ids mean nothing now. */
 MUST_USE struct error *state_forget_done(struct pg_conn *target, const char *task);
 

@@ -160,17 +160,24 @@ MUST_USE static struct error *read_lane(struct pg_target *t)
 static const char move_lane_sql[] =
     "WITH moved AS (UPDATE pgtide.lane SET end_lsn = $3::pg_lsn, transactions = $4::int8, committed_us = $5::int8,"
     "                      updated = clock_timestamp()"
-    "                WHERE task = $1::text AND lane = $2::int AND end_lsn = $6::pg_lsn RETURNING 1)"
-    " SELECT 1 / count(*) FROM moved";
+    "                WHERE task = $1::text AND lane BETWEEN $2::int AND $7::int AND end_lsn = $6::pg_lsn RETURNING 1)"
+    " SELECT 1 / (count(*) = $7::int - $2::int + 1)::int FROM moved";
 
-MUST_USE static struct error *bind_move(struct pg_target *t, struct apply_position to)
+/* Which lanes a commit moves. */
+struct lane_range {
+    unsigned first, last;
+};
+
+MUST_USE static struct error *bind_move(struct pg_target *t, struct apply_position to, struct lane_range lanes)
 {
     statement_params_clear(t->params);
-    add_lane(t);
+    statement_params_add_text(t->params, t->options.task);
+    statement_params_add_text(t->params, arena_printf(t->scratch, "%u", lanes.first));
     statement_params_add_text(t->params, arena_strdup(t->scratch, lsn_format(to.end).text));
     statement_params_add_text(t->params, arena_printf(t->scratch, "%" PRIu64, to.transactions));
     statement_params_add_text(t->params, arena_printf(t->scratch, "%" PRId64, to.committed_us));
     statement_params_add_text(t->params, arena_strdup(t->scratch, lsn_format(t->position.end).text));
+    statement_params_add_text(t->params, arena_printf(t->scratch, "%u", lanes.last));
     return statement_params_finish(t->params);
 }
 
@@ -279,6 +286,16 @@ static struct error *target_begin(void *self)
                      (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
 }
 
+/* A lock of another lane's is given up by nobody while that one waits for us, and no deadlock is seen. */
+static struct error *target_begin_lane(void *self)
+{
+    struct pg_target *t = self;
+
+    TRY(target_begin(t));
+    return pipe_send(t->pipe, "SET LOCAL lock_timeout = '3s'", NULL, NULL,
+                     (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
+}
+
 static struct error *target_batch(void *self, const struct batch *batch)
 {
     struct pg_target *t = self;
@@ -382,13 +399,14 @@ MUST_USE static struct error *check_committed(struct pg_target *t)
 }
 
 /* (P1) The position goes into the transaction, (P5) which counts when COMMIT says COMMIT. */
-MUST_USE static struct error *send_commit(struct pg_target *t, struct apply_position position, bool durable)
+MUST_USE static struct error *send_commit(struct pg_target *t, struct apply_position position, struct lane_range lanes,
+                                          bool durable)
 {
     struct pipe_expect expect = {.rows = PIPE_ANY_COUNT, .what = "committing"};
 
     if (durable)
         TRY(pipe_send(t->pipe, "SET LOCAL synchronous_commit = on", NULL, NULL, expect));
-    TRY(bind_move(t, position));
+    TRY(bind_move(t, position, lanes));
     TRY(pipe_send(t->pipe, move_lane_sql, NULL, t->params, expect));
     expect.keep = true;
     TRY(pipe_send(t->pipe, "COMMIT", NULL, NULL, expect));
@@ -396,19 +414,39 @@ MUST_USE static struct error *send_commit(struct pg_target *t, struct apply_posi
     return pipe_sync(t->pipe);
 }
 
-static struct error *target_commit(void *self, struct apply_position position, bool durable)
+MUST_USE static struct error *commit(struct pg_target *t, struct apply_position position, struct lane_range lanes,
+                                     bool durable)
 {
-    struct pg_target *t = self;
-
     FAULT_POINT("target.before_commit_sent");
     TRY(target_connected(t));
     arena_reset(t->scratch);
-    TRY(send_commit(t, position, durable));
+    TRY(send_commit(t, position, lanes, durable));
     TRY(check_committed(t));
     t->position = position;
     t->in_transaction = false;
     t->has_savepoint = false;
     return NULL;
+}
+
+static struct error *target_commit(void *self, struct apply_position position, bool durable)
+{
+    struct pg_target *t = self;
+
+    return commit(t, position, (struct lane_range){1, t->options.lane_count}, durable);
+}
+
+static struct error *target_commit_lane(void *self, struct apply_position position, bool durable)
+{
+    struct pg_target *t = self;
+
+    return commit(t, position, (struct lane_range){t->options.lane, t->options.lane}, durable);
+}
+
+static void target_note_position(void *self, struct apply_position position)
+{
+    struct pg_target *t = self;
+
+    t->position = position;
 }
 
 MUST_USE static struct error *try_rollback(struct pg_target *t)
@@ -464,6 +502,9 @@ static const struct target_ops ops = {
     .ddl = target_ddl,
     .conflict = target_conflict,
     .commit = target_commit,
+    .begin_lane = target_begin_lane,
+    .commit_lane = target_commit_lane,
+    .note_position = target_note_position,
     .rollback = target_rollback,
 };
 

@@ -21,6 +21,7 @@ enum {
 enum relation_column {
     RELATION_OID,
     RELATION_KIND,
+    RELATION_IS_SIMPLE,
 };
 
 /* sql/target_columns.sql */
@@ -127,6 +128,7 @@ struct draft {
     struct table_plan *plan;
     struct column_plan *columns; /* plan->columns, while they may be changed */
     struct target_table *table;
+    bool is_simple; /* nothing but indexes makes rows depend on each other */
 };
 
 MUST_USE static struct error *plan_columns(struct draft *d)
@@ -298,6 +300,7 @@ MUST_USE static struct error *choose_mode(struct draft *d)
     if (choose_index(d, &x)) {
         set_key(d, x);
         d->table->has_other_unique = n_indexes > 1;
+        d->table->lane_rule = d->is_simple && n_indexes == 1 ? LANE_BY_KEY : LANE_BY_TABLE;
         return NULL;
     }
     d->table->mode = TABLE_UNKEYED;
@@ -355,6 +358,7 @@ MUST_USE static struct error *find_relation(struct pg_conn *conn, struct draft *
         return error_hint(error_new(ERROR_CONFIG, "\"%s\" is not a table on the target", d->plan->label),
                           "Rename what has this name there, and create the table as it is on the source.");
     d->plan->oid = oid_of(rows.rows[0][RELATION_OID]);
+    d->is_simple = is_true(rows.rows[0][RELATION_IS_SIMPLE]);
     d->plan->only = is_one_of(rows.rows[0][RELATION_KIND], "p") ? "" : "ONLY ";
     return NULL;
 }

@@ -1,7 +1,6 @@
 #include "sync/lanes.h"
 
 #include "base/fault.h"
-#include "sync/division.h"
 #include "sync/work.h"
 
 struct lanes {

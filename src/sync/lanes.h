@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "ports/target.h"
+#include "sync/division.h"
 #include "sync/exact.h"
 #include "sync/window.h"
 

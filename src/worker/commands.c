@@ -48,8 +48,8 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     for (unsigned i = 0; i < state.n_relations; i++)
         atomic_fetch_add(&c->rows_copied, state.relations[i].rows);
     if (state.n_lanes > 0) {
-        atomic_store(&c->applied_lsn, state.lanes[0].position.end.value);
-        atomic_store(&c->transactions_applied, state.lanes[0].position.transactions);
+        atomic_store(&c->applied_lsn, state_least(&state).end.value);
+        atomic_store(&c->transactions_applied, state_least(&state).transactions);
     }
     return NULL;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "pg/ddl_capture.h"
+#include "pg/lane_rules.h"
 #include "pg/pgoutput.h"
 #include "pg/source_row.h"
 #include "pg/target.h"
@@ -15,6 +16,7 @@
 #include "sys/queue.h"
 #include "sys/thread.h"
 #include "worker/align.h"
+#include "worker/lane_threads.h"
 #include "worker/stopped.h"
 
 enum {
@@ -29,10 +31,16 @@ enum {
 struct follow {
     struct task *task;
     struct arena *arena;
-    struct pg_target *target;
+    struct pg_target *target; /* lane 1 */
     struct pg_table_resolver *resolver;
     struct pg_source_rows *source_rows;
     struct stopped stopped; /* the operator's decisions, until the target is past them */
+    struct pg_target *others[LANES_MAX]; /* lanes 2 … n_lanes */
+    unsigned n_lanes;
+    struct lanes *lanes; /* NULL: one alone */
+    struct lane_threads *lane_threads;
+    struct lane_rules *lane_rules;
+    bool is_bringing_together; /* lanes that died apart, by the rules of then */
     struct apply *apply;
     struct feeder *feeder;
     struct window *windows[WINDOWS];
@@ -110,6 +118,14 @@ MUST_USE static struct error *ask_target(struct follow *f, struct arena *a, cons
     return pg_target_table_inside(f->target, a, relation, out);
 }
 
+/* Where our triggers fire, or DDL is not committed yet, rows depend on more than can be known. */
+MUST_USE static struct error *set_lane_rule(struct follow *f, struct target_table *table)
+{
+    if (!f->is_bringing_together && (!pg_target_is_replica(f->target) || feeder_is_inside_ddl(f->feeder)))
+        table->lane_rule = LANE_ALONE;
+    return lane_rules_fix(f->lane_rules, table);
+}
+
 /* (G2) Puts the table's gate before it. Tables made after the copy have none: all of their rows are in the stream. */
 static struct error *resolve_table(void *self, struct arena *a, const struct stream_relation *relation,
                                    struct target_table **out)
@@ -125,7 +141,7 @@ static struct error *resolve_table(void *self, struct arena *a, const struct str
     }
     TRY(ask_target(f, a, relation, out));
     (*out)->gate = task_gate(f->task, relation->oid);
-    return NULL;
+    return f->lane_rules == NULL ? NULL : set_lane_rule(f, *out);
 }
 
 static void note_commit(struct follow *f, bool durable)
@@ -143,8 +159,9 @@ static void note_commit(struct follow *f, bool durable)
     atomic_store(&c->rows_applied, counters.rows);
     atomic_store(&c->windows_fast, counters.windows_fast);
     atomic_store(&c->windows_slow, counters.windows_slow);
+    atomic_store(&c->windows_divided, counters.windows_divided);
     atomic_store(&c->conflicts, counters.conflicts);
-    if (durable && !apply_is_open(f->apply))
+    if (durable && apply_is_flushed(f->apply))
         atomic_store(&t->durable_lsn, position.end.value);
     if (atomic_load(&t->consistent_lsn) != 0 && apply_upto(f->apply).value >= atomic_load(&t->consistent_lsn))
         atomic_store(&t->is_consistent, true);
@@ -324,10 +341,134 @@ static struct error *first_of(struct error *lane, struct error *feeder)
     return lane;
 }
 
+/* ---- lanes ---- */
+
+static struct pg_target *open_lane(const struct follow *f, struct arena *a, unsigned lane, unsigned n)
+{
+    const struct task *t = f->task;
+
+    return pg_target_new(a, (struct pg_target_options){
+                                .endpoint = t->target,
+                                .application_name = task_session_name(a, t, arena_printf(a, "lane %u", lane)),
+                                .encoding = t->source_facts.encoding,
+                                .task = t->record->id,
+                                .lane = lane,
+                                .lane_count = n,
+                                .stop = t->stream_stop,
+                            });
+}
+static struct lanes *lanes_of(const struct follow *f, struct arena *a, struct pg_target *first,
+                              struct pg_target *const *others, unsigned n)
+{
+    struct target *targets = arena_alloc(a, n * sizeof *targets);
+
+    targets[0] = pg_target_port(first);
+    for (unsigned i = 1; i < n; i++)
+        targets[i] = pg_target_port(others[i]);
+    return lanes_new(a, (struct lanes_options){
+                            .n = n, .targets = targets, .crew = lane_threads_crew(f->lane_threads)});
+}
+
+static bool stand_apart(const struct lanes *lanes)
+{
+    return !lsn_equal(lanes_least(lanes).end, lanes_most(lanes).end);
+}
+
+/* What some lanes have done and others have not, in one window: it was one. */
+MUST_USE static struct error *read_missing(struct follow *f, const struct lanes *lanes, struct window *w)
+{
+    struct lsn from = lanes_least(lanes).end;
+    enum feeder_state state = FEEDER_MORE;
+
+    TRY(spool_reader_open(f->task->spool, from, &f->reader));
+    feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f}, from);
+    feeder_set_until(f->feeder, lanes_most(lanes).end);
+    while (state == FEEDER_MORE || state == FEEDER_IDLE) {
+        TRY(stop_check(f->task->stream_stop));
+        TRY(feeder_step(f->feeder, w, RECORDS_A_STEP, &state));
+        if (state == FEEDER_IDLE)
+            wake_wait(f->task->news, f->task->stream_stop, IDLE_MS);
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lanes, unsigned n)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "lanes apart");
+    struct window *w = window_new(a, (struct window_limits){.rows = UINT32_MAX / 2,
+                                                            .bytes = SIZE_MAX / 2,
+                                                            .lanes = n,
+                                                            .lanes_from = lanes_ends(lanes)});
+    uint64_t conflicts = 0;
+
+    log_info("bringing lanes together that were interrupted between %s and %s", lsn_format(lanes_least(lanes).end).text,
+             lsn_format(lanes_most(lanes).end).text);
+    TRY(lane_rules_read(f->lane_rules));
+    f->is_bringing_together = true;
+    TRY(read_missing(f, lanes, w));
+    spool_reader_close(TAKE(f->reader));
+    return lanes_recover(lanes, w,
+                         (struct exact_options){.policy = f->task->options->on_conflict,
+                                                .source = pg_source_rows_port(f->source_rows),
+                                                .conflicts = &conflicts});
+}
+
+/* The lanes of an earlier --lanes, for as long as it takes to bring them together. */
+MUST_USE static struct error *bring_others_together(struct follow *f, unsigned n)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "former lanes");
+    struct pg_target *targets[LANES_MAX] = {NULL};
+    struct error *err = NULL;
+
+    for (unsigned i = 0; i < n; i++)
+        targets[i] = open_lane(f, a, i + 1, n);
+    struct lanes *lanes = lanes_of(f, a, targets[0], targets, n);
+    err = lanes_resume(lanes);
+    if (err == NULL && stand_apart(lanes))
+        err = bring_together(f, lanes, n);
+    for (unsigned i = 0; i < n; i++)
+        pg_target_close(targets[i]);
+    return err;
+}
+
+/* As many lanes as were asked for, all at one position, and no rule from before. */
+MUST_USE static struct error *prepare_lanes(struct follow *f)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "lanes");
+    CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
+    const char *task = f->task->record->id;
+    struct state state = {0};
+
+    TRY(task_connect_target(f->task, "lanes", f->task->stream_stop, &conn));
+    TRY(state_read_lanes(conn, a, task, &state));
+    unsigned former = state.n_lanes == 0 ? 0 : state.lanes[0].lane_count;
+    if (former > LANES_MAX || (former != 0 && former != state.n_lanes))
+        return error_new(ERROR_CONFIG, "table pgtide.lane of the target has %u rows of %u lanes", state.n_lanes, former);
+    if (former > 1 && former != f->n_lanes)
+        TRY(bring_others_together(f, former));
+    TRY(state_read_lanes(conn, a, task, &state));
+    if (former != f->n_lanes)
+        TRY(state_set_lanes(conn, task, f->n_lanes, state_least(&state)));
+    if (f->lanes != NULL) {
+        TRY(lanes_resume(f->lanes));
+        if (stand_apart(f->lanes))
+            TRY(bring_together(f, f->lanes, f->n_lanes));
+    }
+    f->is_bringing_together = false;
+    return lane_rules_forget(f->lane_rules);
+}
+
+/* A task that never had but one lane needs nothing of all this. */
+MUST_USE static struct error *follow_lanes_prepare(struct follow *f)
+{
+    return f->lane_rules == NULL ? NULL : prepare_lanes(f);
+}
+
 MUST_USE static struct error *run_session(struct follow *f)
 {
     struct apply_position position;
 
+    TRY(follow_lanes_prepare(f));
     TRY(apply_resume(f->apply, &position));
     log_info("applying changes from %s on", lsn_format(position.end).text);
     note_commit(f, false);
@@ -389,17 +530,31 @@ static struct pg_source_rows *open_source_rows(const struct follow *f)
                                         });
 }
 
-static void follow_open(struct follow *f, struct task *t)
+MUST_USE static struct error *open_lanes(struct follow *f)
 {
-    f->target = pg_target_new(f->arena, (struct pg_target_options){
-                                            .endpoint = t->target,
-                                            .application_name = task_session_name(f->arena, t, "lane 1"),
-                                            .encoding = t->source_facts.encoding,
-                                            .task = t->record->id,
-                                            .lane = 1,
-                                            .lane_count = 1,
-                                            .stop = t->stream_stop,
-                                        });
+    const struct task *t = f->task;
+
+    if (f->n_lanes == 1 && t->state.n_lanes <= 1)
+        return NULL;
+    for (unsigned i = 1; i < f->n_lanes; i++)
+        f->others[i] = open_lane(f, f->arena, i + 1, f->n_lanes);
+    TRY(lane_threads_start(f->n_lanes, &f->lane_threads));
+    if (f->n_lanes > 1)
+        f->lanes = lanes_of(f, f->arena, f->target, f->others, f->n_lanes);
+    f->lane_rules = lane_rules_new(f->arena, (struct lane_rules_options){
+                                                 .endpoint = t->target,
+                                                 .application_name = task_session_name(f->arena, t, "lane rules"),
+                                                 .task = t->record->id,
+                                                 .stop = t->stream_stop,
+                                             });
+    return NULL;
+}
+
+MUST_USE static struct error *follow_open(struct follow *f, struct task *t)
+{
+    f->n_lanes = t->options->lanes;
+    f->target = open_lane(f, f->arena, 1, f->n_lanes);
+    TRY(open_lanes(f));
     f->resolver = pg_table_resolver_new(f->arena, (struct pg_table_resolver_options){
                                                       .endpoint = t->target,
                                                       .application_name = task_session_name(f->arena, t, "resolver"),
@@ -412,6 +567,7 @@ static void follow_open(struct follow *f, struct task *t)
                              .decisions = f->stopped.decisions,
                              .n_decisions = f->stopped.n_decisions,
                              .source = pg_source_rows_port(f->source_rows),
+                             .lanes = f->lanes,
                          });
     f->feeder = feeder_new(f->arena, pgoutput_decoder(f->arena),
                            (struct table_resolver){.table = resolve_table, .self = f});
@@ -419,7 +575,8 @@ static void follow_open(struct follow *f, struct task *t)
     if (t->record->has_ddl)
         feeder_set_ddl(f->feeder, ddl_capture_table(f->arena, t->record->id), task_gate(t, TASK_STRUCTURE));
     for (unsigned i = 0; i < WINDOWS; i++)
-        f->windows[i] = window_new(f->arena, (struct window_limits){0});
+        f->windows[i] = window_new(f->arena, (struct window_limits){.lanes = f->n_lanes});
+    return NULL;
 }
 
 static void follow_close(struct follow *f)
@@ -427,6 +584,10 @@ static void follow_close(struct follow *f)
     pg_table_resolver_close(f->resolver);
     pg_source_rows_close(f->source_rows);
     pg_target_close(f->target);
+    for (unsigned i = 1; i < f->n_lanes; i++)
+        pg_target_close(f->others[i]);
+    lane_threads_stop(f->lane_threads);
+    lane_rules_close(f->lane_rules);
 }
 
 /* The change that stopped us is written down for "pgtide resume"; what it says is the error that counts. */
@@ -445,9 +606,11 @@ static void note_stop(const struct follow *f, const struct error *err)
 static struct error *follow(struct follow *f)
 {
     TRY(stopped_read(f->arena, f->task->folder, &f->stopped));
-    follow_open(f, f->task);
-    struct error *err = follow_for_ever(f);
-    note_stop(f, err);
+    struct error *err = follow_open(f, f->task);
+    if (err == NULL)
+        err = follow_for_ever(f);
+    if (f->apply != NULL)
+        note_stop(f, err);
     follow_close(f);
     return err;
 }

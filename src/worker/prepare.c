@@ -343,7 +343,7 @@ MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *so
 
     TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
     if (!exists || t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), facts.confirmed) ||
-        lsn_before(t->state.lanes[0].position.end, facts.confirmed))
+        lsn_before(state_least(&t->state).end, facts.confirmed))
         return NULL;
     log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving goes on",
              lsn_format(facts.confirmed).text);
@@ -380,7 +380,7 @@ static bool nothing_is_copied(const struct state *state)
     bool has_structure = state->n_relations > 0 && state->relations[0].source_oid == TASK_STRUCTURE;
 
     return state->n_relations == has_structure && state->n_done == 0 && !state->task.structure_done &&
-           (state->n_lanes == 0 || (state->n_lanes == 1 && lsn_is_none(state->lanes[0].position.end)));
+           lsn_is_none(state_least(state).end);
 }
 
 /* (G2) What the slot's snapshot saw, every later one must see too. */

@@ -27,6 +27,15 @@ create table if not exists pgtide.lane (
     primary key (task, lane)
 ) with (fillfactor = 10);
 
+-- How rows of a table were divided over lanes (sync/division.h) since these last stood together: by the columns of a key, or
+-- (null) the table as a whole. Lanes that died apart are brought together by the same rules.
+create table if not exists pgtide.lane_table (
+    task text not null,
+    source_oid oid not null,
+    key text,
+    primary key (task, source_oid)
+);
+
 -- (G2) The gate of each copied table, written with its rows.
 create table if not exists pgtide.relation (
     task text not null,

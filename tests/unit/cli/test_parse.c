@@ -262,7 +262,6 @@ static void what_a_later_version_brings_is_refused_and_never_ignored(void **stat
                 arena_printf(arena, "pgtide %s a b --%s%s", command, option->name, option->value == NULL ? "" : " 1"),
                 "is not in this version", "");
     }
-    expect_refusal("pgtide sync a b --lanes 4", "takes at most 1", "");
     expect_refusal("pgtide sync a b --type full", "\"full\" is not in this version", "--until caught-up");
     expect_refusal("pgtide sync a b --type incremental", "\"incremental\" is not in this version", "");
 }
