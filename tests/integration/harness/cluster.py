@@ -131,8 +131,9 @@ class Cluster:
             process.kill()
             process.wait()
             raise
-        if how == signal.SIGKILL:  # its children notice a little later; a start before that would be refused
-            wait_until(lambda: not _works_in(self.data), 60, f"the backends of {self.name} are gone")
+        # Children can outlive the postmaster by a moment, always when it was killed; a start before they are gone would be refused.
+        wait_until(lambda: not _works_in(self.data), 60, f"the backends of {self.name} are gone")
+        if how == signal.SIGKILL:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def crash(self) -> None:

@@ -12,13 +12,13 @@ from .world import Pair
 
 SETTING = """
 SELECT coalesce((SELECT array_to_string(setconfig, ',') FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
-                  WHERE d.datname = current_database() AND setrole = 0), '')
+                  WHERE d.datname = %s AND setrole = 0), '')
 """
 
 
 def settings(pair: Pair) -> str:
-    """Those of the source database."""
-    return str(pair.source_value(SETTING))
+    """Those of the source database, asked from another one: a freeze ends the sessions in the database itself."""
+    return str(pair.source.value(SETTING, "postgres", [pair.database]))
 
 
 def report(done: Done) -> dict[str, Any]:
