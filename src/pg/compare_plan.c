@@ -2,6 +2,7 @@
 
 #include "base/buffer.h"
 #include "pg/cells.h"
+#include "pg/compare_hash.h"
 #include "pg/sql.h"
 
 enum { FLOATS_SHORTEST_SINCE = 120000, EXTENDED_HASH_SINCE = 110000 };
@@ -50,6 +51,7 @@ static struct compare_column column_of(char **cell)
         .is_identity = cell_bool(cell[6]),
         .has_floats = cell_bool(cell[7]),
         .send = cell[8],
+        .is_not_null = cell_bool(cell[9]),
     };
 }
 
@@ -103,13 +105,9 @@ struct error *compare_catalog_read(struct pg_conn *c, struct arena *a, struct co
 
 /* ---- dialect ---- */
 
-/* Texts of every length modulo the hash's block, with bytes beyond ASCII. */
 MUST_USE static struct error *probe(struct pg_conn *c, struct arena *a, char **out)
 {
-    return pg_query_text(c, a, "trying the server's hash function",
-                         "SELECT string_agg(hashtextextended(repeat(chr(97 + i % 26), i) || i::text COLLATE \"C\", 0)::text,"
-                         " ' ' ORDER BY i) FROM generate_series(0, 99) i",
-                         NULL, 0, out);
+    return pg_query_text(c, a, "trying the server's hash functions", compare_hash_probe, NULL, 0, out);
 }
 
 struct error *compare_dialect_find(struct pg_conn *source, struct pg_conn *target, struct arena *a,
@@ -156,16 +154,6 @@ static bool is_integer(const struct compare_column *c)
     return c->type == 21 || c->type == 23 || c->type == 20;
 }
 
-static const char *hash_of(struct arena *a, const struct compare_dialect *d, const char *text)
-{
-    const char *neutral =
-        d->encodings_differ ? arena_printf(a, "encode(convert_to(%s, 'UTF8'), 'hex')", text) : text;
-
-    return d->has_fast_hash
-               ? arena_printf(a, "hashtextextended(%s COLLATE \"C\", 0)", neutral)
-               : arena_printf(a, "(('x' || substr(md5(%s), 1, 16))::bit(64)::bigint)", neutral);
-}
-
 /* The form of a column that is the same on both servers; NULL when there is none. */
 static const char *canonical(struct arena *a, const struct compare_dialect *d, const struct compare_column *s,
                              const struct compare_column *t)
@@ -184,27 +172,20 @@ static const char *listed(struct arena *a, const char *list, const char *item)
     return list == NULL ? item : arena_printf(a, "%s, %s", list, item);
 }
 
-static const char *row_of(struct arena *a, const char *list)
-{
-    return arena_printf(a, "ROW(%s)::text", list == NULL ? "" : list);
-}
-
 static const char *missing_columns(struct arena *a, const struct compare_table *has, const struct compare_table *lacks,
                                    const char *side, const char *so_far)
 {
     for (unsigned i = 0; i < has->n_columns; i++)
         if (find_column(lacks, has->columns[i].name) == NULL)
-            so_far = listed(a, so_far,
-                            arena_printf(a, "column \"%s\" is missing on the %s", has->columns[i].name, side));
+            so_far =
+                listed(a, so_far, arena_printf(a, "column \"%s\" is missing on the %s", has->columns[i].name, side));
     return so_far;
 }
 
-/* What becomes of the columns that both sides have. */
+/* The columns that both sides have. */
 struct column_lists {
-    const char *all;
-    const char *key;
-    const struct compare_column *only_key; /* of a key of one column */
-    const struct compare_column *only_key_target;
+    struct hash_column *all, *key;
+    unsigned n_all, n_key;
 };
 
 static void take_columns(struct arena *a, const struct compare_dialect *d, struct compare_plan *p,
@@ -213,6 +194,8 @@ static void take_columns(struct arena *a, const struct compare_dialect *d, struc
     struct plan_column *columns = arena_alloc(a, (p->source->n_columns + 1U) * sizeof *columns);
 
     p->columns = columns;
+    lists->all = arena_alloc(a, (p->source->n_columns + 1U) * sizeof *lists->all);
+    lists->key = arena_alloc(a, (p->source->n_columns + 1U) * sizeof *lists->key);
     for (unsigned i = 0; i < p->source->n_columns; i++) {
         const struct compare_column *s = &p->source->columns[i], *t = find_column(p->target, s->name);
 
@@ -222,10 +205,11 @@ static void take_columns(struct arena *a, const struct compare_dialect *d, struc
         }
         const char *form = canonical(a, d, s, t);
         if (form == NULL) {
-            p->refusal = arena_printf(a,
-                                      "column \"%s\" of type %s holds floating point numbers, which the servers' versions "
-                                      "print differently",
-                                      s->name, s->type_text);
+            p->refusal =
+                arena_printf(a,
+                             "column \"%s\" of type %s holds floating point numbers, which the servers' versions "
+                             "print differently",
+                             s->name, s->type_text);
             return;
         }
         struct plan_column *c = &columns[p->n_columns++];
@@ -234,13 +218,20 @@ static void take_columns(struct arena *a, const struct compare_dialect *d, struc
                                   .is_written = !t->is_generated,
                                   .canon = d->floats_differ && (s->has_floats || t->has_floats) ? form : NULL};
         p->needs_overriding = p->needs_overriding || t->is_identity;
-        lists->all = listed(a, lists->all, form);
-        if (!c->is_key)
-            continue;
-        lists->key = listed(a, lists->key, form);
-        lists->only_key = s;
-        lists->only_key_target = t;
+        const struct hash_column hashed = {.source = s, .target = t, .form = form};
+        lists->all[lists->n_all++] = hashed;
+        if (c->is_key)
+            lists->key[lists->n_key++] = hashed;
     }
+}
+
+static const char *row_of(struct arena *a, const struct hash_column *columns, unsigned n)
+{
+    CLEANUP(buffer_free) struct buffer *list = buffer_new();
+
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(list, "%s%s", i == 0 ? "" : ", ", columns[i].form);
+    return arena_printf(a, "ROW(%s)::text", buffer_text(list));
 }
 
 static const char *from(struct arena *a, const struct compare_table *t)
@@ -264,29 +255,34 @@ void compare_plan_make(struct arena *a, const struct compare_dialect *d, const s
     p.missing = missing_columns(a, source, target, "target", NULL);
     p.missing = missing_columns(a, target, source, "source", p.missing);
     take_columns(a, d, &p, &lists);
-    p.row = row_of(a, lists.all);
-    p.hash = hash_of(a, d, p.row);
+    p.row = row_of(a, lists.all, lists.n_all);
+    p.hash = compare_hash_columns(a, d, lists.all, lists.n_all);
     if (!p.has_key) {
         p.key_hash = p.order = p.hash;
         p.key_text = p.row;
     } else {
-        p.key_text = row_of(a, lists.key);
-        bool is_number = source->n_key == 1 && is_integer(lists.only_key) && is_integer(lists.only_key_target);
-        p.key_hash = p.order = is_number ? arena_printf(a, "%s::bigint", lists.key) : hash_of(a, d, p.key_text);
+        p.key_text = row_of(a, lists.key, lists.n_key);
+        bool is_number = source->n_key == 1 && is_integer(lists.key->source) && is_integer(lists.key->target);
+        p.key_hash = p.order = is_number ? arena_printf(a, "%s::bigint", lists.key->form)
+                                         : compare_hash_columns(a, d, lists.key, lists.n_key);
     }
     *out = p;
 }
 
 static const char *bucket_of(struct arena *a, const struct compare_plan *p, unsigned n_buckets)
 {
-    return n_buckets == 1 ? "0" : arena_printf(a, "(%s & %u)::int", p->key_hash, n_buckets - 1);
+    return arena_printf(a, "(%s & %u)::int", p->key_hash, n_buckets - 1);
 }
 
 char *compare_plan_sums(struct arena *a, const struct compare_plan *p, const char *table, unsigned n_buckets,
                         const char *where)
 {
-    return arena_printf(a, "SELECT %s, count(*), sum(%s) FROM %s%s%s GROUP BY 1", bucket_of(a, p, n_buckets), p->hash,
-                        table, *where == '\0' ? "" : " WHERE ", where);
+    const char *condition = *where == '\0' ? "" : arena_printf(a, " WHERE %s", where);
+
+    if (n_buckets == 1)
+        return arena_printf(a, "SELECT 0, count(*), sum(%s) FROM %s%s", p->hash, table, condition);
+    return arena_printf(a, "SELECT %s, count(*), sum(%s) FROM %s%s GROUP BY 1", bucket_of(a, p, n_buckets), p->hash,
+                        table, condition);
 }
 
 /* Most buckets differ: to look each row's up in the list would only cost time. */
@@ -399,8 +395,7 @@ char *compare_plan_update(struct arena *a, const struct compare_plan *p, char *c
     }
     if (set->length == 0 && any != NULL)
         buffer_printf(set, "%s = %s", any, any);
-    return arena_printf(a, "UPDATE %s SET %s WHERE %s", p->from_target, buffer_text(set),
-                        one_row(a, p, target_cells));
+    return arena_printf(a, "UPDATE %s SET %s WHERE %s", p->from_target, buffer_text(set), one_row(a, p, target_cells));
 }
 
 static bool differs(const char *a, const char *b)

@@ -1,11 +1,12 @@
 /*
  * What is asked of the servers to compare one table: catalogs in, SQL out.
  *
- * A row is hashed as the text of ROW(its columns in the source's order); sessions print alike (pg/conn.h), and what servers before
- * 12 print otherwise (floating point, geometry) is hashed by its send function when one side is such a server. The hash is
- * hashtextextended where both servers have it and agree on a probe, else 64 bits of md5.
+ * A row is hashed by pg/compare_hash where both servers have its functions and agree on a probe, else as 64 bits of md5 of its
+ * text. Sessions print alike (pg/conn.h), and what servers before 12 print otherwise (floating point, geometry) is hashed by its send
+ * function when one side is such a server.
  *
- *     first pass   SELECT bucket, count(*), sum(hash) FROM t GROUP BY 1
+ *     first pass   SELECT count(*), sum(hash) FROM t
+ *     then         SELECT bucket, count(*), sum(hash) FROM t GROUP BY 1, only if the sums differ
  *     second pass  SELECT order, key, hash, columns FROM t WHERE bucket = ANY (…) ORDER BY 1, 2
  *
  * The bucket is that of the key (an integer key's low bits, else its hash), so that both versions of a changed row are in one;
@@ -29,6 +30,7 @@ struct compare_column {
     bool is_identity;
     bool has_floats;  /* somewhere inside */
     const char *send; /* of a built-in type; NULL */
+    bool is_not_null;
 };
 
 struct compare_table {
@@ -38,7 +40,7 @@ struct compare_table {
     bool is_partitioned;
     uint64_t bytes;
     double rows_estimated;
-    uint64_t pages;     /* of the heap; partitioned: of the largest part */
+    uint64_t pages; /* of the heap; partitioned: of the largest part */
     unsigned n_key;
     const int16_t *key; /* attnums; none: no key */
     unsigned n_columns;
@@ -70,23 +72,24 @@ struct plan_column {
     const char *name;
     bool is_key;
     bool is_written; /* false: generated on the target */
-    const char *canon; /* the form that is compared when it is not the column's text: a further column of the second pass; NULL */
+    const char *
+        canon; /* the form that is compared when it is not the column's text: a further column of the second pass; NULL */
 };
 
 struct compare_plan {
     const struct compare_table *source, *target;
-    const char *title;     /* "schema.table" */
-    unsigned n_columns;    /* on both sides */
+    const char *title;  /* "schema.table" */
+    unsigned n_columns; /* on both sides */
     const struct plan_column *columns;
     bool has_key;
-    bool needs_overriding; /* an identity column on the target */
-    const char *missing;   /* a sentence about columns that only one side has; NULL */
-    const char *refusal;   /* why it cannot be compared; NULL */
+    bool needs_overriding;                 /* an identity column on the target */
+    const char *missing;                   /* a sentence about columns that only one side has; NULL */
+    const char *refusal;                   /* why it cannot be compared; NULL */
     const char *from_source, *from_target; /* with ONLY where the table is not partitioned */
-    const char *row;       /* expression: the row's text */
-    const char *hash;      /* of it */
-    const char *key_text, *order; /* expressions of the second pass */
-    const char *key_hash;  /* bigint, to be masked to a bucket */
+    const char *row;                       /* expression: the row's text */
+    const char *hash;                      /* of it */
+    const char *key_text, *order;          /* expressions of the second pass */
+    const char *key_hash;                  /* bigint, to be masked to a bucket */
 };
 
 void compare_plan_make(struct arena *a, const struct compare_dialect *d, const struct compare_table *source,

@@ -81,7 +81,8 @@ MUST_USE static struct error *ask_both(struct pass *p, const char *what, const c
 /* ---- the first pass ---- */
 
 /* 0: as a whole. */
-static uint64_t pages_a_part(const struct compare_rows_options *o, const struct pg_conn *c, const struct compare_table *t)
+static uint64_t pages_a_part(const struct compare_rows_options *o, const struct pg_conn *c,
+                             const struct compare_table *t)
 {
     bool may_be_read_in_parts = o->max_rate_mb > 0 && !t->is_partitioned && pg_conn_version(c) >= CTID_RANGES_SINCE;
 
@@ -118,7 +119,7 @@ MUST_USE static struct error *pace(const struct compare_rows_options *o, uint64_
     return left_ms <= 0 ? NULL : pg_conn_wait(o->source, false, (int)left_ms, &ready);
 }
 
-MUST_USE static struct error *sum_up(struct pass *p)
+MUST_USE static struct error *sum_up_parts(struct pass *p)
 {
     const struct compare_plan *plan = p->options->plan;
     uint64_t source_pages = pages_a_part(p->options, p->options->source, plan->source);
@@ -137,6 +138,25 @@ MUST_USE static struct error *sum_up(struct pass *p)
     }
 }
 
+MUST_USE static struct error *set_both(const struct compare_rows_options *o, const char *statement)
+{
+    TRY(pg_execute(o->source, "preparing the sums of row hashes", statement));
+    return pg_execute(o->target, "preparing the sums of row hashes", statement);
+}
+
+/* No statistics tell that there are so few buckets: the servers would sort all rows. */
+MUST_USE static struct error *sum_up(struct pass *p, unsigned n_buckets)
+{
+    p->n_buckets = n_buckets;
+    p->source = buckets_new(p->arena, n_buckets);
+    p->target = buckets_new(p->arena, n_buckets);
+    if (n_buckets == 1)
+        return sum_up_parts(p);
+    TRY(set_both(p->options, "SET LOCAL enable_sort = off"));
+    TRY(sum_up_parts(p));
+    return set_both(p->options, "SET LOCAL enable_sort = on");
+}
+
 /* ---- the second pass ---- */
 
 struct row_reader {
@@ -152,8 +172,10 @@ MUST_USE static struct error *reader_open(struct row_reader *r, struct pg_conn *
 {
     r->conn = c;
     r->what = what;
-    return pg_execute_format(c, what, "SET LOCAL cursor_tuple_fraction = 1;"
-                                      "DECLARE pgtide_compare NO SCROLL CURSOR FOR %s", sql);
+    return pg_execute_format(c, what,
+                             "SET LOCAL cursor_tuple_fraction = 1;"
+                             "DECLARE pgtide_compare NO SCROLL CURSOR FOR %s",
+                             sql);
 }
 
 /* *out_cells is NULL at the end; else good until the next call. */
@@ -164,8 +186,8 @@ MUST_USE static struct error *reader_next(struct row_reader *r, char ***out_cell
 
         arena_reset(r->arena);
         r->at = 0;
-        TRY(pg_query(r->conn, r->arena, r->what,
-                     arena_printf(scratch, "FETCH %u FROM pgtide_compare", r->batch), NULL, 0, &r->rows));
+        TRY(pg_query(r->conn, r->arena, r->what, arena_printf(scratch, "FETCH %u FROM pgtide_compare", r->batch), NULL,
+                     0, &r->rows));
     }
     *out_cells = r->at == r->rows.n_rows ? NULL : r->rows.rows[r->at++];
     return NULL;
@@ -230,26 +252,34 @@ MUST_USE static struct error *read_differing(struct pass *p, const unsigned *num
     return pg_execute(o->target, what, "CLOSE pgtide_compare");
 }
 
+static unsigned buckets_for(const struct compare_plan *plan)
+{
+    double rows = plan->source->rows_estimated > plan->target->rows_estimated ? plan->source->rows_estimated
+                                                                              : plan->target->rows_estimated;
+    bool was_never_analyzed = rows < 1 && plan->source->bytes > 0;
+
+    return buckets_for_rows(was_never_analyzed ? (double)plan->source->bytes / 64 : rows);
+}
+
 struct error *compare_rows_run(const struct compare_rows_options *options, struct compare_rows_counts *out)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "compare table");
-    const struct compare_plan *plan = options->plan;
-    double rows = plan->source->rows_estimated > plan->target->rows_estimated ? plan->source->rows_estimated
-                                                                              : plan->target->rows_estimated;
-    struct pass p = {.options = options, .arena = a, .n_buckets = buckets_for_rows(rows)};
+    struct pass p = {.options = options, .arena = a};
+    unsigned n_buckets = buckets_for(options->plan);
     unsigned *numbers = NULL;
 
-    /* Never analyzed: what its size says. */
-    if (rows < 1 && plan->source->bytes > 0)
-        p.n_buckets = buckets_for_rows((double)plan->source->bytes / 64);
-    p.source = buckets_new(a, p.n_buckets);
-    p.target = buckets_new(a, p.n_buckets);
-    TRY(sum_up(&p));
+    TRY(sum_up(&p, 1));
     *out = (struct compare_rows_counts){.source_rows = buckets_rows(p.source), .target_rows = buckets_rows(p.target)};
     if (options->progress != NULL)
         atomic_fetch_add(&options->progress->rows, out->source_rows);
     unsigned n = buckets_differing(p.source, p.target, a, &numbers);
-    return n == 0 ? NULL : read_differing(&p, numbers, n);
+    if (n == 0)
+        return NULL;
+    if (n_buckets > 1) {
+        TRY(sum_up(&p, n_buckets)); /* of the same snapshots: some bucket differs */
+        n = buckets_differing(p.source, p.target, a, &numbers);
+    }
+    return read_differing(&p, numbers, n);
 }
 
 MUST_USE static struct error *count(struct pg_conn *c, struct arena *a, const struct compare_plan *p, const char *from,

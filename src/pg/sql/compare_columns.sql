@@ -31,11 +31,11 @@ with recursive ours as (
                    'box'::regtype, 'path'::regtype, 'polygon'::regtype, 'circle'::regtype)
 )
 select q.attrelid::text, q.attname, q.attnum::text, q.atttypid::text, q.type_text, (q.attgenerated <> '')::text,
-       q.is_identity::text, (q.atttypid in (select type from floating))::text, q.send
+       q.is_identity::text, (q.atttypid in (select type from floating))::text, q.send, q.attnotnull::text
   from (select ''::"char" as attgenerated) before_12
  cross join lateral (
        select a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod) as type_text,
-              attgenerated, a.attidentity <> '' as is_identity,
+              attgenerated, a.attnotnull, a.attidentity <> '' as is_identity,
               case when t.typtype = 'b' and (t.oid < 16384 or t.typlen = -1 and t.typelem between 1 and 16383)
                    then t.typsend::regproc::text end as send
          from ours o
