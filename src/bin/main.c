@@ -97,8 +97,8 @@ int main(int argc, char **argv)
         err = command_line_parse(arena, argc, (const char *const *)argv, &line);
     if (err != NULL) {
         show_error(err);
-        return exit_status(err);
+        return (int)exit_status(err);
     }
     arguments_hide(argc, argv);
-    return command_run(&line, stop);
+    return (int)command_run(&line, stop);
 }

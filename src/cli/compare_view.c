@@ -326,9 +326,19 @@ static json_t *entries_document(const struct compare_result *r)
     return entries;
 }
 
+/* With one decimal. */
 static json_t *ms(bool is_known, int64_t us)
 {
-    return is_known ? json_real((double)(us / 100) / 10) : json_null();
+    int64_t tenths = us / 100;
+
+    return is_known ? json_real((double)tenths / 10) : json_null();
+}
+
+static json_t *seconds(int64_t us)
+{
+    int64_t ms = us / 1000;
+
+    return json_real((double)ms / 1000);
 }
 
 json_t *compare_document(const struct compare_result *r)
@@ -343,7 +353,7 @@ json_t *compare_document(const struct compare_result *r)
         "aligned", (int)al->is_aligned, "position", json_lsn(al->position), "pause_ms", ms(al->is_aligned, al->pause_us),
         "tries", (int)al->tries, "source_moved", al->is_aligned ? json_null() : json_boolean(al->source_has_moved),
         "target_moved", al->is_aligned ? json_null() : json_boolean(al->target_has_moved), "interrupted",
-        (int)r->was_cancelled, "seconds", json_real((double)(r->elapsed_us / 1000) / 1000), "notes", notes, "entries",
+        (int)r->was_cancelled, "seconds", seconds(r->elapsed_us), "notes", notes, "entries",
         entries_document(r));
     if (r->before_repair != NULL)
         json_object_set_new(document, "repair",

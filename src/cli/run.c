@@ -272,9 +272,10 @@ static struct error *run_slots(struct run *r)
 {
     struct leftover *leftovers = NULL;
     unsigned n = 0, n_problems = 0;
+    const struct slots_options options = {
+        .state_dir = r->options.state_dir, .gc = r->line->slots == SLOTS_GC, .force = r->line->has_force};
 
-    TRY(worker_slots(r->line->server, r->options.state_dir, r->line->slots == SLOTS_GC, r->line->has_force, r->arena,
-                     r->stop, &leftovers, &n));
+    TRY(worker_slots(r->line->server, options, r->arena, r->stop, &leftovers, &n));
     for (unsigned i = 0; i < n; i++)
         n_problems += leftovers[i].problem != NULL;
     if (r->line->wants_json) {

@@ -236,7 +236,7 @@ static void enter_kind(struct comparison *c, const char *kind)
 
 static void take_pair(struct comparison *c, char **s, char **t)
 {
-    if (s == NULL && is_nobodys_concern(c, t))
+    if (s == NULL && (t == NULL || is_nobodys_concern(c, t)))
         return;
     enter_kind(c, (s != NULL ? s : t)[OBJECT_KIND]);
     c->entry->source_count += s != NULL;

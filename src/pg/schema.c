@@ -65,6 +65,7 @@ static struct error *look_everywhere(struct arena *a, const struct stop *stop, s
 {
     CLEANUP(globfree) glob_t folders = {.gl_pathc = 0};
 
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the pattern has no ~, which alone would read the environment */
     if (glob("/usr/lib/postgresql/*/bin", GLOB_NOSORT, NULL, &folders) == 0)
         for (size_t i = 0; i < folders.gl_pathc; i++)
             TRY(consider_folder(a, folders.gl_pathv[i], stop, best));
@@ -74,7 +75,7 @@ static struct error *look_everywhere(struct arena *a, const struct stop *stop, s
 struct error *schema_find_programs(struct arena *a, int least_major, const struct stop *stop,
                                    struct schema_programs *out)
 {
-    const char *only = getenv("PGTIDE_PG_BINDIR");
+    const char *only = getenv("PGTIDE_PG_BINDIR"); /* NOLINT(concurrency-mt-unsafe): nobody here calls setenv */
     struct schema_programs best = {.major = 0};
 
     if (only != NULL && only[0] != '\0')

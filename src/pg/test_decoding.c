@@ -1,5 +1,6 @@
 #include "pg/test_decoding.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/buffer.h"
@@ -572,6 +573,7 @@ static void append_value(struct buffer *b, const struct value *v)
     static const char letters[VALUE_STATE_COUNT] = {
         [VALUE_NULL] = 'n', [VALUE_TEXT] = 't', [VALUE_BINARY] = 'b', [VALUE_UNCHANGED] = 'u'};
 
+    assert(v != NULL);
     buffer_append_char(b, letters[v->state]);
     if (!value_has_bytes(v))
         return;
@@ -678,7 +680,7 @@ MUST_USE static struct error *collect_truncated(struct reading *r, const struct 
 
         if (table->version == NULL && !table->is_left_out)
             TRY(describe(r, table, NULL, NULL));
-        if (!table->is_left_out)
+        if (table->version != NULL && !table->is_left_out)
             buffer_append_u32(out_oids, table->version->oid);
     }
     return NULL;

@@ -146,7 +146,7 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
     int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
-    int64_t grace_us = clock_now_us() + GRACE_MS * 1000;
+    int64_t grace_us = clock_now_us() + GRACE_MS * INT64_C(1000);
     struct lsn mark = LSN_NONE;
     struct pair p;
 

@@ -322,6 +322,8 @@ static void report_lonely(struct compare_run *run, const struct compare_table *t
 {
     const char *title = arena_printf(run->arena, "%s.%s", t->schema, t->name);
 
+    if (run->collector == NULL)
+        return;
     for (enum compare_kind kind = COMPARE_ROWS; kind <= COMPARE_VALUES; kind++)
         if (run->options->kinds[kind])
             compare_entry_is_different(run->collector, compare_entry_begin(run->collector, kind, title), reason);
@@ -376,11 +378,12 @@ MUST_USE static struct error *plan_tables(struct compare_run *run)
         const struct compare_table *right = k < target.n_tables ? &target.tables[k] : NULL;
         int order = order_of_tables(left, right);
 
-        if (order == 0)
+        if (left != NULL && right != NULL && order == 0)
             add_job(run, &dialect, left, right);
-        else if (run->collector != NULL)
-            report_lonely(run, order < 0 ? left : right,
-                          order < 0 ? "the table is missing on the target" : "the table is missing on the source");
+        else if (left != NULL && order < 0)
+            report_lonely(run, left, "the table is missing on the target");
+        else if (right != NULL)
+            report_lonely(run, right, "the table is missing on the source");
         i += order <= 0;
         k += order >= 0;
     }
@@ -600,6 +603,7 @@ static struct compare_options filled_in(const struct compare_options *asked)
     return options;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what is asked, who listens and where the answer goes */
 MUST_USE static struct error *compare_all(struct compare_sides *sides, const struct compare_options *options,
                                           struct compare_sink sink, struct compare_progress *progress, struct arena *a,
                                           struct stop *stop, struct compare_result *out)
@@ -613,6 +617,7 @@ MUST_USE static struct error *compare_all(struct compare_sides *sides, const str
     return repair_and_compare(&run, sink, &found, out);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): likewise */
 struct error *worker_compare(const struct sync_options *options, const struct compare_options *compare,
                              struct compare_sink sink, struct compare_progress *progress, struct arena *a,
                              struct stop *stop, struct compare_result *out)

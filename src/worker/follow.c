@@ -190,7 +190,7 @@ MUST_USE static struct error *lane_loop(struct follow *f)
 
         TRY(apply_window(f->apply, w, durable));
         if (durable)
-            f->durable_due_us = now + DURABLE_EVERY_MS * 1000;
+            f->durable_due_us = now + DURABLE_EVERY_MS * INT64_C(1000);
         if (apply_counters(f->apply).windows_slow > slow)
             log_debug("applied row by row: %s", apply_why_slow(f->apply));
         note_commit(f, durable);

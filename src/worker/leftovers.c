@@ -42,6 +42,7 @@ MUST_USE static struct error *find_folder(struct search *s, const char *id, bool
     struct error *err = NULL;
 
     *out_found = false;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the main thread alone looks for leftovers */
     if (glob(arena_printf(s->arena, "%s/*/task", s->state_dir), GLOB_NOSORT, NULL, &folders) != 0)
         return NULL;
     for (size_t i = 0; i < folders.gl_pathc && err == NULL && !*out_found; i++) {
@@ -238,10 +239,11 @@ MUST_USE static struct error *search_databases(struct search *s, struct pg_conn 
     return NULL;
 }
 
-struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc, bool force, struct arena *a,
-                           struct stop *stop, struct leftover **out_leftovers, unsigned *out_n)
+struct error *worker_slots(const char *conninfo, struct slots_options options, struct arena *a, struct stop *stop,
+                           struct leftover **out_leftovers, unsigned *out_n)
 {
-    struct search s = {.arena = a, .stop = stop, .state_dir = state_dir, .gc = gc, .force = force};
+    struct search s = {
+        .arena = a, .stop = stop, .state_dir = options.state_dir, .gc = options.gc, .force = options.force};
     struct pg_endpoint *server = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
 

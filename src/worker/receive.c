@@ -91,7 +91,7 @@ MUST_USE static struct error *sync_spool(struct receiver *r)
         return NULL;
     TRY(spool_sync(r->task->spool, &r->durable));
     r->unsynced = 0;
-    r->sync_due_us = now + SYNC_EVERY_MS * 1000;
+    r->sync_due_us = now + SYNC_EVERY_MS * INT64_C(1000);
     return NULL;
 }
 
@@ -123,9 +123,9 @@ MUST_USE static struct error *check_silence(struct receiver *r, int64_t now)
 
 static bool ping_is_due(struct receiver *r, int64_t now)
 {
-    if (now - r->heard_at_us < PING_AFTER_MS * 1000 || now < r->ping_due_us)
+    if (now - r->heard_at_us < PING_AFTER_MS * INT64_C(1000) || now < r->ping_due_us)
         return false;
-    r->ping_due_us = now + PING_AFTER_MS * 1000;
+    r->ping_due_us = now + PING_AFTER_MS * INT64_C(1000);
     return true;
 }
 
@@ -144,7 +144,7 @@ MUST_USE static struct error *send_feedback(struct receiver *r)
                            ping_is_due(r, now)));
     r->confirmed = forget;
     r->reply_requested = false;
-    r->feedback_due_us = now + FEEDBACK_EVERY_MS * 1000;
+    r->feedback_due_us = now + FEEDBACK_EVERY_MS * INT64_C(1000);
     return NULL;
 }
 

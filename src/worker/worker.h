@@ -82,6 +82,12 @@ struct leftover {
     const char *problem;  /* why it could not be removed; NULL */
 };
 
-/* `gc` removes what is neither in use nor resumable (`force`: what is not in use). Lives in `a`. */
-MUST_USE struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc, bool force, struct arena *a,
+struct slots_options {
+    const char *state_dir;
+    bool gc;    /* remove what is neither in use nor resumable */
+    bool force; /* with gc: what is not in use */
+};
+
+/* Lives in `a`. */
+MUST_USE struct error *worker_slots(const char *conninfo, struct slots_options options, struct arena *a,
                                     struct stop *stop, struct leftover **out_leftovers, unsigned *out_n);

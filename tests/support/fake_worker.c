@@ -94,21 +94,21 @@ struct error *worker_conflicts(const struct sync_options *options, const char *t
     return outcome();
 }
 
-struct error *worker_slots(const char *conninfo, const char *state_dir, bool gc, bool force, struct arena *a,
-                           struct stop *stop, struct leftover **out_leftovers, unsigned *out_n)
+struct error *worker_slots(const char *conninfo, struct slots_options options, struct arena *a, struct stop *stop,
+                           struct leftover **out_leftovers, unsigned *out_n)
 {
-    (void)state_dir;
     (void)a;
     (void)stop;
     called(NULL);
     fake_worker.server = conninfo;
-    fake_worker.is_gc = gc;
-    fake_worker.has_force = force;
+    fake_worker.is_gc = options.gc;
+    fake_worker.has_force = options.force;
     *out_leftovers = fake_worker.leftovers;
     *out_n = fake_worker.n_leftovers;
     return outcome();
 }
 
+/* NOLINTNEXTLINE(readability-function-size): as the one it stands for */
 struct error *worker_compare(const struct sync_options *options, const struct compare_options *compare,
                              struct compare_sink sink, struct compare_progress *progress, struct arena *a,
                              struct stop *stop, struct compare_result *out)

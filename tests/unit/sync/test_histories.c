@@ -225,12 +225,13 @@ static void write_truncate(struct history *h)
 static void write_something(struct history *h)
 {
     unsigned table = below(h, TABLES);
-    unsigned what = h->seed % 2 == 0 ? 6 + below(h, 66) : below(h, 100); /* half of them: what lanes can divide */
+    bool for_lanes = h->seed % 2 == 0; /* half of them: what lanes can divide */
+    unsigned what = for_lanes ? 6 + below(h, 66) : below(h, 100);
     unsigned n = h->tables[table].n;
 
-    if (h->seed % 2 == 0 && one_in(h, 5) && n > 0)
-        write_delete(h, table, below(h, n));
-    else if (what < 2)
+    if (for_lanes && n > 0 && one_in(h, 5))
+        what = 99;
+    if (what < 2)
         write_truncate(h);
     else if (what < 6)
         write_swap(h);

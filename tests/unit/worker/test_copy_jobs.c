@@ -211,7 +211,7 @@ static void a_list_of_tables_passes_and_is_counted(void **state)
         {"shop.nothing", "COPY shop.nothing TO STDOUT", "COPY shop.nothing FROM STDIN"},
         {"shop.events_1", "COPY shop.events_1 TO STDOUT", "COPY shop.events_1 FROM STDIN"},
     };
-    uint64_t counts[COUNT_OF(statements)];
+    uint64_t counts[COUNT_OF(statements)] = {0};
     uint64_t seen[2] = {0, 0};
 
     succeeds(pump(statements, COUNT_OF(statements), (struct copy_watch){.self = seen, .progress = count_all}, counts));
