@@ -142,6 +142,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
             "pgtide resume service=old service=new", "after the cause was mended on the target",
             "pgtide resume service=old service=new --overwrite", "the row is taken as the source has it",
             "pgtide resume service=old service=new --skip-change", "the target is left as it is, this once",
+            "pgtide resume service=old service=new --replace-with 'ALTER TABLE t ADD b bigint'",
+            "for a statement (DDL) that the target cannot run as it is",
             NULL},
     },
     [COMMAND_CONFLICTS] = {
@@ -248,6 +250,8 @@ const struct option_spec option_specs[] = {
      .help = "leave out the whole transaction of that change"},
     {.name = "overwrite", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(overwrites),
      .help = "take the source's row: delete what is in its way, insert what is missing"},
+    {.name = "replace-with", .value = "FILE|SQL", .commands = ON(RESUME), .kind = OPTION_TEXT, FIELD(replacement),
+     .help = "run this on the target in place of the statement (DDL) at which it stopped"},
     {.name = "table", .value = "NAME", .commands = ON(CONFLICTS), .kind = OPTION_TEXT, FIELD(table),
      .help = "only conflicts of this table: schema.table or table"},
     {.name = "freeze", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.freeze),

@@ -63,7 +63,8 @@ struct command_line {
     const char *const *compare_kinds; /* compare: words; NULL: not given */
     const char *report;               /* compare: a file; NULL: none */
     bool has_force;           /* stop, slots gc */
-    bool skips_change, skips_transaction, overwrites; /* resume: at most one */
+    bool skips_change, skips_transaction, overwrites; /* resume: at most one, */
+    const char *replacement;                          /* or this: a file's name or SQL; NULL: not given */
     const char *table;        /* conflicts; NULL: all */
     struct cutover_options cutover; /* cutover; `compares` is made of the next */
     enum cutover_compare cutover_compare;

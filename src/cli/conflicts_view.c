@@ -61,8 +61,11 @@ static void stopped_lines(struct canvas *c, const json_t *stopped)
     canvas_end_line(c);
     canvas_move_to(c, INDENT);
     canvas_put_wrapped(c, INK_PLAIN,
-                       "Mend the cause and run \"pgtide resume\", or decide: pgtide resume with --skip-change, "
-                       "--skip-transaction or --overwrite.",
+                       json_is_true(json_object_get(stopped, "ddl"))
+                           ? "Mend the cause and run \"pgtide resume\", or decide: pgtide resume with --skip-change, "
+                             "--skip-transaction or --replace-with FILE or SQL."
+                           : "Mend the cause and run \"pgtide resume\", or decide: pgtide resume with --skip-change, "
+                             "--skip-transaction or --overwrite.",
                        INDENT);
     canvas_end_line(c);
 }

@@ -288,9 +288,9 @@ static struct error *require_options(const struct parser *p)
 
 static struct error *check_choices(const struct parser *p)
 {
-    if (p->line->skips_change + p->line->skips_transaction + p->line->overwrites > 1)
-        return see_help(p, error_new(ERROR_USAGE, "\"--skip-change\", \"--skip-transaction\" and \"--overwrite\" are "
-                                                  "different choices: give one"));
+    if (p->line->skips_change + p->line->skips_transaction + p->line->overwrites + (p->line->replacement != NULL) > 1)
+        return see_help(p, error_new(ERROR_USAGE, "\"--skip-change\", \"--skip-transaction\", \"--overwrite\" and "
+                                                  "\"--replace-with\" are different choices: give one"));
     return NULL;
 }
 

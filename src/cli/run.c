@@ -7,9 +7,9 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "cli/compare_command.h"
 #include "cli/conflicts_view.h"
 #include "cli/cutover_command.h"
-#include "cli/compare_command.h"
 #include "cli/display.h"
 #include "cli/help.h"
 #include "cli/leftovers.h"
@@ -17,6 +17,7 @@
 #include "cli/screen.h"
 #include "cli/status_view.h"
 #include "control/json.h"
+#include "sys/file.h"
 #include "sys/thread.h"
 
 enum { TICK_MS = 200 };
@@ -188,15 +189,31 @@ static struct error *stop_work(struct run *r, struct progress *progress, struct 
     return worker_stop(&r->options, r->line->has_force, progress, r->stop, hooks);
 }
 
+/* A file of this name, else the SQL itself. */
+MUST_USE static struct error *read_replacement(struct arena *a, const char *given, const char **out_sql)
+{
+    char *text = NULL;
+    size_t length;
+
+    if (strpbrk(given, "\n;") == NULL && strlen(given) < PATH_MAX)
+        TRY(file_read(a, given, &text, &length));
+    *out_sql = text == NULL ? given : text;
+    return NULL;
+}
+
 static struct error *resume_work(struct run *r, struct progress *progress, struct worker_hooks hooks)
 {
     const struct command_line *line = r->line;
-    enum resume_choice choice = line->skips_change        ? RESUME_SKIP_CHANGE
-                                : line->skips_transaction ? RESUME_SKIP_TRANSACTION
-                                : line->overwrites        ? RESUME_OVERWRITE
-                                                          : RESUME_AS_IS;
+    struct resume_decision decision = {.choice = line->skips_change          ? RESUME_SKIP_CHANGE
+                                                 : line->skips_transaction   ? RESUME_SKIP_TRANSACTION
+                                                 : line->overwrites          ? RESUME_OVERWRITE
+                                                 : line->replacement != NULL ? RESUME_REPLACE
+                                                                             : RESUME_AS_IS};
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "replacement");
 
-    return worker_resume(&r->options, choice, progress, r->stop, hooks);
+    if (decision.choice == RESUME_REPLACE)
+        TRY(read_replacement(a, line->replacement, &decision.instead));
+    return worker_resume(&r->options, decision, progress, r->stop, hooks);
 }
 
 static struct error *run_resume(struct run *r)

@@ -38,7 +38,14 @@ enum resume_choice {
     RESUME_SKIP_CHANGE,
     RESUME_SKIP_TRANSACTION,
     RESUME_OVERWRITE, /* this one change as with --on-conflict overwrite */
+    RESUME_REPLACE,   /* other SQL is run in place of a statement (DDL) of the source */
     RESUME_CHOICE_COUNT,
+};
+
+struct resume_decision {
+    enum resume_choice choice;
+    const char
+        *instead; /* RESUME_REPLACE: statements for the target, none of which ends the transaction; may be empty */
 };
 
 /* Kinds of changes to carry, as a set. */
@@ -67,9 +74,9 @@ struct sync_options {
     unsigned dml;                   /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
     unsigned jobs;                  /* copy and index workers; default 4 */
     unsigned lanes;                 /* apply lanes; default 1 */
-    bool populate_matviews;       /* fill materialized views that are populated on the source, after the rows */
+    bool populate_matviews;         /* fill materialized views that are populated on the source, after the rows */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
-    bool with_ddl;                /* false: --no-ddl carries no DDL while following */
+    bool with_ddl;                  /* false: --no-ddl carries no DDL while following */
     const char *publication;        /* NULL: made by us */
     const char *slot;               /* NULL: made by us */
     const char *const *skip_checks; /* ids, NULL-terminated; never NULL */

@@ -21,7 +21,7 @@ static void append_for_task(struct buffer *sql, const char *text, const char *ta
 MUST_USE static struct error *is_whole(struct pg_conn *source, struct arena *a, const char *task, bool *out_whole)
 {
     static const char sql[] = "SELECT count(*)::text FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid"
-                              " WHERE evtname LIKE 'pgtide\\_' || $1 || '\\_%' AND evtenabled = 'A'"
+                              " WHERE evtname LIKE '!pgtide\\_' || $1 || '\\_%' AND evtenabled = 'A'"
                               "   AND to_regclass('pgtide.ddl_' || $1) IS NOT NULL";
     char *n = NULL;
 
@@ -48,9 +48,10 @@ struct error *ddl_capture_remove(struct pg_conn *source, const char *task)
     struct error *err = pg_execute(source, "removing the capture of DDL (event triggers)", buffer_text(sql));
     if (err == NULL)
         return NULL;
-    return error_hint(err,
-                      "Until they are removed each DDL on the source writes into a table that nobody reads. As a superuser there: "
-                      "DROP EVENT TRIGGER \"pgtide_%s_start\", \"pgtide_%s_end\", \"pgtide_%s_drop\", \"pgtide_%s_rewrite\"; "
-                      "DROP TABLE pgtide.ddl_%s.",
-                      task, task, task, task, task);
+    return error_hint(
+        err,
+        "Until they are removed each DDL on the source writes into a table that nobody reads. As a superuser there: "
+        "DROP EVENT TRIGGER \"!pgtide_%s_start\", \"!pgtide_%s_end\", \"!pgtide_%s_drop\", \"!pgtide_%s_rewrite\"; "
+        "DROP TABLE pgtide.ddl_%s.",
+        task, task, task, task, task);
 }

@@ -1,5 +1,5 @@
 /*
- * What tells of DDL on the source: event triggers `pgtide_<task>_…`, which write into the table `pgtide.ddl_<task>`
+ * What tells of DDL on the source: event triggers `!pgtide_<task>_…`, which write into the table `pgtide.ddl_<task>`
  * (sql/ddl_install.sql has them and why they are as they are).
  *
  * The caller has recorded the intent (R1). Needs a superuser, as event triggers do. Installed before the slot is made, so that a

@@ -80,8 +80,8 @@ static bool next_piece(struct lexer *l, struct piece *out, bool *out_broken)
 /* Words that stand between those of a tag. */
 static bool is_between(const struct lexeme *x)
 {
-    static const char *const words[] = {"or",        "replace", "global",     "local",      "temp",   "temporary", "unlogged",
-                                        "recursive", "unique",  "constraint", "procedural", "trusted"};
+    static const char *const words[] = {"or",       "replace",   "global", "local",      "temp",       "temporary",
+                                        "unlogged", "recursive", "unique", "constraint", "procedural", "trusted"};
 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (lexeme_is_word(x, words[i]))
@@ -162,7 +162,8 @@ static bool is_same_name(const struct lexeme *a, const struct lexeme *b)
     const struct lexeme *quoted = a->kind == LEX_QUOTED ? a : b, *plain = quoted == a ? b : a;
     if (quoted->kind == LEX_QUOTED && quoted->length == plain->length + 2)
         return strncasecmp(quoted->start + 1, plain->start, plain->length) == 0;
-    return a->kind == LEX_WORD && b->kind == LEX_WORD && a->length == b->length && strncasecmp(a->start, b->start, a->length) == 0;
+    return a->kind == LEX_WORD && b->kind == LEX_WORD && a->length == b->length &&
+           strncasecmp(a->start, b->start, a->length) == 0;
 }
 
 static bool speaks_of(const struct piece *p, const char *object)
@@ -176,29 +177,158 @@ static bool speaks_of(const struct piece *p, const char *object)
     return false;
 }
 
-/* What ran before a return to a savepoint was counted and is not counted any more. */
-static bool goes_back(const struct piece *p)
+/* ---- what the server counted ---- */
+
+/*
+ * The trigger keeps its count in a setting of the session. The server takes settings back where it rolls back, so here the count
+ * goes back, too. What was rolled back is told to nobody: of several statements with one number the last is the one that was told.
+ */
+enum { SAVEPOINTS_MAX = 64 };
+
+struct count {
+    unsigned now;
+    unsigned at_begin; /* of the transaction */
+    struct {
+        struct lexeme name;
+        unsigned count;
+    } savepoints[SAVEPOINTS_MAX];
+    unsigned n_savepoints;
+    bool is_lost; /* too many savepoints */
+};
+
+/* The word that names a savepoint: the last of the statement. */
+static struct lexeme last_word(const struct piece *p)
 {
-    return has_tag(p, "ROLLBACK") || has_tag(p, "SAVEPOINT");
+    struct lexer l = {.at = p->start, .end = p->end};
+    struct lexeme last = {0};
+
+    for (struct lexeme x = lex_next(&l); x.kind != LEX_END && x.kind != LEX_BROKEN; x = lex_next(&l))
+        if (x.kind == LEX_WORD || x.kind == LEX_QUOTED)
+            last = x;
+    return last;
+}
+
+static void set_savepoint(struct count *c, const struct piece *p)
+{
+    c->is_lost = c->is_lost || c->n_savepoints == SAVEPOINTS_MAX;
+    if (c->is_lost)
+        return;
+    c->savepoints[c->n_savepoints].name = last_word(p);
+    c->savepoints[c->n_savepoints++].count = c->now;
+}
+
+/* One of before the string: nothing of the string was counted then. */
+static void go_back_to_savepoint(struct count *c, const struct piece *p)
+{
+    struct lexeme name = last_word(p);
+
+    c->now = 0;
+    for (; c->n_savepoints > 0; c->n_savepoints--)
+        if (is_same_name(&c->savepoints[c->n_savepoints - 1].name, &name)) {
+            c->now = c->savepoints[c->n_savepoints - 1].count;
+            return;
+        }
+}
+
+static bool is_return_to_savepoint(const struct piece *p)
+{
+    return has_tag(p, "ROLLBACK TO") || has_tag(p, "ROLLBACK WORK TO") || has_tag(p, "ROLLBACK TRANSACTION TO");
+}
+
+static bool is_of_prepared(const struct piece *p)
+{
+    return has_tag(p, "ROLLBACK PREPARED") || has_tag(p, "COMMIT PREPARED");
+}
+
+static void end_transaction(struct count *c, bool is_kept)
+{
+    if (is_kept)
+        c->at_begin = c->now;
+    else
+        c->now = c->at_begin;
+    c->n_savepoints = 0;
+}
+
+static void follow_transaction(struct count *c, const struct piece *p)
+{
+    if (is_of_prepared(p))
+        return;
+    if (has_tag(p, "SAVEPOINT"))
+        set_savepoint(c, p);
+    else if (is_return_to_savepoint(p))
+        go_back_to_savepoint(c, p);
+    else if (has_tag(p, "ROLLBACK") || has_tag(p, "ABORT"))
+        end_transaction(c, false);
+    else if (has_tag(p, "COMMIT") || has_tag(p, "END") || has_tag(p, "PREPARE TRANSACTION"))
+        end_transaction(c, true);
+    else if (has_tag(p, "RESET ALL"))
+        c->now = 0;
+}
+
+/* `GRANT x TO y` and what concerns all databases are told to no event trigger. */
+static bool is_of_shared_object(const struct piece *p, bool is_grant)
+{
+    static const char *const shared[] = {"database", "role", "tablespace", "parameter"};
+    struct lexer l = {.at = p->start, .end = p->end};
+    struct lexeme x = next_word(&l);
+
+    while (x.kind != LEX_END && x.kind != LEX_BROKEN && !lexeme_is_word(&x, "on"))
+        x = next_word(&l);
+    if (x.kind != LEX_WORD)
+        return is_grant;
+    x = next_word(&l);
+    for (size_t i = 0; i < COUNT_OF(shared); i++)
+        if (lexeme_is_word(&x, shared[i]))
+            return true;
+    return false;
+}
+
+/* CREATE OPERATOR CLASS begins as CREATE OPERATOR does. */
+static bool is_of_operator_class(const struct piece *p)
+{
+    struct lexer l = {.at = p->start, .end = p->end};
+
+    next_word(&l);
+    next_word(&l);
+    struct lexeme x = next_word(&l);
+    return lexeme_is_word(&x, "class") || lexeme_is_word(&x, "family");
+}
+
+/* What begins with the tag and is not of it. */
+static bool is_of_other_tag(const struct piece *p, const char *tag)
+{
+    static const char *const operators[] = {"CREATE OPERATOR", "ALTER OPERATOR", "DROP OPERATOR"};
+    bool is_grant = strcmp(tag, "GRANT") == 0 || strcmp(tag, "REVOKE") == 0;
+
+    for (size_t i = 0; i < COUNT_OF(operators); i++)
+        if (strcmp(tag, operators[i]) == 0)
+            return is_of_operator_class(p);
+    return (is_grant || strcmp(tag, "COMMENT") == 0 || strcmp(tag, "SECURITY LABEL") == 0) &&
+           is_of_shared_object(p, is_grant);
 }
 
 /* The statements of the tag: how many, and which is meant. */
 struct choice {
+    struct count count;
+    unsigned place; /* of the statement in the string, from 1 */
     unsigned n;
     unsigned n_named; /* that speak of the object */
-    bool goes_back;
+    struct piece last;
     struct piece by_count;
     struct piece by_name;
 };
 
 static void consider(struct choice *c, const struct piece *p, const struct ddl_statement_wish *wish)
 {
-    c->goes_back = c->goes_back || goes_back(p);
-    if (!has_tag(p, wish->tag))
+    c->place++;
+    follow_transaction(&c->count, p);
+    if (!has_tag(p, wish->tag) || is_of_other_tag(p, wish->tag))
         return;
     c->n++;
-    if (c->n == wish->nth || c->n == 1)
-        c->by_count = c->n == wish->nth || wish->nth == 0 ? *p : (struct piece){0};
+    c->count.now++;
+    c->last = *p;
+    if (wish->place > 0 ? c->place == wish->place : c->count.now == wish->nth)
+        c->by_count = *p;
     if (speaks_of(p, wish->object)) {
         c->n_named++;
         c->by_name = *p;
@@ -215,16 +345,31 @@ const char *ddl_statement_find(struct arena *a, struct ddl_statement_wish wish, 
     while (next_piece(&l, &piece, &is_broken))
         consider(&choice, &piece, &wish);
 
-    bool count_decides = choice.n == 1 || (wish.nth > 0 && !choice.goes_back);
-    const struct piece *found = count_decides ? &choice.by_count : &choice.by_name;
+    bool is_counted = wish.place > 0 || (wish.nth > 0 && !choice.count.is_lost);
+    const struct piece *found = choice.n == 1 ? &choice.last : is_counted ? &choice.by_count : &choice.by_name;
     *out_why = NULL;
     if (is_broken)
         *out_why = "its text cannot be read";
     else if (choice.n == 0)
         *out_why = "its text is not among the statements that were sent";
-    else if (!count_decides && choice.n_named != 1)
+    else if (choice.n > 1 && !is_counted && choice.n_named != 1)
         *out_why = "several statements of its kind were sent as one string, and nothing says which it is";
     else if (found->start == NULL)
         *out_why = "fewer statements of its kind were sent than were run";
     return *out_why == NULL ? without_concurrently(a, found, wish.tag) : NULL;
+}
+
+bool ddl_statement_ends_transaction(const char *text)
+{
+    static const char *const tags[] = {
+        "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "PREPARE TRANSACTION", "SAVEPOINT", "RELEASE"};
+    struct lexer l = {.at = text, .end = text + strlen(text)};
+    struct piece piece;
+    bool is_broken = false;
+
+    while (next_piece(&l, &piece, &is_broken))
+        for (size_t i = 0; i < COUNT_OF(tags); i++)
+            if (has_tag(&piece, tags[i]))
+                return true;
+    return is_broken;
 }

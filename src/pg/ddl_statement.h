@@ -2,7 +2,7 @@
  * Which of a string's statements an event trigger spoke of.
  *
  * A client may send several statements as one string, and all that the server knows while one runs is the string, the statement's
- * command tag, and how many with this tag ran before it. Pure; allocates in the arena given.
+ * command tag, and how many with this tag ran before it and were not rolled back. Pure; allocates in the arena given.
  */
 #pragma once
 
@@ -13,8 +13,10 @@
 struct ddl_statement_wish {
     const char *text; /* what was sent */
     const char *tag;  /* "CREATE TABLE" */
-    unsigned nth;     /* from 1; 0: not known */
-    const char *object; /* "public.t", as the server identifies what was made or altered: it decides where the count cannot */
+    unsigned nth;     /* of those with this tag, from 1; 0: not known */
+    unsigned place;   /* of all in the text, from 1; 0: not known */
+    const char
+        *object; /* "public.t", as the server identifies what was made or altered: it decides where the count cannot */
 };
 
 /*
@@ -22,3 +24,6 @@ struct ddl_statement_wish {
  * then *out_why says why, as the end of a sentence.
  */
 const char *ddl_statement_find(struct arena *a, struct ddl_statement_wish wish, const char **out_why);
+
+/* Whether a statement of the text begins, ends or marks a transaction, or the text cannot be read. */
+bool ddl_statement_ends_transaction(const char *text);

@@ -222,7 +222,7 @@ struct error *schema_dump(struct arena *a, struct schema_dump_options options)
 static void leave_out_ours(struct script *script)
 {
     for (unsigned i = 0; i < script->n_entries; i++)
-        if (script->entries[i].kind == ENTRY_EVENT_TRIGGER && strncmp(script->entries[i].name, "pgtide_", 7) == 0)
+        if (script->entries[i].kind == ENTRY_EVENT_TRIGGER && strstr(script->entries[i].name, "!pgtide_") != NULL)
             script->entries[i].n_statements = 0;
 }
 

@@ -7,7 +7,8 @@
 #include "pg/ddl_statement.h"
 
 /* What changes how a statement is read: the columns of these names hold the source's values. */
-static const char *const settings[] = {"search_path", "standard_conforming_strings", "datestyle", "intervalstyle", "timezone"};
+static const char *const settings[] = {"search_path", "standard_conforming_strings", "datestyle", "intervalstyle",
+                                       "timezone"};
 
 /* A statement on its way. */
 struct ddl_run {
@@ -53,7 +54,8 @@ static const char *choose_sql(struct arena *a, const struct row_change *change, 
     const struct ddl_statement_wish wish = {
         .text = statement,
         .tag = text_of(a, change, "tag"),
-        .nth = nth == NULL ? 0 : (unsigned)strtoul(nth, NULL, 10),
+        .nth = nth == NULL || *nth == '#' ? 0 : (unsigned)strtoul(nth, NULL, 10),
+        .place = nth == NULL || *nth != '#' ? 0 : (unsigned)strtoul(nth + 1, NULL, 10),
         .object = objects == NULL ? "" : arena_printf(a, "%.*s", (int)strcspn(objects, "\n"), objects),
     };
     return ddl_statement_find(a, wish, out_why);
@@ -72,18 +74,20 @@ MUST_USE static struct error *set_up(const struct ddl_run *run, struct pg_conn *
         const char *value = text_of(run->arena, run->change, settings[i]);
 
         if (value != NULL)
-            TRY(pg_execute_format(conn, "setting up the session", "SELECT pg_catalog.set_config('%s', %s, true)", settings[i],
-                                  pg_quote_literal(run->arena, value)));
+            TRY(pg_execute_format(conn, "setting up the session", "SELECT pg_catalog.set_config('%s', %s, true)",
+                                  settings[i], pg_quote_literal(run->arena, value)));
     }
-    return pg_execute(conn, "setting up the session", "SET LOCAL lock_timeout = '10s'; SET LOCAL check_function_bodies = off");
+    return pg_execute(conn, "setting up the session",
+                      "SET LOCAL lock_timeout = '10s'; SET LOCAL check_function_bodies = off");
 }
 
 MUST_USE static struct error *put_back(const struct ddl_run *run, struct pg_conn *conn, const struct pg_rows *before)
 {
     for (size_t i = 0; i < COUNT_OF(settings); i++)
-        TRY(pg_execute_format(conn, "putting settings back", "SELECT pg_catalog.set_config('%s', %s, true)", settings[i],
-                              pg_quote_literal(run->arena, before->rows[0][i])));
-    return pg_execute(conn, "putting settings back", "SET LOCAL lock_timeout = 0; SET LOCAL check_function_bodies = on");
+        TRY(pg_execute_format(conn, "putting settings back", "SELECT pg_catalog.set_config('%s', %s, true)",
+                              settings[i], pg_quote_literal(run->arena, before->rows[0][i])));
+    return pg_execute(conn, "putting settings back",
+                      "SET LOCAL lock_timeout = 0; SET LOCAL check_function_bodies = on");
 }
 
 /* The role owns what it makes. One that the target does not have, or that we may not become, is left out. */
@@ -93,11 +97,13 @@ MUST_USE static struct error *become_role(const struct ddl_run *run, struct pg_c
     struct pg_rows rows;
 
     TRY(pg_query(conn, run->arena, "looking for a role",
-                 "SELECT 1 FROM pg_roles WHERE rolname = $1 AND rolname <> current_user AND pg_has_role(current_user, oid, 'MEMBER')",
+                 "SELECT 1 FROM pg_roles WHERE rolname = $1 AND rolname <> current_user AND pg_has_role(current_user, "
+                 "oid, 'MEMBER')",
                  &role, 1, &rows));
     *out_became = rows.n_rows > 0;
-    return *out_became ? pg_execute_format(conn, "becoming a role", "SET LOCAL ROLE %s", pg_quote_identifier(run->arena, role))
-                       : NULL;
+    return *out_became
+               ? pg_execute_format(conn, "becoming a role", "SET LOCAL ROLE %s", pg_quote_identifier(run->arena, role))
+               : NULL;
 }
 
 /* Event triggers of the target do not fire: our session is a replica. */
@@ -140,22 +146,24 @@ static struct error *explain(struct arena *a, const struct row_change *change, s
         error_free(err);
         err = data;
     }
-    return error_wrap(err, "%s%s%s that was run on the source", text_of(a, change, "tag"), *objects == '\0' ? "" : " of ", objects);
+    return error_wrap(err, "%s%s%s that was run on the source", text_of(a, change, "tag"),
+                      *objects == '\0' ? "" : " of ", objects);
 }
 
-struct error *target_ddl(void *self, struct arena *a, const struct row_change *change)
+struct error *target_ddl(void *self, struct arena *a, const struct row_change *change, const char *instead)
 {
     struct pg_target *t = self;
     const char *why = NULL;
     struct ddl_run run = {.arena = a, .change = change};
 
     TRY(target_connected(t));
-    run.sql = choose_sql(a, change, &why);
+    run.sql = instead != NULL ? instead : choose_sql(a, change, &why);
     if (run.sql == NULL)
         return explain(a, change, error_new(ERROR_DATA, "it cannot be repeated on the target: %s", why));
     if (*run.sql == '\0')
         return NULL;
-    log_info("running DDL of the source: %s", one_line(a, run.sql));
+    log_info("running %s: %s", instead == NULL ? "DDL of the source" : "what was decided in place of DDL of the source",
+             one_line(a, run.sql));
     struct error *err = pipe_outside(t->pipe, run_statement, &run);
     if (err == NULL && pipe_failure(t->pipe)->is_failure)
         err = target_failure(t);
@@ -174,17 +182,21 @@ struct error *target_ddl_conflict(struct pg_target *t, const struct conflict *c,
         arena_printf(t->scratch, "%" PRIu32, c->xid),
         text_of(t->scratch, &change, "objects"),
         text_of(t->scratch, &change, "statement"),
+        c->action == CONFLICT_SKIPPED ? "skipped" : "replaced",
+        c->instead,
     };
 
     statement_params_clear(t->params);
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         statement_params_add_text(t->params, texts[i] == NULL ? "" : texts[i]);
     TRY(statement_params_finish(t->params));
-    TRY(pipe_send(t->pipe,
-                  "INSERT INTO pgtide.conflict (task, table_name, kind, policy, action, lsn, xid, key_row, new_row) VALUES ($1::text, "
-                  "$2::text, 'ddl', $3::text, 'skipped', $4::pg_lsn, $5::int8, json_build_object('objects', $6::text)::text, "
-                  "json_build_object('statement', $7::text)::text)",
-                  NULL, t->params, expect));
+    TRY(pipe_send(
+        t->pipe,
+        "INSERT INTO pgtide.conflict (task, table_name, kind, policy, action, lsn, xid, key_row, new_row) VALUES "
+        "($1::text, "
+        "$2::text, 'ddl', $3::text, $8::text, $4::pg_lsn, $5::int8, json_build_object('objects', $6::text)::text, "
+        "json_strip_nulls(json_build_object('statement', $7::text, 'instead', nullif($9::text, '')))::text)",
+        NULL, t->params, expect));
     TRY(pipe_sync(t->pipe));
     return pipe_failure(t->pipe)->is_failure ? target_failure(t) : NULL;
 }

@@ -11,7 +11,7 @@
  * target_ops.ddl. As the role and with the settings that the source ran it under; both are put back. ERROR_DATA when the statement
  * is not known, or the target refuses it. ERROR_TRANSIENT also for locks that are not free within ten seconds.
  */
-MUST_USE struct error *target_ddl(void *self, struct arena *a, const struct row_change *change);
+MUST_USE struct error *target_ddl(void *self, struct arena *a, const struct row_change *change, const char *instead);
 
-/* (A4) The decision to leave a statement out, as target_ops.conflict. */
+/* (A4) The decision to leave a statement out, or to run another in its place, as target_ops.conflict. */
 MUST_USE struct error *target_ddl_conflict(struct pg_target *t, const struct conflict *conflict, const char *policy);

@@ -475,6 +475,7 @@ static const char *const choice_names[RESUME_CHOICE_COUNT] = {
     [RESUME_SKIP_CHANGE] = "resume --skip-change",
     [RESUME_SKIP_TRANSACTION] = "resume --skip-transaction",
     [RESUME_OVERWRITE] = "resume --overwrite",
+    [RESUME_REPLACE] = "resume --replace-with",
 };
 
 static const char *const action_names[CONFLICT_ACTION_COUNT] = {

@@ -131,6 +131,7 @@ struct conflict {
     enum conflict_kind kind;
     enum conflict_policy policy;
     enum resume_choice choice; /* not RESUME_AS_IS: the operator's, instead of the policy's */
+    const char *instead;       /* RESUME_REPLACE: what was run */
     enum conflict_action action;
     struct row_change change; /* as the source sent it; a TRUNCATE has neither key nor row */
     const char *constraint;   /* NULL when a row was missing */
@@ -191,10 +192,10 @@ struct target_ops {
                                   enum row_overwrite overwrite, struct row_result *out);
 
     /*
-     * A statement of the source's (an INSERT into a TABLE_DDL table) is run in the open transaction, its answer read. ERROR_DATA
-     * when it cannot be known or is refused: nothing of the transaction can be used any more then.
+     * A statement of the source's (an INSERT into a TABLE_DDL table) is run in the open transaction, its answer read; or `instead`,
+     * unless NULL. ERROR_DATA when it cannot be known or is refused: nothing of the transaction can be used any more then.
      */
-    MUST_USE struct error *(*ddl)(void *self, struct arena *a, const struct row_change *statement);
+    MUST_USE struct error *(*ddl)(void *self, struct arena *a, const struct row_change *statement, const char *instead);
 
     /* (A4) Records the decision in the open transaction: it is there if and only if its effect is. */
     MUST_USE struct error *(*conflict)(void *self, const struct conflict *conflict);

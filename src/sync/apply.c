@@ -232,18 +232,18 @@ MUST_USE static struct error *apply_fast(struct apply *ap, const struct window_p
 static bool concerns(const struct apply_decision *d, struct apply_place place)
 {
     return lsn_equal(d->place.commit, place.commit) &&
-           (d->choice == RESUME_SKIP_TRANSACTION || d->place.ordinal == place.ordinal);
+           (d->what.choice == RESUME_SKIP_TRANSACTION || d->place.ordinal == place.ordinal);
 }
 
 /* The last decision about a change is the one that counts. */
-static enum resume_choice choice_at(const struct apply *ap, struct apply_place place)
+static struct resume_decision decision_at(const struct apply *ap, struct apply_place place)
 {
-    enum resume_choice choice = RESUME_AS_IS;
+    struct resume_decision decision = {.choice = RESUME_AS_IS};
 
     for (unsigned i = 0; i < ap->options.n_decisions; i++)
         if (concerns(&ap->options.decisions[i], place))
-            choice = ap->options.decisions[i].choice;
-    return choice;
+            decision = ap->options.decisions[i].what;
+    return decision;
 }
 
 static bool is_decided_about(const struct apply *ap, const struct window *w, const struct window_part *part)
@@ -256,17 +256,28 @@ static bool is_decided_about(const struct apply *ap, const struct window *w, con
     return false;
 }
 
+static const char choices_about_row[] = "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about "
+                                        "this change: pgtide resume with --skip-change, "
+                                        "--skip-transaction or --overwrite (take the source's row). For all conflicts "
+                                        "to come: --on-conflict ignore or overwrite.";
+static const char choices_about_ddl[] =
+    "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about this statement: pgtide resume with "
+    "--skip-change, "
+    "--skip-transaction, or --replace-with FILE or SQL that the target can run in its place.";
+
 static struct error *stopped(struct apply *ap, const struct window_transaction *t, const struct change *change,
                              struct apply_place place, struct error *err)
 {
     if (error_kind(err) == ERROR_DATA) {
         ap->stop = (struct apply_stop){
-            .place = place, .xid = t->xid, .statement = change_describe_whole(ap->why_arena, change)};
+            .place = place,
+            .xid = t->xid,
+            .statement = change_describe_whole(ap->why_arena, change),
+            .is_ddl = change->table != NULL && change->table->mode == TABLE_DDL,
+        };
         ap->is_stopped = true;
         if (error_hint_text(err) == NULL)
-            err = error_hint(err, "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about this change: "
-                                  "pgtide resume with --skip-change, --skip-transaction or --overwrite (take the "
-                                  "source's row). For all conflicts to come: --on-conflict ignore or overwrite.");
+            err = error_hint(err, "%s", ap->stop.is_ddl ? choices_about_ddl : choices_about_row);
     }
     return error_wrap(err,
                       "applying source transaction %" PRIu32
@@ -288,7 +299,7 @@ static bool piece_is_decided_about(const struct apply *ap, const struct piece *p
     struct apply_place place = p->place;
 
     for (size_t i = 0; i < p->n && ap->options.n_decisions > 0; i++, place.ordinal++)
-        if (choice_at(ap, place) != RESUME_AS_IS)
+        if (decision_at(ap, place).choice != RESUME_AS_IS)
             return true;
     return false;
 }
@@ -299,7 +310,8 @@ static bool piece_is_decided_about(const struct apply *ap, const struct piece *p
  */
 MUST_USE static struct error *try_piece(struct apply *ap, const struct piece *p, bool *out_done)
 {
-    struct fold *fold = fold_new(ap->piece_arena, (struct fold_limits){.batch_rows = ap->options.piece_changes, .batch_bytes = SIZE_MAX});
+    struct fold *fold = fold_new(
+        ap->piece_arena, (struct fold_limits){.batch_rows = ap->options.piece_changes, .batch_bytes = SIZE_MAX});
     const char *why = NULL;
 
     *out_done = false;
@@ -323,7 +335,7 @@ MUST_USE static struct error *apply_piece_by_rows(struct apply *ap, const struct
     for (size_t i = 0; i < p->n; i++, place.ordinal++) {
         const struct change *change = window_change_at(p->window, p->first + i);
 
-        options.choice = choice_at(ap, place);
+        options.decision = decision_at(ap, place);
         struct error *err = exact_apply(ap->target, ap->scratch, options, p->transaction, change);
         arena_reset(ap->scratch);
         if (err != NULL)

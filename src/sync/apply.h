@@ -35,7 +35,7 @@ struct apply_place {
 /* What the operator decided about a change at which apply had stopped. SKIP_TRANSACTION is for all of its transaction. */
 struct apply_decision {
     struct apply_place place;
-    enum resume_choice choice;
+    struct resume_decision what;
 };
 
 /* The change that could not be applied, for the operator to decide. */
@@ -43,6 +43,7 @@ struct apply_stop {
     struct apply_place place;
     uint32_t xid;
     const char *statement; /* what was attempted on which row */
+    bool is_ddl;
 };
 
 struct apply_options {
@@ -50,7 +51,7 @@ struct apply_options {
     const struct apply_decision *decisions; /* good as long as apply */
     unsigned n_decisions;
     struct source_rows source; /* fetch may be NULL */
-    struct lanes *lanes; /* more than one session, the target given is that of lane 1. NULL: that one alone */
+    struct lanes *lanes;       /* more than one session, the target given is that of lane 1. NULL: that one alone */
 
     /* On the exact path a transaction with so many changes is tried in pieces of so many first. 0: 100 and 1000. */
     unsigned pieces_from, piece_changes;

@@ -46,7 +46,7 @@ MUST_USE static struct error *refuse(const struct exact *x, const struct row_res
 
 static enum conflict_policy policy_of(const struct exact *x)
 {
-    return x->options.choice == RESUME_OVERWRITE ? CONFLICT_OVERWRITE : x->options.policy;
+    return x->options.decision.choice == RESUME_OVERWRITE ? CONFLICT_OVERWRITE : x->options.policy;
 }
 
 MUST_USE static struct error *record(const struct exact *x, enum conflict_kind kind, enum conflict_action action,
@@ -55,7 +55,8 @@ MUST_USE static struct error *record(const struct exact *x, enum conflict_kind k
     const struct conflict conflict = {
         .kind = kind,
         .policy = x->options.policy,
-        .choice = x->options.choice,
+        .choice = x->options.decision.choice,
+        .instead = x->options.decision.instead,
         .action = action,
         .change = change_as_row(x->change),
         .constraint = r->constraint,
@@ -92,10 +93,10 @@ MUST_USE static struct error *replace(const struct exact *x, enum conflict_kind 
 MUST_USE static struct error *complete_row(const struct exact *x, const struct value **out_whole)
 {
     struct change complete = *x->change;
-    const struct row_change asked = {.table = x->change->table,
-                                     .op = x->change->op,
-                                     .row = {.key = change_key_of(x->arena, x->change->table, x->change->new_row),
-                                             .row = x->change->new_row}};
+    const struct row_change asked = {
+        .table = x->change->table,
+        .op = x->change->op,
+        .row = {.key = change_key_of(x->arena, x->change->table, x->change->new_row), .row = x->change->new_row}};
 
     *out_whole = NULL;
     if (x->options.source.fetch == NULL)
@@ -182,6 +183,17 @@ MUST_USE static struct error *skip(const struct exact *x)
     return NULL;
 }
 
+/* (A4) What is run in its place is recorded like a row that was replaced. */
+MUST_USE static struct error *run_statement(const struct exact *x)
+{
+    const struct row_change change = change_as_row(x->change);
+    const struct row_result nothing = {0};
+    const char *instead = x->options.decision.choice == RESUME_REPLACE ? x->options.decision.instead : NULL;
+
+    TRY(x->target.ops->ddl(x->target.self, x->arena, &change, instead));
+    return instead == NULL ? NULL : record(x, CONFLICT_REFUSED, CONFLICT_REPLACED, &nothing);
+}
+
 struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
                           const struct window_transaction *transaction, const struct change *change)
 {
@@ -189,7 +201,7 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
     const struct row_change as_row = change_as_row(change);
     struct row_result result = {0};
 
-    if (is_skipped(options.choice))
+    if (is_skipped(options.decision.choice))
         return skip(&x);
     if (change->refusal != NULL) {
         struct error *err = error_new(ERROR_DATA, "%s: %s", change_describe(a, change), change->refusal);
@@ -202,7 +214,7 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
         return apply_truncate(&x);
 
     if (change->table->mode == TABLE_DDL)
-        return target.ops->ddl(target.self, a, &as_row);
+        return run_statement(&x);
 
     struct error *err = target.ops->row(target.self, a, &as_row, ROW_PLAIN, &result);
     if (err != NULL)

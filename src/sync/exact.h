@@ -8,7 +8,7 @@
  *   DELETE, row missing              skip         skip         skip
  *
  * Before the policy comes what the operator decided about this one change (`pgtide resume`): it is skipped untried, or
- * overwrites.
+ * overwrites, or is a statement in whose place another is run.
  *
  * A row to be inserted whole whose large values were not sent gets them from the source as they are there now. If they have changed
  * since, a later change of the stream brings them again; if the row is gone there, so will it be here, and the change is skipped.
@@ -29,9 +29,9 @@
 
 struct exact_options {
     enum conflict_policy policy;
-    enum resume_choice choice;
+    struct resume_decision decision;
     struct source_rows source; /* fetch may be NULL: nobody can be asked */
-    uint64_t *conflicts; /* counted up for each one recorded */
+    uint64_t *conflicts;       /* counted up for each one recorded */
 };
 
 /*

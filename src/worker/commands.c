@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "control/json.h"
 #include "control/status.h"
+#include "pg/ddl_statement.h"
 #include "worker/finish.h"
 #include "worker/freeze.h"
 #include "worker/pair.h"
@@ -174,8 +175,18 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
 
 /* ---- resume ---- */
 
-struct error *worker_resume(const struct sync_options *options, enum resume_choice choice, struct progress *progress,
-                            struct stop *stop, struct worker_hooks hooks)
+/* (P1) What ends the transaction would commit rows without their position. */
+MUST_USE static struct error *check_replacement(const char *sql)
+{
+    if (!ddl_statement_ends_transaction(sql))
+        return NULL;
+    return error_new(ERROR_CONFIG,
+                     "--replace-with has a statement that begins or ends a transaction; it is run inside the "
+                     "transaction that holds the position");
+}
+
+struct error *worker_resume(const struct sync_options *options, struct resume_decision decision,
+                            struct progress *progress, struct stop *stop, struct worker_hooks hooks)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "resume");
     struct pair p;
@@ -184,11 +195,13 @@ struct error *worker_resume(const struct sync_options *options, enum resume_choi
     if (p.record == NULL || p.record->is_completed)
         return error_hint(error_new(ERROR_CONFIG, "no sync of %s is interrupted", p.name),
                           "\"pgtide sync\" begins one. Is --state-dir the one the sync uses?");
-    if (choice != RESUME_AS_IS) {
+    if (decision.choice == RESUME_REPLACE)
+        TRY(check_replacement(decision.instead));
+    if (decision.choice != RESUME_AS_IS) {
         CLEANUP(file_lock_release) struct file_lock *lock = NULL;
 
         TRY(task_folder_lock(a, p.folder, p.name, &lock));
-        TRY(stopped_decide(p.folder, choice));
+        TRY(stopped_decide(p.folder, decision));
     }
     return worker_sync(options, progress, stop, hooks);
 }

@@ -80,7 +80,8 @@ MUST_USE static struct error *read_export(struct arena *a, const char *folder, s
     size_t length = 0;
 
     TRY(file_read(a, path_of(a, folder), &text, &length));
-    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
+    for (char *line = text == NULL ? NULL : strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest))
         TRY(take_conflict(l, line));
     return NULL;
 }
@@ -98,8 +99,9 @@ static json_t *stop_document(const struct stopped *s)
 {
     if (!s->is_stopped)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:I, s:o}", "at", json_text(s->at), "statement", json_text(s->stop.statement),
-                     "cause", json_text(s->cause), "xid", (json_int_t)s->stop.xid, "lsn", json_lsn(s->stop.place.commit));
+    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o}", "at", json_text(s->at), "statement",
+                     json_text(s->stop.statement), "ddl", s->stop.is_ddl, "cause", json_text(s->cause), "xid",
+                     (json_int_t)s->stop.xid, "lsn", json_lsn(s->stop.place.commit));
 }
 
 struct error *worker_conflicts(const struct sync_options *options, const char *table, struct stop *stop,

@@ -134,14 +134,14 @@ MUST_USE static struct error *search_publications(struct search *s, struct pg_co
     return NULL;
 }
 
-/* Event triggers that tell of DDL: "pgtide_0f3a…_end" and its like, one entry a task. */
+/* Event triggers that tell of DDL: "!pgtide_0f3a…_end" and its like, one entry a task. */
 MUST_USE static struct error *search_captures(struct search *s, struct pg_conn *conn, const char *database)
 {
     struct pg_rows rows;
 
     TRY(pg_query(conn, s->arena, "listing event triggers",
-                 "SELECT DISTINCT substr(evtname::text, 8, 12) FROM pg_event_trigger WHERE evtname::text LIKE "
-                 "'pgtide\\_%' ORDER BY 1",
+                 "SELECT DISTINCT substr(evtname::text, 9, 12) FROM pg_event_trigger WHERE evtname::text LIKE "
+                 "'!pgtide\\_%' ORDER BY 1",
                  NULL, 0, &rows));
     for (unsigned i = 0; i < rows.n_rows; i++) {
         const char *id = rows.rows[i][0];

@@ -189,7 +189,7 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
     }
     t->record->has_ddl = true;
     TRY(task_record_write(t->folder, t->record));
-    log_info("installing the capture of DDL on the source: event triggers \"pgtide_%s_...\"", t->record->id);
+    log_info("installing the capture of DDL on the source: event triggers \"!pgtide_%s_...\"", t->record->id);
     FAULT_POINT("prepare.before_capture");
     TRY(ddl_capture_install(source, t->record->id, &was_whole));
     FAULT_POINT("prepare.after_capture");

@@ -13,6 +13,7 @@ static const char *const choice_names[RESUME_CHOICE_COUNT] = {
     [RESUME_SKIP_CHANGE] = "skip-change",
     [RESUME_SKIP_TRANSACTION] = "skip-transaction",
     [RESUME_OVERWRITE] = "overwrite",
+    [RESUME_REPLACE] = "replace-with",
 };
 
 static const char *path_of(struct arena *a, const char *folder)
@@ -69,6 +70,7 @@ MUST_USE static struct error *parse(struct arena *a, const json_t *document, str
         out->is_stopped = true;
         out->stop.xid = (uint32_t)json_integer_value(json_object_get(stop, "xid"));
         out->stop.statement = member(a, stop, "statement");
+        out->stop.is_ddl = json_is_true(json_object_get(stop, "ddl"));
         out->cause = member(a, stop, "cause");
         out->at = member(a, stop, "at");
         if (!place_parse(stop, &out->stop.place))
@@ -78,8 +80,10 @@ MUST_USE static struct error *parse(struct arena *a, const json_t *document, str
     for (size_t i = 0; i < json_array_size(decisions); i++) {
         struct apply_decision *d = &out->decisions[out->n_decisions++];
 
-        if (!place_parse(json_array_get(decisions, i), &d->place) || !choice_parse(json_array_get(decisions, i), &d->choice))
+        if (!place_parse(json_array_get(decisions, i), &d->place) ||
+            !choice_parse(json_array_get(decisions, i), &d->what.choice))
             return error_new(ERROR_DATA, "decision %zu cannot be read", i + 1);
+        d->what.instead = member(a, json_array_get(decisions, i), "instead");
     }
     return NULL;
 }
@@ -99,9 +103,10 @@ struct error *stopped_read(struct arena *a, const char *folder, struct stopped *
                                              : parse(a, document, &found);
 
         if (err != NULL)
-            return error_hint(error_wrap(err, "could not read file \"%s\"", path),
-                              "It holds decisions about conflicts. Remove it, and pgtide stops again at the change that "
-                              "could not be applied; nothing is lost.");
+            return error_hint(
+                error_wrap(err, "could not read file \"%s\"", path),
+                "It holds decisions about conflicts. Remove it, and pgtide stops again at the change that "
+                "could not be applied; nothing is lost.");
     }
     *out = found;
     return NULL;
@@ -114,6 +119,7 @@ static json_t *stop_document(const struct stopped *s)
     if (s->is_stopped) {
         json_object_set_new(document, "xid", json_integer(s->stop.xid));
         json_object_set_new(document, "statement", json_text(s->stop.statement));
+        json_object_set_new(document, "ddl", json_boolean(s->stop.is_ddl));
         json_object_set_new(document, "cause", json_text(s->cause));
         json_object_set_new(document, "at", json_text(s->at));
     }
@@ -127,7 +133,9 @@ MUST_USE static struct error *write_all(struct arena *a, const char *folder, con
     for (unsigned i = 0; i < s->n_decisions; i++) {
         json_t *d = place_document(s->decisions[i].place);
 
-        json_object_set_new(d, "choice", json_string(choice_names[s->decisions[i].choice]));
+        json_object_set_new(d, "choice", json_string(choice_names[s->decisions[i].what.choice]));
+        if (s->decisions[i].what.choice == RESUME_REPLACE)
+            json_object_set_new(d, "instead", json_text(s->decisions[i].what.instead));
         json_array_append_new(decisions, d);
     }
     CLEANUP(json_decref)
@@ -162,16 +170,35 @@ struct error *stopped_note(const char *folder, const struct apply_stop *stop, co
     return write_all(a, folder, &s);
 }
 
-struct error *stopped_decide(const char *folder, enum resume_choice choice)
+/* A statement is run or not; it has no row to take. */
+MUST_USE static struct error *check_choice(const struct stopped *s, enum resume_choice choice)
+{
+    if (!s->is_stopped)
+        return NULL;
+    if (choice == RESUME_REPLACE && !s->stop.is_ddl)
+        return error_hint(error_new(ERROR_CONFIG,
+                                    "--replace-with is for statements (DDL), and the sync stopped at a row: %s",
+                                    s->stop.statement),
+                          "For a row: --overwrite, --skip-change or --skip-transaction.");
+    if (choice == RESUME_OVERWRITE && s->stop.is_ddl)
+        return error_hint(error_new(ERROR_CONFIG, "--overwrite is for rows, and the sync stopped at a statement: %s",
+                                    s->stop.statement),
+                          "For a statement: --replace-with, --skip-change or --skip-transaction.");
+    return NULL;
+}
+
+struct error *stopped_decide(const char *folder, struct resume_decision decision)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "stopped");
     struct stopped s;
 
     TRY(stopped_read(a, folder, &s));
-    if (!s.is_stopped)
+    if (!s.is_stopped && s.n_decisions == 0)
         return error_hint(error_new(ERROR_CONFIG, "there is nothing to decide: the sync did not stop at a change"),
                           "Without a choice, \"pgtide resume\" goes on with an interrupted sync.");
-    s.decisions[s.n_decisions++] = (struct apply_decision){.place = s.stop.place, .choice = choice};
+    TRY(check_choice(&s, decision.choice));
+    const struct apply_place place = s.is_stopped ? s.stop.place : s.decisions[s.n_decisions - 1].place;
+    s.decisions[s.n_decisions++] = (struct apply_decision){.place = place, .what = decision};
     s.is_stopped = false;
     return write_all(a, folder, &s);
 }

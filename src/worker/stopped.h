@@ -29,8 +29,11 @@ MUST_USE struct error *stopped_read(struct arena *a, const char *folder, struct 
 /* Keeps the decisions that the file has. */
 MUST_USE struct error *stopped_note(const char *folder, const struct apply_stop *stop, const char *cause);
 
-/* Adds the operator's choice about the change that the file names. ERROR_CONFIG when nothing is stopped. */
-MUST_USE struct error *stopped_decide(const char *folder, enum resume_choice choice);
+/*
+ * Adds the operator's decision about the change that the file names; when it has been decided about and the sync has not stopped at
+ * another change since, instead of the decision before. ERROR_CONFIG when nothing is stopped, or the choice is not one for such a change.
+ */
+MUST_USE struct error *stopped_decide(const char *folder, struct resume_decision decision);
 
 /* Removes the file; a missing one is fine. */
 MUST_USE struct error *stopped_forget(const char *folder);

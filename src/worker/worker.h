@@ -59,7 +59,7 @@ MUST_USE struct error *worker_stop(const struct sync_options *options, bool forc
  * Goes on with an interrupted sync, as worker_sync does; with a choice only with one that stopped at a change, about which the
  * choice is recorded first.
  */
-MUST_USE struct error *worker_resume(const struct sync_options *options, enum resume_choice choice,
+MUST_USE struct error *worker_resume(const struct sync_options *options, struct resume_decision decision,
                                      struct progress *progress, struct stop *stop, struct worker_hooks hooks);
 
 /*

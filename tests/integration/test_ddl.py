@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Iterator
 
 import pytest
@@ -102,6 +103,37 @@ def test_many_statements_in_one_string(pair: Pair):
     pair.finish()
 
 
+def test_one_string_with_transactions_and_savepoints(pair: Pair):
+    """What is counted where something is rolled back, and what only looks like a statement of the kind."""
+    with pair.source.connect(pair.database) as session:
+        for text in ("BEGIN; COMMENT ON TABLE a IS 'one'; COMMIT; BEGIN; COMMENT ON TABLE b IS 'two'; COMMIT", "COMMENT ON COLUMN a.v IS 'v'; COMMIT; COMMENT ON COLUMN b.n IS 'n'",
+                     "COMMENT ON TABLE a IS 'never'; ROLLBACK; COMMENT ON COLUMN a.id IS 'id'",
+                     "BEGIN; SAVEPOINT x; COMMENT ON TABLE b IS 'never'; SAVEPOINT y; COMMENT ON TABLE b IS 'nor'; ROLLBACK TO x; COMMENT ON COLUMN b.a IS 'a'; COMMIT",
+                     "BEGIN; CREATE TABLE sv (a int PRIMARY KEY); SAVEPOINT x; ALTER TABLE sv ADD b int; INSERT INTO sv VALUES (1, 2); ROLLBACK TO x; ALTER TABLE sv ADD b text;"
+                     "INSERT INTO sv VALUES (1, 't'); RELEASE x; COMMIT",
+                     "COMMENT ON ROLE reader IS 'r'; COMMENT ON DATABASE app IS 'd'; COMMENT ON CONSTRAINT a_pkey ON a IS 'k'",
+                     "GRANT owner TO reader; GRANT CONNECT ON DATABASE app TO reader; GRANT SELECT ON a TO reader; REVOKE owner FROM reader; GRANT INSERT ON b TO reader; REVOKE SELECT ON a FROM reader"):
+            answer = session.pgconn.exec_(text.encode())
+            assert not answer.error_message, answer.error_message
+    each(pair, "CREATE FUNCTION thrice() RETURNS void LANGUAGE sql AS 'ALTER TABLE a ADD x1 int; ALTER TABLE a ADD x2 int; SELECT 1; ALTER TABLE a ADD x3 int DEFAULT 7'", "SELECT thrice()",
+         "UPDATE a SET x3 = 8 WHERE id < 5")
+    pair.finish()
+
+
+def test_what_runs_beside_a_statement(pair: Pair):
+    """Scripts of extensions, other event triggers, temporary objects: none of it is taken for a statement of its own, or comes too early."""
+    each(pair, "CREATE EXTENSION hstore", "CREATE TABLE hs (a int PRIMARY KEY, h hstore); INSERT INTO hs VALUES (1, 'a=>1')", "CREATE SCHEMA ext", "ALTER EXTENSION hstore SET SCHEMA ext",
+         "UPDATE hs SET h = 'b=>2'", "CREATE EXTENSION earthdistance CASCADE", "DROP EXTENSION hstore CASCADE", "INSERT INTO hs VALUES (2)",
+         "CREATE FUNCTION on_end() RETURNS event_trigger LANGUAGE plpgsql AS $$ DECLARE r record; BEGIN FOR r IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE command_tag = 'CREATE TABLE' LOOP "
+         "EXECUTE format('COMMENT ON TABLE %s IS %L', r.object_identity, 'automatic'); EXECUTE format('GRANT SELECT ON %s TO reader', r.object_identity); END LOOP; END $$",
+         "CREATE EVENT TRIGGER a_first ON ddl_command_end WHEN tag IN ('CREATE TABLE') EXECUTE FUNCTION on_end()", "CREATE TABLE commented (a int PRIMARY KEY)", "INSERT INTO commented VALUES (1)",
+         "DROP EVENT TRIGGER a_first",
+         "CREATE TEMP VIEW tv AS SELECT 1; CREATE TEMP SEQUENCE ts; CREATE TABLE between (a int PRIMARY KEY); COMMENT ON VIEW tv IS 'x'; DROP VIEW tv; CREATE TYPE pg_temp.ty AS (a int); DROP TYPE pg_temp.ty; DROP SEQUENCE ts",
+         "CREATE TABLE p (a integer PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE \"p 1\" PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p SELECT generate_series(1, 9)",
+         "ALTER TABLE p DETACH PARTITION \"p 1\" CONCURRENTLY", "DELETE FROM \"p 1\" WHERE a = 5", "ALTER TABLE p ATTACH PARTITION \"p 1\" FOR VALUES FROM (0) TO (10)")
+    pair.finish()
+
+
 def test_inside_of_functions_and_blocks(pair: Pair):
     each(pair, """DO $$ BEGIN CREATE TABLE d1 (id integer PRIMARY KEY, v text); INSERT INTO d1 VALUES (1, 'x'); FOR i IN 1..3 LOOP
                    EXECUTE format('CREATE TABLE %I (a integer PRIMARY KEY)', 'dyn "' || i); EXECUTE format('INSERT INTO %I VALUES (%s)', 'dyn "' || i, i); END LOOP;
@@ -137,7 +169,11 @@ def test_role_and_search_path(pair: Pair):
 def test_rows_that_a_statement_gives_values(pair: Pair):
     """Each server would compute others: the source's values come."""
     each(pair, "ALTER TABLE a ADD r float8 DEFAULT random()", "ALTER TABLE a ADD s bigserial", "ALTER TABLE a ADD u uuid DEFAULT gen_random_uuid()",
-         "ALTER TABLE a ADD g integer GENERATED ALWAYS AS (id * 2) STORED", "INSERT INTO a (id) VALUES (5000)", "ALTER TABLE b ADD at timestamptz DEFAULT now()")
+         "ALTER TABLE a ADD g integer GENERATED ALWAYS AS (id * 2) STORED", "INSERT INTO a (id) VALUES (5000)", "ALTER TABLE b ADD at timestamptz DEFAULT now()",
+         "ALTER TABLE a ALTER v TYPE text USING v || clock_timestamp()", "ALTER TABLE b ALTER n TYPE float8 USING n * random()", "ALTER TABLE a ALTER v TYPE varchar USING v || current_user",
+         "CREATE TABLE new (a serial PRIMARY KEY); INSERT INTO new SELECT generate_series(1, 10); SELECT 1; ALTER TABLE new ADD u uuid DEFAULT gen_random_uuid(); ALTER TABLE new ADD plain int",
+         "BEGIN; CREATE TABLE new2 (a serial PRIMARY KEY); INSERT INTO new2 SELECT generate_series(1, 10); SAVEPOINT s; ALTER TABLE new2 ADD u uuid DEFAULT gen_random_uuid(); ROLLBACK TO s;"
+         "ALTER TABLE new2 ADD w uuid DEFAULT gen_random_uuid(); COMMIT")
     pair.finish()
 
 
@@ -179,10 +215,30 @@ def test_what_cannot_be_repeated_stops_and_can_be_skipped(pair: Pair):
     pair.finish()
 
 
-def test_a_new_key_that_each_server_computes_stops(pair: Pair):
-    each(pair, "CREATE TABLE w (v text)", "INSERT INTO w VALUES ('x'), ('y')", "ALTER TABLE w ADD id bigserial PRIMARY KEY")
+def test_other_statements_can_be_run_in_the_place_of_one(pair: Pair):
+    """Once as a file, once as text, inside a transaction whose other changes are the source's; a choice may be taken back."""
+    each(pair, "CREATE TABLE w (v text)", "INSERT INTO w VALUES ('x'), ('y')", "BEGIN; INSERT INTO w VALUES ('z'); ALTER TABLE w ADD id bigserial PRIMARY KEY; INSERT INTO w VALUES ('later'); COMMIT")
     assert pair.pgtide.run.wait(60) == FAILED
-    assert "values that each server computes differently" in pair.pgtide.run.err
+    assert "values that each server computes differently" in pair.pgtide.run.err and "--replace-with" in pair.pgtide.run.err
+    assert pair.target_value("SELECT count(*) FROM w") == 2, "nothing of its transaction is there"
+    assert "for rows" in pair.pgtide.call("resume", "--overwrite").err
+    refused = pair.pgtide.call("resume", "--replace-with", "ALTER TABLE w ADD id bigint; COMMIT")
+    assert refused.status == FAILED and "ends a transaction" in refused.err
+    skipped = pair.pgtide.start_command("resume", "--skip-change")
+    assert skipped.wait(60) == FAILED and 'has no column "id"' in skipped.err
+    pair.pgtide.start_command("resume", "--replace-with", "ALTER TABLE w ADD id bigserial; UPDATE w SET id = CASE v WHEN 'x' THEN 1 WHEN 'y' THEN 2 ELSE 3 END; ALTER TABLE w ADD PRIMARY KEY (id)")
+    wait_until(lambda: pair.target_value("SELECT count(*) FROM w") == 4, 60, "the task goes on")
+    (logged,) = json.loads(pair.pgtide.call("conflicts", "--json").out)["conflicts"]
+    assert (logged["kind"], logged["policy"], logged["action"]) == ("ddl", "resume --replace-with", "replaced") and "bigserial" in logged["new"]["instead"]    # A4
+
+    each(pair, "CREATE UNLOGGED TABLE dry (a int PRIMARY KEY)", "INSERT INTO dry VALUES (1)", "ALTER TABLE dry SET LOGGED", "INSERT INTO dry VALUES (2)")
+    assert pair.pgtide.run.wait(60) == FAILED
+    assert "written while it was unlogged" in pair.pgtide.run.err
+    instead = pair.pgtide.state_dir / "instead.sql"
+    instead.write_text("ALTER TABLE dry SET LOGGED;\nINSERT INTO dry VALUES (1);\n", encoding="utf-8")
+    pair.pgtide.start_command("resume", "--replace-with", str(instead))
+    wait_until(lambda: pair.target_value("SELECT count(*) FROM dry") == 2, 60, "the task goes on")
+    pair.finish()
 
 
 def test_nothing_is_captured_when_not_wanted(world: World):

@@ -73,14 +73,15 @@ struct error *worker_stop(const struct sync_options *options, bool force, struct
     return outcome();
 }
 
-struct error *worker_resume(const struct sync_options *options, enum resume_choice choice, struct progress *progress,
-                            struct stop *stop, struct worker_hooks hooks)
+struct error *worker_resume(const struct sync_options *options, struct resume_decision decision,
+                            struct progress *progress, struct stop *stop, struct worker_hooks hooks)
 {
     (void)progress;
     (void)stop;
     (void)hooks;
     called(options);
-    fake_worker.choice = choice;
+    fake_worker.choice = decision.choice;
+    snprintf(fake_worker.instead, sizeof fake_worker.instead, "%s", decision.instead == NULL ? "" : decision.instead);
     return outcome();
 }
 

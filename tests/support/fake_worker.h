@@ -31,6 +31,7 @@ struct fake_worker {
     struct compare_options compare;
     struct cutover_options cutover;
     enum resume_choice choice;
+    char instead[64];
     const char *table;
 };
 

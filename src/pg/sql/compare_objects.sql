@@ -192,7 +192,7 @@ with ours as (
     select 'event trigger', quote_ident(e.evtname), format('on %s, tags %s, execute %s, enabled %s, owner %I', e.evtevent, e.evttags, e.evtfoid::regprocedure,
                                                             e.evtenabled, pg_get_userbyid(e.evtowner))
       from pg_event_trigger e
-     where e.evtname !~ '^pgtide'
+     where e.evtname !~ '^!?pgtide_'
        and not exists (select from member m where m.classid = 'pg_event_trigger'::regclass and m.objid = e.oid)
     union all
     select 'foreign server', quote_ident(s.srvname), format('wrapper %s, type %s, version %s, options %s',

@@ -10,7 +10,7 @@ create table if not exists pgtide.ddl_@ (
     role text not null,
     objects text not null,
     statement text,       -- what was run: all of the client's string, or the statement inside a function
-    nth text,             -- which statement of this tag in the string
+    nth text,             -- which statement of this tag in the string; with #: which of all statements in it
     sql text,             -- rebuilt from the catalog at this moment; empty: nothing to do
     problem text,         -- why nobody can do the same on the target
     search_path text not null,
@@ -29,15 +29,18 @@ declare
     said pg_catalog.text;
     part pg_catalog.text[];
     which pg_catalog.int4;
+    nth pg_catalog.text;
+    extensions pg_catalog.int4;
     made pg_catalog.text;
     trouble pg_catalog.text;
     objects pg_catalog.text := '';
     seen pg_catalog.jsonb;
     lost pg_catalog.jsonb;
-    rewritten pg_catalog.text;
+    rewritten pg_catalog.jsonb;
     again pg_catalog.text[] := '{}';
     n_ours pg_catalog.int4 := 0;
     own pg_catalog.int8;
+    last_cid pg_catalog.int8;
     first_class pg_catalog.oid;
     first_object pg_catalog.oid;
     c pg_catalog.record;
@@ -47,9 +50,12 @@ begin
     if actor = 'none' then
         actor := session_user;
     end if;
+    extensions := coalesce(nullif(current_setting('pgtide.extensions', true), ''), '0');
+    last_cid := coalesce(nullif(current_setting('pgtide.cid', true), ''), '-1');
 
     if tg_event = 'sql_drop' then
-        select jsonb_build_object('kept', count(*) filter (where not is_temporary and schema_name is distinct from 'pgtide'
+        select jsonb_build_object('kept', count(*) filter (where original and not is_temporary
+                                                             and schema_name is distinct from 'pgtide'
                                                              and not (object_type = 'schema' and object_name = 'pgtide')),
                                   'temporary', count(*) filter (where is_temporary and original),
                                   'names', string_agg(object_identity, E'\n') filter (where original and not is_temporary))
@@ -57,13 +63,25 @@ begin
         perform set_config('pgtide.dropped', lost::text, true), set_config('search_path', path, true);
         return;
     elsif tg_event = 'table_rewrite' then
-        -- 2: a new column whose default each row computes
-        if pg_event_trigger_table_rewrite_reason() & 2 <> 0 then
-            perform set_config('pgtide.rewritten', coalesce(current_setting('pgtide.rewritten', true), '') || ' ' ||
-                               pg_event_trigger_table_rewrite_oid()::oid, true);
-        end if;
-        perform set_config('search_path', path, true);
+        -- Bits of the reason, 1: unlogged or logged; 2: a new column whose default each row computes; 4: a column's new type
+        perform set_config('pgtide.rewritten',
+                           (coalesce(nullif(current_setting('pgtide.rewritten', true), ''), '{}')::jsonb || jsonb_build_object(
+                                pg_event_trigger_table_rewrite_oid()::oid, pg_event_trigger_table_rewrite_reason()))::text, true),
+                set_config('search_path', path, true);
         return;
+    elsif tg_event = 'ddl_command_start' and tg_tag like '% EXTENSION' then
+        perform set_config('pgtide.extensions', (extensions + 1)::text, true), set_config('search_path', path, true);
+        return;
+    elsif extensions > 0 then
+        -- What a script runs, the target's own script runs, too, down to ALTER EXTENSION.
+        if tg_tag like '% EXTENSION' then
+            extensions := extensions - 1;
+            perform set_config('pgtide.extensions', extensions::text, true);
+        end if;
+        if extensions > 0 or tg_tag not like '% EXTENSION' then
+            perform set_config('pgtide.dropped', '', true), set_config('search_path', path, true);
+            return;
+        end if;
     end if;
 
     -- What was said: by the client, or by the innermost statement of a function.
@@ -73,23 +91,25 @@ begin
     elsif stack like 'SQL statement "%' then
         said := substring(stack from E'^SQL statement "(.*?)"\n(?:PL/|SQL )');
     elsif stack like 'SQL function "%' then
-        part := regexp_match(stack, '^SQL function "([^\n]*)" statement ');
-        select min(prosrc) into said
+        part := regexp_match(stack, '^SQL function "([^\n]*)" statement ([0-9]+)');
+        select min(prosrc), '#' || part[2] into said, nth
           from pg_proc p join pg_language l on l.oid = p.prolang
          where proname = part[1] and l.lanname = 'sql' having count(*) = 1;
     end if;
 
     if tg_event = 'ddl_command_end' then
         lost := nullif(current_setting('pgtide.dropped', true), '')::jsonb;
-        rewritten := coalesce(current_setting('pgtide.rewritten', true), '');
+        rewritten := coalesce(nullif(current_setting('pgtide.rewritten', true), ''), '{}');
         perform set_config('pgtide.dropped', '', true), set_config('pgtide.rewritten', '', true);
         if stack = '' then
             seen := nullif(current_setting('pgtide.seen', true), '')::jsonb;
             if seen ->> '' is distinct from statement_timestamp()::text then
                 seen := jsonb_build_object('', statement_timestamp()::text);
             end if;
+            -- Not for the transaction alone: the string may hold several. What is rolled back is not counted (ddl_statement.c).
             which := coalesce((seen ->> tg_tag)::int, 0) + 1;
-            perform set_config('pgtide.seen', (seen || jsonb_build_object(tg_tag, which))::text, true);
+            nth := which;
+            perform set_config('pgtide.seen', (seen || jsonb_build_object(tg_tag, which))::text, false);
         end if;
         for c in select * from pg_event_trigger_ddl_commands() loop
             continue when c.in_extension or c.schema_name in ('pg_temp', 'pgtide')
@@ -133,7 +153,8 @@ begin
             made := ''; -- somebody waits for the end of what began
         end if;
         -- Each server would compute other values: they are written again, where that is little, and so come as rows. Columns that are
-        -- new have an xmin from our transaction's on. What every row gets from the catalog was computed once, not always the same.
+        -- new were written by our transaction, after what was told last. What every row gets from the catalog was computed once, not
+        -- always the same. What computes a column's new type is in the statement alone.
         for c in with recursive altered (oid) as (
                         select objid from pg_event_trigger_ddl_commands() where tg_tag = 'ALTER TABLE' and classid = 'pg_class'::regclass
                         union select inhrelid from pg_inherits join altered on inhparent = altered.oid),
@@ -141,13 +162,21 @@ begin
                         select n.attrelid from altered join pg_attribute n on n.attrelid = altered.oid
                           left join pg_attrdef d on d.adrelid = n.attrelid and d.adnum = n.attnum
                          where n.attnum > 0 and not n.attisdropped and coalesce(to_jsonb(n) ->> 'attgenerated', '') = ''
-                           and (n.xmin::text::int8 - txid_current() & 4294967295) < 2147483648
-                           and ((n.attidentity <> '' or n.atthasdef) and n.attrelid::text = any (string_to_array(rewritten, ' '))
+                           and (n.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and n.cmin::text::int8 > last_cid
+                           and ((n.attidentity <> '' or n.atthasdef) and (rewritten ->> n.attrelid::text)::int & 2 <> 0
                                 or d.adbin::text ~ 'SQLVALUEFUNCTION'
                                 or exists (select from regexp_matches(d.adbin::text, ':(?:op)?funcid ([0-9]+)', 'g') as m
-                                             join pg_proc on pg_proc.oid = m[1]::oid where provolatile <> 'i')))
+                                             join pg_proc on pg_proc.oid = m[1]::oid where provolatile <> 'i'))
+                        union select oid from altered
+                         where (rewritten ->> oid::text)::int & 4 <> 0 and said ~* '\musing\M'
+                           and (said ~* '\m(current_[a-z]+|localtime|localtimestamp|session_user|user)\M'
+                                or exists (select from regexp_matches(lower(said), '([[:alnum:]_$]+)"?\s*\(', 'g') as m
+                                             join pg_proc on proname = m[1]
+                                            where provolatile = 'v' or proname in ('now', 'transaction_timestamp', 'statement_timestamp',
+                                                                                   'current_setting', 'txid_current'))))
                  select r.oid::regclass as name, pg_relation_size(r.oid) as size, min(quote_ident(k.attname)) as key_column,
-                        coalesce(bool_or((k.xmin::text::int8 - txid_current() & 4294967295) < 2147483648), true) as has_new_key
+                        coalesce(bool_or((k.xmin::text::int8 - txid_current() & 4294967295) < 2147483648
+                                         and k.cmin::text::int8 > last_cid), true) as has_new_key
                    from (select distinct attrelid from news) as n join pg_class r on r.oid = n.attrelid
                    left join pg_index i on i.indrelid = r.oid and case r.relreplident when 'd' then i.indisprimary
                                                                                       when 'i' then i.indisreplident end
@@ -159,6 +188,11 @@ begin
             elsif c.size > 0 then
                 again := again || format('update only %s set %s = %s', c.name, c.key_column, c.key_column);
             end if;
+        end loop;
+        for c in select r.oid::regclass as name from jsonb_each_text(rewritten) w join pg_class r on r.oid = w.key::oid
+                  where w.value::int & 1 <> 0 and r.relpersistence = 'p' and r.relkind = 'r' and pg_relation_size(r.oid) > 0 loop
+            trouble := format('the rows of table %s were written while it was unlogged, so nobody told of them (run it by '
+                              '--replace-with, then let pgtide compare repair that table)', c.name);
         end loop;
         -- Published for updates but without a key, the table could not be updated on the source.
         for c in select r.oid::regclass as name from pg_event_trigger_ddl_commands() d join pg_class r on r.oid = d.objid
@@ -175,11 +209,12 @@ begin
                                      'DROP PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
         insert into pgtide.ddl_@ (phase, tag, role, objects, statement, nth, sql, problem, search_path,
                                   standard_conforming_strings, datestyle, intervalstyle, timezone)
-        values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects, said, which, made,
+        values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects, said, nth, made,
                 trouble, path, current_setting('standard_conforming_strings'), current_setting('datestyle'),
                 current_setting('intervalstyle'), current_setting('timezone'))
-        returning id into own;
+        returning id, cmin::text::int8 into own, last_cid;
         delete from pgtide.ddl_@ where id = own;
+        perform set_config('pgtide.cid', last_cid::text, true);
         if again <> '{}' then
             said := current_setting('session_replication_role');
             perform set_config('session_replication_role', 'replica', true);
@@ -188,6 +223,25 @@ begin
             end loop;
             perform set_config('session_replication_role', said, true);
         end if;
+    end if;
+    -- Detached concurrently, a partition gets a constraint in the place of its bounds; detached as the target does, it gets none.
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER TABLE' and said ~* '\mdetach\s+partition\M' then
+        made := substring(said from '(?i)\mdetach\s+partition\s+(.+?)\s+(?:concurrently|finalize)\M');
+        perform set_config('search_path', path, true);
+        own := pg_catalog.to_regclass(made)::pg_catalog.oid;
+        perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+        for c in select conname, conrelid::regclass::text as name, pg_get_constraintdef(oid) as definition
+                   from pg_constraint where conrelid = own and contype = 'c' loop
+            insert into pgtide.ddl_@ (phase, tag, role, objects, statement, sql, search_path, standard_conforming_strings, datestyle,
+                                      intervalstyle, timezone)
+            values ('end', tg_tag, actor, c.name, said,
+                    format('DO $pgtide_do$ BEGIN IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = %L::regclass AND conname = %L) '
+                           'THEN ALTER TABLE %s ADD CONSTRAINT %I %s; END IF; END $pgtide_do$', c.name, c.conname, c.name, c.conname,
+                           c.definition),
+                    'pg_catalog', 'on', 'ISO', 'postgres', 'UTC')
+            returning id into own;
+            delete from pgtide.ddl_@ where id = own;
+        end loop;
     end if;
     perform set_config('search_path', path, true);
 exception when others then
@@ -205,14 +259,16 @@ do $pgtide$
 declare
     wanted record;
 begin
-    for wanted in select * from (values ('start', 'ddl_command_start', E' when tag in (''CREATE TABLE AS'', ''SELECT INTO'')'),
+    for wanted in select * from (values ('start', 'ddl_command_start', E' when tag in (''CREATE TABLE AS'', ''SELECT INTO'', '
+                                         '''CREATE EXTENSION'', ''ALTER EXTENSION'')'),
                                         ('drop', 'sql_drop', ''), ('rewrite', 'table_rewrite', ''),
                                         ('end', 'ddl_command_end', '')) as w (name, event, filter) loop
-        if not exists (select from pg_catalog.pg_event_trigger where evtname = 'pgtide_@_' || wanted.name) then
-            execute format('create event trigger pgtide_@_%s on %s%s execute procedure pgtide.on_ddl_@()', wanted.name, wanted.event,
+        -- They fire in the order of their names: what triggers of others run comes after what made them run, so ours are the first.
+        if not exists (select from pg_catalog.pg_event_trigger where evtname = '!pgtide_@_' || wanted.name) then
+            execute format('create event trigger "!pgtide_@_%s" on %s%s execute procedure pgtide.on_ddl_@()', wanted.name, wanted.event,
                            wanted.filter);
         end if;
-        execute format('alter event trigger pgtide_@_%s enable always', wanted.name);
+        execute format('alter event trigger "!pgtide_@_%s" enable always', wanted.name);
     end loop;
 end
 $pgtide$;

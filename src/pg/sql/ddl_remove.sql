@@ -1,9 +1,9 @@
 -- What ddl_install.sql made for one task (@: its id). The triggers first: they would tell of the rest. Without right, or on a
 -- server that never had them, only what is there is touched.
-drop event trigger if exists pgtide_@_start;
-drop event trigger if exists pgtide_@_rewrite;
-drop event trigger if exists pgtide_@_drop;
-drop event trigger if exists pgtide_@_end;
+drop event trigger if exists "!pgtide_@_start";
+drop event trigger if exists "!pgtide_@_rewrite";
+drop event trigger if exists "!pgtide_@_drop";
+drop event trigger if exists "!pgtide_@_end";
 drop function if exists pgtide.on_ddl_@();
 drop table if exists pgtide.ddl_@;
 do $pgtide$

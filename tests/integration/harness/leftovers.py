@@ -18,7 +18,7 @@ SELECT 'publication ' || pubname FROM pg_publication WHERE pubname LIKE 'pgtide%
 UNION ALL
 SELECT 'schema ' || nspname FROM pg_namespace WHERE nspname LIKE 'pgtide%'
 UNION ALL
-SELECT 'event trigger ' || evtname FROM pg_event_trigger WHERE evtname LIKE 'pgtide%'
+SELECT 'event trigger ' || evtname FROM pg_event_trigger WHERE evtname LIKE '%pgtide%'
 ORDER BY 1
 """
 

@@ -142,6 +142,7 @@ static void a_set_is_a_list_of_known_words(void **state)
                    "Did you mean \"update\"?");
     expect_refusal("pgtide sync a b --dml insert,", "\"\" is none of", "");
     expect_refusal("pgtide resume a b --skip-change --skip-transaction", "different choices", "");
+    expect_refusal("pgtide resume a b --overwrite --replace-with x", "different choices", "");
     expect_ok(parse("pgtide conflicts a b --table s.t", &line));
     assert_string_equal(line.table, "s.t");
 }

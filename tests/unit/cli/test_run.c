@@ -12,6 +12,7 @@
 #include "cli/parse.h"
 #include "cli/run.h"
 #include "control/json.h"
+#include "sys/file.h"
 #include "support/expect.h"
 #include "support/fake_worker.h"
 #include "support/folder.h"
@@ -256,6 +257,7 @@ static void resume_hands_over_its_choice(void **state)
         {"pgtide resume a b", RESUME_AS_IS},
         {"pgtide resume a b --skip-change", RESUME_SKIP_CHANGE},
         {"pgtide resume a b --skip-transaction --on-conflict ignore", RESUME_SKIP_TRANSACTION},
+        {"pgtide resume a b --replace-with DROP", RESUME_REPLACE},
         {"pgtide resume a b --overwrite --until caught-up", RESUME_OVERWRITE},
     };
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
@@ -264,7 +266,15 @@ static void resume_hands_over_its_choice(void **state)
         succeed();
         assert_int_equal(run(a, *state, cases[i].words).status, EXIT_DONE);
         assert_int_equal(fake_worker.choice, cases[i].choice);
+        assert_string_equal(fake_worker.instead, cases[i].choice == RESUME_REPLACE ? "DROP" : "");
     }
+
+    const char *file = arena_printf(a, "%s/fix.sql", (const char *)*state);
+    assert_null(file_replace(file, "ALTER TABLE t ADD x int", 23));
+    assert_int_equal(
+        run(a, *state, arena_printf(a, "pgtide resume a b --replace-with %s --until caught-up", file)).status,
+        EXIT_DONE);
+    assert_string_equal(fake_worker.instead, "ALTER TABLE t ADD x int");
     assert_int_equal(fake_worker.options.until, UNTIL_CAUGHT_UP);
 }
 

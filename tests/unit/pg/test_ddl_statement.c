@@ -48,13 +48,91 @@ static void the_count_tells_statements_of_one_kind_apart(void **state)
     assert_string_equal(find(a, text, "CREATE TABLE", 3, "public.c"), "");
 }
 
-static void the_name_decides_where_the_count_cannot(void **state)
+/* As the server counts: what it rolls back is not counted, what it commits stays counted. */
+static void what_was_rolled_back_is_not_counted(void **state)
 {
-    static const char back[] = "SAVEPOINT s; CREATE TABLE never (i int); ROLLBACK TO s; CREATE TABLE \"Kept\" (i int)";
+    static const struct {
+        const char *text;
+        unsigned nth;
+        const char *found;
+    } cases[] = {
+        {"SAVEPOINT s; COMMENT a; ROLLBACK TO s; COMMENT b", 1, "COMMENT b"},
+        {"BEGIN; COMMENT a; SAVEPOINT s; COMMENT b; SAVEPOINT \"T\"; COMMENT c; ROLLBACK WORK TO SAVEPOINT s; COMMENT "
+         "d; COMMIT",
+         2, "COMMENT d"},
+        {"BEGIN; COMMENT a; SAVEPOINT s; COMMENT b; RELEASE s; COMMENT c; COMMIT", 3, "COMMENT c"},
+        {"COMMENT a; ROLLBACK; COMMENT b", 1, "COMMENT b"},
+        {"COMMENT a; COMMIT; COMMENT b; ABORT; COMMENT c", 2, "COMMENT c"},
+        {"BEGIN; COMMENT a; END; BEGIN; COMMENT b; COMMIT", 1, "COMMENT a"},
+        {"BEGIN; COMMENT a; END; BEGIN; COMMENT b; COMMIT", 2, "COMMENT b"},
+        {"COMMENT a; COMMIT; COMMIT PREPARED 'x'; ROLLBACK PREPARED 'y'; COMMENT b", 2, "COMMENT b"},
+        {"ROLLBACK TO before_the_string; COMMENT a; COMMENT b", 1, "COMMENT a"},
+        {"COMMENT a; RESET ALL; COMMENT b", 1, "COMMENT b"},
+    };
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
 
     (void)state;
-    assert_string_equal(find(a, back, "CREATE TABLE", 1, "public.\"Kept\""), "CREATE TABLE \"Kept\" (i int)");
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_string_equal(find(a, cases[i].text, "COMMENT", cases[i].nth, "x"), cases[i].found);
+}
+
+/* No event trigger is told of them, so they were not counted. */
+static void what_only_begins_like_it_is_not_counted(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+
+    (void)state;
+    assert_string_equal(find(a,
+                             "GRANT admin TO bob; GRANT CONNECT ON DATABASE d TO bob; GRANT SELECT ON t TO bob; GRANT "
+                             "SELECT ON u TO bob",
+                             "GRANT", 2, "TABLE"),
+                        "GRANT SELECT ON u TO bob");
+    assert_string_equal(find(a, "REVOKE admin FROM bob; REVOKE SELECT ON t FROM bob", "REVOKE", 1, "TABLE"),
+                        "REVOKE SELECT ON t FROM bob");
+    assert_string_equal(find(a, "COMMENT ON ROLE x IS 'r'; COMMENT ON TABLE t IS 't'; COMMENT ON COLUMN t.a IS 'a'",
+                             "COMMENT", 1, "public.t"),
+                        "COMMENT ON TABLE t IS 't'");
+    assert_string_equal(
+        find(a, "CREATE OPERATOR CLASS c FOR TYPE int USING btree AS STORAGE int; CREATE OPERATOR === (FUNCTION = f)",
+             "CREATE OPERATOR", 1, "public.==="),
+        "CREATE OPERATOR === (FUNCTION = f)");
+    assert_string_equal(
+        find(a, "CREATE OPERATOR CLASS c FOR TYPE int USING btree AS STORAGE int; CREATE OPERATOR === (FUNCTION = f)",
+             "CREATE OPERATOR CLASS", 1, "c"),
+        "CREATE OPERATOR CLASS c FOR TYPE int USING btree AS STORAGE int");
+}
+
+static void the_place_in_the_text_decides_where_it_is_known(void **state)
+{
+    static const char text[] = "INSERT INTO t VALUES (1); ALTER TABLE t ADD a int; SELECT 1; ALTER TABLE t ADD b int;";
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    const char *why;
+
+    (void)state;
+    assert_string_equal(
+        ddl_statement_find(
+            a, (struct ddl_statement_wish){.text = text, .tag = "ALTER TABLE", .place = 4, .object = "t"}, &why),
+        "ALTER TABLE t ADD b int");
+    assert_null(ddl_statement_find(
+        a, (struct ddl_statement_wish){.text = text, .tag = "ALTER TABLE", .place = 3, .object = "t"}, &why));
+}
+
+static void a_statement_that_ends_a_transaction_is_seen(void **state)
+{
+    (void)state;
+    assert_true(ddl_statement_ends_transaction("ALTER TABLE t ADD a int; commit"));
+    assert_true(ddl_statement_ends_transaction("/* x */ Start Transaction"));
+    assert_true(ddl_statement_ends_transaction("SELECT 'open"));
+    assert_false(ddl_statement_ends_transaction(""));
+    assert_false(ddl_statement_ends_transaction(
+        "COMMENT ON TABLE t IS 'COMMIT; x'; CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; END"));
+}
+
+static void the_name_decides_where_the_count_cannot(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+
+    (void)state;
     assert_string_equal(find(a, "ALTER TABLE t ADD a int; ALTER TABLE u ADD b int", "ALTER TABLE", 0, "s.u"), "ALTER TABLE u ADD b int");
 }
 
@@ -73,6 +151,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_statement_is_taken_without_what_stands_around_it),
         cmocka_unit_test(the_count_tells_statements_of_one_kind_apart),
+        cmocka_unit_test(what_was_rolled_back_is_not_counted),
+        cmocka_unit_test(what_only_begins_like_it_is_not_counted),
+        cmocka_unit_test(the_place_in_the_text_decides_where_it_is_known),
+        cmocka_unit_test(a_statement_that_ends_a_transaction_is_seen),
         cmocka_unit_test(the_name_decides_where_the_count_cannot),
         cmocka_unit_test(nothing_is_guessed),
     };

@@ -221,7 +221,8 @@ static void only_the_piece_with_the_surprise_is_done_row_by_row(void **state)
         struct bench b;
 
         setup(&b);
-        b.options.apply = (struct apply_options){.pieces_from = 20, .piece_changes = PIECE, .on_conflict = CONFLICT_OVERWRITE};
+        b.options.apply =
+            (struct apply_options){.pieces_from = 20, .piece_changes = PIECE, .on_conflict = CONFLICT_OVERWRITE};
         model_target_put(b.target, T, arena_printf(b.arena, "%u|theirs|x", bad));
         start(&b);
         script_begin(b.script, 1);
@@ -549,9 +550,11 @@ static void a_stopped_change_is_decided_about(void **state)
             assert_non_null(stop);
             assert_int_equal(stop->place.ordinal, 2);
             assert_int_equal(stop->xid, 2);
-            assert_string_equal(stop->statement, "INSERT of table \"public.t\", key (a) = (1), new row (a, b, c) = (1, u5, x)");
+            assert_string_equal(stop->statement,
+                                "INSERT of table \"public.t\", key (a) = (1), new row (a, b, c) = (1, u5, x)");
 
-            struct apply_decision decisions[] = {{stop->place, cases[i].choices[0]}, {stop->place, cases[i].choices[1]}};
+            struct apply_decision decisions[] = {{stop->place, {.choice = cases[i].choices[0]}},
+                                                 {stop->place, {.choice = cases[i].choices[1]}}};
             decisions[1].place.ordinal = 5;
             b.options.apply.decisions = decisions;
             b.options.apply.n_decisions = cases[i].choices[1] == RESUME_AS_IS ? 1 : 2;
@@ -586,7 +589,7 @@ static void a_truncate_can_be_skipped(void **state)
     script_changes(b.script, b.log, "Dx");
     script_commit(b.script);
     expect_error(engine_run(&b.engine), ERROR_DATA, "no replica identity");
-    const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, RESUME_SKIP_TRANSACTION};
+    const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, {.choice = RESUME_SKIP_TRANSACTION}};
     b.options.apply.decisions = &decision;
     b.options.apply.n_decisions = 1;
     start(&b);
