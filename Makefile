@@ -61,6 +61,12 @@ torture: ## random histories under random mishaps for TORTURE_HOURS (4); PYTEST_
 	@PGTIDE_TORTURE_SECONDS=$$(($(TORTURE_HOURS) * 1200)) PGTIDE_BINARY=build-test/src/bin/pgtide \
 		/usr/bin/python3 -m pytest -x -s tests/integration/test_torture.py $(PYTEST_ARGS)
 
+scale: ## 100,000 tables, rows of 500 MB, 200,000 large objects: needs 40 GB of disk (TMPDIR) and an hour
+	@tools/bootstrap build test
+	@tools/configure build-test -Dfaults=true
+	@ninja -C build-test src/bin/pgtide
+	@PGTIDE_SCALE=full TMPDIR=$${TMPDIR:-/tmp} /usr/bin/python3 -m pytest -q -s tests/integration/test_scale.py --pgtide build-test/src/bin/pgtide
+
 bench: ## measurements of an optimized build
 	@tools/bootstrap build test
 	@tools/configure build-bench -Dtests=false -Dbuildtype=release
@@ -78,4 +84,4 @@ clean: ## remove all build folders
 help: ## this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-.PHONY: all ready-build demo test unit lint asan tsan fuzz torture bench install clean help $(BUILD)/pgtide
+.PHONY: all ready-build demo test unit lint asan tsan fuzz torture scale bench install clean help $(BUILD)/pgtide

@@ -159,6 +159,25 @@ static const struct command_spec commands[COMMAND_COUNT] = {
             "how many in which table",
             NULL},
     },
+    [COMMAND_SPEED] = {
+        .name = "speed",
+        .summary = "limit the speed of a running copy, or lift the limit",
+        .details =
+            "RATE is as for --max-rate: MB/s from 1 to 9999 for all workers together, or off. 50@22:00-06:00 is for that part\n"
+            "of each day (this machine's local time), up to three parts with commas between; an entry without a part is for the\n"
+            "rest of the day, which else has no limit. It holds until the sync ends; the next start takes its own --max-rate.\n"
+            "A slow copy has its price: the source cannot vacuum rows that its snapshot still sees; status shows its age.",
+        .arguments = {
+            {.name = "SOURCE", .offset = offsetof(struct command_line, sync.source)},
+            {.name = "TARGET", .offset = offsetof(struct command_line, sync.target)},
+            {.name = "RATE", .offset = offsetof(struct command_line, sync.max_rate), .is_rate = true},
+        },
+        .examples = (const char *const[]){
+            "pgtide speed service=old service=new 20", "at most 20 MB/s from now on",
+            "pgtide speed service=old service=new 10,off@22:00-06:00", "gently by day, as fast as it can at night",
+            "pgtide speed service=old service=new off", "as fast as it can",
+            NULL},
+    },
     [COMMAND_COMPLETION] = {
         .name = "completion",
         .summary = "print a script that completes pgtide's commands and options in a shell",
@@ -177,7 +196,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
 #define FIELD(name) .offset = offsetof(struct command_line, name)
 
 enum {
-    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(CUTOVER) | ON(RESUME) | ON(CONFLICTS),
+    OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(CUTOVER) | ON(RESUME) |
+              ON(CONFLICTS) | ON(SPEED),
     OF_RUN = ON(SYNC) | ON(RESUME), /* how it goes on */
     OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
     OF_ALL = (1U << COMMAND_COUNT) - 1,
@@ -285,8 +305,8 @@ const struct option_spec option_specs[] = {
     {.name = "lanes", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
      .most = 64,
      .help = "sessions that apply changes at the same time, by key; default 1"},
-    {.name = "max-rate", .value = "MB/S", .commands = ON(SYNC), .kind = OPTION_NUMBER, .least = 1, .most = 9999,
-     .later = "this version copies as fast as it can; fewer --jobs are gentler", .help = "limit of the copy's speed"},
+    {.name = "max-rate", .value = "MB/S", .commands = OF_RUN, .kind = OPTION_RATE, FIELD(sync.max_rate),
+     .help = "limit of the copy's speed, all workers together; 20,50@22:00-06:00: by time of day (see pgtide speed)"},
     {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},

@@ -28,6 +28,7 @@ enum command {
     COMMAND_CUTOVER,
     COMMAND_RESUME,
     COMMAND_CONFLICTS,
+    COMMAND_SPEED,
     COMMAND_COMPLETION,
     COMMAND_HELP,
     COMMAND_COUNT,
@@ -51,24 +52,24 @@ enum cutover_compare {
 /* What was asked for. Made by command_line_parse; texts live in its arena. */
 struct command_line {
     enum command command;
-    bool wants_help;          /* --help: `command` says about what, COMMAND_HELP about all */
-    bool wants_version;       /* --version */
-    struct sync_options sync; /* of every command that takes SOURCE and TARGET; state_dir NULL when not given */
-    const char *server;       /* slots */
-    enum slots_action slots;  /* slots */
-    enum shell shell;         /* completion */
-    enum wait_for wait_for;   /* wait */
-    unsigned timeout_s;       /* wait; 0: none */
+    bool wants_help;                  /* --help: `command` says about what, COMMAND_HELP about all */
+    bool wants_version;               /* --version */
+    struct sync_options sync;         /* of every command that takes SOURCE and TARGET; state_dir NULL when not given */
+    const char *server;               /* slots */
+    enum slots_action slots;          /* slots */
+    enum shell shell;                 /* completion */
+    enum wait_for wait_for;           /* wait */
+    unsigned timeout_s;               /* wait; 0: none */
     struct compare_options compare;   /* compare */
     const char *const *compare_kinds; /* compare: words; NULL: not given */
     const char *report;               /* compare: a file; NULL: none */
-    bool has_force;           /* stop, slots gc */
+    bool has_force;                   /* stop, slots gc */
     bool skips_change, skips_transaction, overwrites; /* resume: at most one, */
     const char *replacement;                          /* or this: a file's name or SQL; NULL: not given */
-    const char *table;        /* conflicts; NULL: all */
-    struct cutover_options cutover; /* cutover; `compares` is made of the next */
+    const char *table;                                /* conflicts; NULL: all */
+    struct cutover_options cutover;                   /* cutover; `compares` is made of the next */
     enum cutover_compare cutover_compare;
-    bool says_yes;            /* cutover: without being asked */
+    bool says_yes; /* cutover: without being asked */
     bool wants_json;
     bool is_quiet;
 };
@@ -85,9 +86,10 @@ struct argument_spec {
     const char *name;         /* "SOURCE"; NULL ends the list */
     size_t offset;            /* in struct command_line: const char *, or the enum of `words` */
     const struct word *words; /* NULL: any text but the empty one. Ended by a NULL word */
+    bool is_rate;             /* struct rate_plan */
 };
 
-enum { ARGUMENTS_MAX = 3 };
+enum { ARGUMENTS_MAX = 4 }; /* the NULL included */
 
 struct command_spec {
     const char *name;
@@ -107,6 +109,7 @@ enum option_kind {
     OPTION_SET,      /* unsigned, a bit each of `words`; with commas, may be repeated */
     OPTION_LIST,     /* const char *const *, NULL-terminated; may be repeated or have commas */
     OPTION_UNTIL,    /* sync.until and sync.until_lsn */
+    OPTION_RATE,     /* struct rate_plan */
     OPTION_HELP,
 };
 

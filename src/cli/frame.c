@@ -2,6 +2,7 @@
 
 #include <stdarg.h>
 
+#include "base/clock.h"
 #include "cli/format.h"
 #include "model/lsn.h"
 
@@ -229,6 +230,23 @@ static void tables_line(struct canvas *c, const struct frame_view *v)
     canvas_end_line(c);
 }
 
+/* Only with a limit: what it costs the source is then a choice of the user's. */
+static void limit_line(struct canvas *c, const struct frame_view *v)
+{
+    const struct progress_counters *counters = progress_counters(v->progress);
+    int64_t since_us = atomic_load_explicit(&counters->snapshot_since_us, memory_order_relaxed);
+    bool is_first = true;
+
+    if (count(&counters->max_rate_mb) == 0)
+        return;
+    label(c, "limit");
+    partf(c, &is_first, "%s MB/s", format_count(count(&counters->max_rate_mb)).text);
+    if (since_us != 0)
+        partf(c, &is_first, "the source cannot vacuum what died in the last %s",
+              format_duration((clock_now_us() - since_us) / (1000 * 1000)).text);
+    canvas_end_line(c);
+}
+
 static void item_line(struct canvas *c, const struct progress_item *item)
 {
     bool is_narrow = c->style.width != 0 && c->style.width < WIDTH_NARROW;
@@ -370,6 +388,8 @@ void frame_draw(struct canvas *c, const struct frame_view *v)
         copied_line(c, v);
     if (phase >= PHASE_DATA && phase < PHASE_CATCH_UP)
         tables_line(c, v);
+    if (phase >= PHASE_DATA && phase < PHASE_INDEX)
+        limit_line(c, v);
     if (is_applying)
         follow_lines(c, v);
     else if (count(&counters->received_lsn) != 0)

@@ -151,6 +151,13 @@ static struct error *take_set(struct parser *p, const struct option_spec *option
     }
 }
 
+static struct error *take_rate(struct parser *p, const char *value, struct rate_plan *out)
+{
+    struct error *err = rate_plan_parse(value, out);
+
+    return err == NULL ? NULL : error_wrap(err, "\"pgtide %s\"", p->spec->name);
+}
+
 static struct error *take_text(struct parser *p, const struct option_spec *option, const char *value)
 {
     if (value[0] == '\0')
@@ -182,6 +189,8 @@ static struct error *take_value(struct parser *p, const struct option_spec *opti
         return take_list(p, option, value);
     case OPTION_UNTIL:
         return take_until(p, option, value);
+    case OPTION_RATE:
+        return take_rate(p, value, field(p, option->offset));
     }
     return error_new(ERROR_BUG, "option \"--%s\" has no kind", option->name);
 }
@@ -255,6 +264,8 @@ static struct error *take_places(struct parser *p)
             return see_help(p, error_new(ERROR_USAGE, "%s is empty", arg->name));
         if (arg->words != NULL)
             TRY(take_word(p, arg->name, arg->words, value, field(p, arg->offset)));
+        else if (arg->is_rate)
+            TRY(take_rate(p, value, field(p, arg->offset)));
         else
             *(const char **)field(p, arg->offset) = arena_strdup(p->arena, value);
     }

@@ -322,6 +322,21 @@ static struct error *run_conflicts(struct run *r)
     return print_canvas(&c);
 }
 
+static struct error *run_speed(struct run *r)
+{
+    const char *text = NULL;
+
+    TRY(worker_speed(&r->options, r->arena, r->stop, &text));
+    if (r->line->wants_json) {
+        CLEANUP(json_decref) json_t *document = json_pack("{s:s}", "max_rate", text);
+
+        return print_document(document);
+    }
+    if (strcmp(text, "off") == 0)
+        return print("the copy goes as fast as it can\n");
+    return print(arena_printf(r->arena, "the copy's limit is %s MB/s\n", text));
+}
+
 static struct error *run_compare(struct run *r)
 {
     return compare_command(r->line, &r->options, r->stop, &r->status);
@@ -370,6 +385,7 @@ static struct error *(*const runs[COMMAND_COUNT])(struct run *) = {
     [COMMAND_CUTOVER] = run_cutover,
     [COMMAND_RESUME] = run_resume,
     [COMMAND_CONFLICTS] = run_conflicts,
+    [COMMAND_SPEED] = run_speed,
     [COMMAND_COMPLETION] = run_completion,
     [COMMAND_HELP] = run_help,
     /* clang-format on */

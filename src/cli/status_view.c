@@ -132,6 +132,20 @@ static void copied_line(struct canvas *c, const json_t *document)
     canvas_end_line(c);
 }
 
+static void limit_line(struct canvas *c, const json_t *document)
+{
+    uint64_t limit = count_or_zero(document, "max_rate_mb"), age_s = 0;
+
+    if (limit == 0 || !count_of(document, "snapshot_age_seconds", &age_s))
+        return;
+    label(c, "limit");
+    canvas_printf(c, INK_PLAIN, "%s MB/s", format_count(limit).text);
+    canvas_separator(c);
+    canvas_printf(c, INK_PLAIN, "the source cannot vacuum what died in the last %s",
+                  format_duration((int64_t)age_s).text);
+    canvas_end_line(c);
+}
+
 static void applied_line(struct canvas *c, const json_t *document)
 {
     const char *applied = text_of(document, "applied_lsn");
@@ -214,6 +228,7 @@ void status_draw(struct canvas *c, const json_t *document)
     text_line(c, document, "target", "target");
     step_lines(c, document);
     copied_line(c, document);
+    limit_line(c, document);
     delay_line(c, document);
     rate_line(c, document);
     applied_line(c, document);

@@ -1,5 +1,6 @@
 #include "control/status.h"
 
+#include "base/clock.h"
 #include "control/json.h"
 
 static uint64_t read_counter(const _Atomic uint64_t *counter)
@@ -121,6 +122,18 @@ static void add_slot(json_t *document, const struct progress_counters *c)
     json_object_set_new(document, "slot_seconds_left", seconds_left(left == 0 ? -1 : left));
 }
 
+/* What a slow copy costs: the source vacuums nothing that died since the snapshot was taken. */
+static void add_copy(json_t *document, const struct progress_counters *c)
+{
+    uint64_t max_rate = read_counter(&c->max_rate_mb);
+    int64_t since_us = atomic_load_explicit(&c->snapshot_since_us, memory_order_relaxed);
+    int64_t age_s = (clock_now_us() - since_us) / (1000 * 1000);
+
+    json_object_set_new(document, "max_rate_mb", max_rate == 0 ? json_null() : json_count(max_rate));
+    json_object_set_new(document, "snapshot_age_seconds",
+                        since_us == 0 ? json_null() : json_integer((json_int_t)age_s));
+}
+
 static void add_rates(json_t *document, const struct meter_reading *r)
 {
     bool is_known = r != NULL && r->has_rates;
@@ -149,6 +162,7 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
                                   json_count(read_counter(&c->tables_total))));
     add_counters(document, c);
     add_slot(document, c);
+    add_copy(document, c);
     json_object_set_new(document, "delay_seconds", has_delay ? json_real(delay) : json_null());
     add_rates(document, reading);
     /* Past the catch-up every table's gate is behind what is applied: from there on (A1) holds at each commit. */

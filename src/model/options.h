@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "model/lsn.h"
+#include "model/rate.h"
 
 enum sync_type {
     SYNC_FULL,
@@ -74,6 +75,7 @@ struct sync_options {
     unsigned dml;                   /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
     unsigned jobs;                  /* copy and index workers; default 4 */
     unsigned lanes;                 /* apply lanes; default 1 */
+    struct rate_plan max_rate;      /* of the copy; zeroed: no limit */
     bool populate_matviews;         /* fill materialized views that are populated on the source, after the rows */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
     bool with_ddl;                  /* false: --no-ddl carries no DDL while following */

@@ -131,7 +131,7 @@ static void keep_row(struct pump *p, char *row, size_t length)
 
 static void report(struct pump *p)
 {
-    if (p->unreported_bytes == 0)
+    if (p->unreported_bytes == 0 && p->paused_until_us == 0)
         return;
 
     uint64_t rows = p->messages < BINARY_TRAILER + p->reported ? 0 : p->messages - BINARY_TRAILER - p->reported;

@@ -27,7 +27,7 @@ struct copy_watch {
     void *self;
     /* Now and then: what came from the source since the last call, of statement `index`. NULL for none. */
     void (*progress)(void *self, unsigned index, uint64_t rows, uint64_t bytes);
-    /* Rate limit: milliseconds to wait after these bytes before more is read; 0: go on. NULL for none. */
+    /* Rate limit: milliseconds to wait after these bytes before more is read; then it is asked again, with 0 or more. 0: go on. NULL for none. */
     int (*pace_ms)(void *self, uint64_t bytes);
 };
 

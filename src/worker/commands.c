@@ -40,7 +40,8 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     struct state state;
 
-    TRY(pg_connect(p->target, (struct pg_connect_options){.application_name = "pgtide status", .stop = p->stop}, &target));
+    TRY(pg_connect(p->target, (struct pg_connect_options){.application_name = "pgtide status", .stop = p->stop},
+                   &target));
     TRY(state_read(target, p->arena, p->record->id, &state));
     if (!state.exists)
         return NULL;
@@ -129,7 +130,8 @@ MUST_USE static struct error *mark_source(const struct pair *p, struct lsn *out)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
 
-    TRY(pg_connect(p->source, (struct pg_connect_options){.application_name = "pgtide wait", .stop = p->stop}, &source));
+    TRY(pg_connect(p->source, (struct pg_connect_options){.application_name = "pgtide wait", .stop = p->stop},
+                   &source));
     return task_mark(source, out);
 }
 
@@ -138,9 +140,9 @@ MUST_USE static struct error *no_sync_runs(struct pair *p)
     TRY(task_record_read(p->arena, p->folder, &p->record));
     if (p->record != NULL && p->record->is_completed)
         return NULL; /* it has ended in the ordinary way, with everything applied */
-    return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p->name),
-                      "%s", p->record == NULL ? "Nothing is known of this pair here. Is --state-dir the one the sync uses?"
-                                              : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
+    return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p->name), "%s",
+                      p->record == NULL ? "Nothing is known of this pair here. Is --state-dir the one the sync uses?"
+                                        : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
 }
 
 struct error *worker_wait(const struct sync_options *options, enum wait_for what, int timeout_ms, struct stop *stop)
@@ -171,6 +173,25 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
         if (stop_wait_ms(stop, POLL_MS))
             return stop_check(stop);
     }
+}
+
+/* ---- speed ---- */
+
+struct error *worker_speed(const struct sync_options *options, struct arena *a, struct stop *stop,
+                           const char **out_text)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "speed");
+    CLEANUP(json_decref) json_t *arguments = json_pack("{s:s}", "rate", rate_plan_format(scratch, &options->max_rate));
+    CLEANUP(json_decref) json_t *reply = NULL;
+    struct pair p;
+
+    TRY(pair_open(scratch, options, stop, &p));
+    TRY(pair_ask(&p, "speed", arguments, &reply));
+    if (reply == NULL)
+        return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p.name),
+                          "Give its next start the limit: \"pgtide sync\" takes --max-rate.");
+    *out_text = arena_strdup(a, json_string_value(json_object_get(reply, "max_rate")));
+    return NULL;
 }
 
 /* ---- resume ---- */
@@ -224,10 +245,11 @@ MUST_USE static struct error *wait_for_end(struct pair *p)
     TRY(task_record_read(p->arena, p->folder, &record));
     if (record != NULL && record->is_completed)
         return NULL;
-    return error_hint(error_new(ERROR_CONFIG, "the sync of %s ended before it was stopped in order", p->name),
-                      "Its own output and \"%s/log\" say why. Run the same command again to go on, or \"pgtide stop --force\" "
-                      "to remove what it made without applying the rest.",
-                      p->folder);
+    return error_hint(
+        error_new(ERROR_CONFIG, "the sync of %s ended before it was stopped in order", p->name),
+        "Its own output and \"%s/log\" say why. Run the same command again to go on, or \"pgtide stop --force\" "
+        "to remove what it made without applying the rest.",
+        p->folder);
 }
 
 /* What a cutover that died left on the source (R1). One that is at work holds its lock, and its end is its own business. */
@@ -247,8 +269,13 @@ MUST_USE static struct error *unfreeze(struct pair *p)
 /* Nobody runs: this process removes. */
 MUST_USE static struct error *force(struct pair *p)
 {
-    struct task t = {.arena = p->arena, .options = p->options, .source = p->source, .target = p->target,
-                     .folder = p->folder, .record = p->record, .stop = p->stop};
+    struct task t = {.arena = p->arena,
+                     .options = p->options,
+                     .source = p->source,
+                     .target = p->target,
+                     .folder = p->folder,
+                     .record = p->record,
+                     .stop = p->stop};
     CLEANUP(file_lock_release) struct file_lock *lock = NULL;
 
     TRY(task_folder_lock(p->arena, p->folder, p->name, &lock));
@@ -267,8 +294,9 @@ struct error *worker_stop(const struct sync_options *options, bool by_force, str
 
     TRY(pair_open(a, options, stop, &p));
     if (p.record == NULL)
-        return error_hint(error_new(ERROR_CONFIG, "nothing is known of a sync of %s", p.name),
-                          "Is --state-dir the one the sync uses? \"pgtide slots list\" shows what is left on a server.");
+        return error_hint(
+            error_new(ERROR_CONFIG, "nothing is known of a sync of %s", p.name),
+            "Is --state-dir the one the sync uses? \"pgtide slots list\" shows what is left on a server.");
     if (p.record->is_completed) {
         log_info("the sync of %s was stopped before: nothing is left to do", p.name);
         return NULL;

@@ -1,6 +1,7 @@
 #include "worker/copy_crew.h"
 
 #include "base/backoff.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 /* ---- progress ---- */
@@ -53,6 +54,7 @@ struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot
     all[++crew->generation] = kept;
     crew->snapshots = all;
     crew->holder = holder;
+    atomic_store(&crew->counters->snapshot_since_us, clock_now_us());
     return NULL;
 }
 
@@ -79,11 +81,17 @@ MUST_USE static struct error *hold_patiently(const struct copy_jobs_options *o, 
     }
 }
 
+void copy_crew_release_snapshot(struct copy_crew *crew)
+{
+    pg_snapshot_release(TAKE(crew->holder));
+    atomic_store(&crew->counters->snapshot_since_us, 0);
+}
+
 struct error *copy_crew_renew_snapshot(struct copy_crew *crew)
 {
     CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *holder = NULL;
 
-    pg_snapshot_release(TAKE(crew->holder));
+    copy_crew_release_snapshot(crew);
     TRY(hold_patiently(crew->options, &holder));
     TRY(copy_crew_take_snapshot(crew, holder));
     holder = NULL; /* the crew's */

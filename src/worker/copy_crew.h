@@ -55,6 +55,9 @@ void copy_crew_show_counts(struct copy_crew *crew);
 /* With snapshot_mutex held: takes over a holder. On an error the holder stays the caller's. */
 MUST_USE struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot_holder *holder);
 
+/* With snapshot_mutex held: nobody will need it any more. */
+void copy_crew_release_snapshot(struct copy_crew *crew);
+
 /* With snapshot_mutex held: a new holder in the place of a lost or missing one, and the plan is told (G3). Patient. */
 MUST_USE struct error *copy_crew_renew_snapshot(struct copy_crew *crew);
 

@@ -215,7 +215,7 @@ MUST_USE static struct error *keep_snapshot(struct copy_jobs *jobs, int64_t *kep
 
     pthread_mutex_lock(&crew->snapshot_mutex);
     if (counts.tables_copied == counts.tables)
-        pg_snapshot_release(TAKE(crew->holder));
+        copy_crew_release_snapshot(crew);
     if (crew->holder != NULL && clock_now_us() - *kept_us > (int64_t)PG_SNAPSHOT_KEEP_MS * 1000) {
         *kept_us = clock_now_us();
         err = copy_crew_keep_snapshot(crew);
@@ -296,7 +296,7 @@ static struct error *run(void *self)
     struct error *err = coordinate(jobs);
 
     pg_conn_close(TAKE(jobs->target));
-    pg_snapshot_release(TAKE(jobs->crew.holder));
+    copy_crew_release_snapshot(&jobs->crew);
     if (err == NULL) {
         atomic_store(&jobs->crew.counters->data.state, STEP_DONE);
         atomic_store(&jobs->crew.counters->index.state, STEP_DONE);

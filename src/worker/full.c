@@ -9,6 +9,7 @@
 #include "pg/lineage.h"
 #include "pg/schema.h"
 #include "pg/snapshot.h"
+#include "sync/pace.h"
 #include "worker/copy_jobs.h"
 #include "worker/extras.h"
 
@@ -55,9 +56,10 @@ MUST_USE static struct error *load_or_dump(struct task *t, struct schema *out)
     if (found)
         return NULL;
     if (t->state.task.structure_done && t->holder == NULL)
-        return error_hint(error_new(ERROR_CONFIG, "the dump of the structure in \"%s\" is gone", schema_folder(t)),
-                          "It says which indexes and constraints are still to be made. Start again with an empty target "
-                          "after \"pgtide stop --force\".");
+        return error_hint(
+            error_new(ERROR_CONFIG, "the dump of the structure in \"%s\" is gone", schema_folder(t)),
+            "It says which indexes and constraints are still to be made. Start again with an empty target "
+            "after \"pgtide stop --force\".");
     TRY(schema_find_programs(t->arena, t->source_facts.version_number / 10000, t->stop, &programs));
     TRY(dump(t, &programs));
     TRY(schema_load(t->arena, schema_folder(t), out, &found));
@@ -126,8 +128,8 @@ static void keep_dumped(struct task *t, const struct schema *schema, struct cata
         if (bsearch(&catalog->tables[i].oid, dumped, n_dumped, sizeof *dumped, compare_oid) != NULL)
             catalog->tables[kept++] = catalog->tables[i];
         else
-            log_warn("table \"%s\".\"%s\" was made after the structure was dumped: it is not copied", catalog->tables[i].schema,
-                     catalog->tables[i].name);
+            log_warn("table \"%s\".\"%s\" was made after the structure was dumped: it is not copied",
+                     catalog->tables[i].schema, catalog->tables[i].name);
     }
     catalog->n_tables = kept;
 }
@@ -155,8 +157,7 @@ MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_co
     TRY(binary_read_types(source, t->arena, &source_types));
     TRY(binary_read_types(target, t->arena, &target_types));
     const char **reasons = arena_alloc(t->arena, (in->catalog.n_tables + 1) * sizeof *reasons);
-    binary_choose(t->arena,
-                  &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
+    binary_choose(t->arena, &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
                   &(struct binary_side){target_facts.version_number, &target_catalog, &target_types}, reasons);
     *out_reasons = reasons;
     return NULL;
@@ -178,7 +179,8 @@ static bool was_copied(const struct state *state, uint32_t oid)
     return false;
 }
 
-static struct copy_jobs_table job_table(struct copy_input *in, const struct catalog_table *table, const char *text_reason)
+static struct copy_jobs_table job_table(struct copy_input *in, const struct catalog_table *table,
+                                        const char *text_reason)
 {
     struct task *t = in->task;
     const char **columns = arena_alloc(t->arena, (table->n_columns + 1) * sizeof *columns);
@@ -250,10 +252,8 @@ MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn 
             .oid = partitions[i].parent, .schema = "", .name = "", .plan = {.parent = COPY_NONE}};
     for (unsigned i = 0; i < in->schema->post.n_entries; i++)
         if (in->schema->post.entries[i].table_is_partitioned)
-            in->tables[n_leaves++] = (struct copy_jobs_table){.oid = in->schema->post.entries[i].table_oid,
-                                                              .schema = "",
-                                                              .name = "",
-                                                              .plan = {.parent = COPY_NONE}};
+            in->tables[n_leaves++] = (struct copy_jobs_table){
+                .oid = in->schema->post.entries[i].table_oid, .schema = "", .name = "", .plan = {.parent = COPY_NONE}};
     qsort(in->tables, n_leaves, sizeof *in->tables, compare_table);
     in->n_tables = 0;
     for (uint32_t i = 0; i < n_leaves; i++)
@@ -371,6 +371,11 @@ static struct error *run_kept_entry(void *self, struct pg_conn *target, uint32_t
     return schema_run_entry(target, in->task->schema_target, e, ENTRY_WHOLE);
 }
 
+static int take_pace(void *self, uint64_t bytes)
+{
+    return pace_take(self, bytes);
+}
+
 MUST_USE static struct error *copy_rows(struct copy_input *in)
 {
     struct task *t = in->task;
@@ -391,6 +396,8 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .run_self = in,
         .maintenance_work_mem = "256MB",
         .parallel_maintenance = -1,
+        .pace_ms = take_pace,
+        .pace_self = t->pace,
         .progress = t->progress,
         .stop = t->stop,
         .ended = t->events,
@@ -534,7 +541,8 @@ struct error *full_objects(struct task *t)
     TRY(run_entries(t, t->may_be_replica));
     TRY(extras_populate(t));
     if (!t->may_be_replica)
-        log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or SET on "
+        log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or "
+                 "SET on "
                  "session_replication_role) on the target they would act on what is applied");
     atomic_store(&step->done, t->schema.post.n_entries);
     atomic_store(&step->state, STEP_DONE);

@@ -9,6 +9,7 @@
 #include "control/status.h"
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
+#include "sync/pace.h"
 #include "sync/spool.h"
 #include "worker/align.h"
 #include "worker/conflicts.h"
@@ -121,10 +122,10 @@ MUST_USE static struct error *compare_counts(const struct task *t)
     if (t->record->counts_are_lost || atomic_load(&t->counters->applied_lsn) < spool_end(t->spool).value ||
         received == applied)
         return NULL;
-    return error_hint(error_new(ERROR_BUG, "%" PRIu64 " transactions were received but %" PRIu64 " were applied", received,
-                                applied),
-                      "Do not use the target before both sides were compared. Nothing was removed. Please report this with "
-                      "the log in the state folder.");
+    return error_hint(
+        error_new(ERROR_BUG, "%" PRIu64 " transactions were received but %" PRIu64 " were applied", received, applied),
+        "Do not use the target before both sides were compared. Nothing was removed. Please report this with "
+        "the log in the state folder.");
 }
 
 MUST_USE static struct error *check_until(const struct task *t)
@@ -133,10 +134,10 @@ MUST_USE static struct error *check_until(const struct task *t)
 
     if (lsn_is_none(until) || until.value >= atomic_load(&t->consistent_lsn))
         return NULL;
-    return error_hint(error_new(ERROR_CONFIG, "--until %s lies before the snapshot that was copied, which ends at %s",
-                                lsn_format(until).text,
-                                lsn_format((struct lsn){atomic_load(&t->consistent_lsn)}).text),
-                      "The target holds later changes already. Choose a position from now on; \"pgtide status\" shows them.");
+    return error_hint(
+        error_new(ERROR_CONFIG, "--until %s lies before the snapshot that was copied, which ends at %s",
+                  lsn_format(until).text, lsn_format((struct lsn){atomic_load(&t->consistent_lsn)}).text),
+        "The target holds later changes already. Choose a position from now on; \"pgtide status\" shows them.");
 }
 
 MUST_USE static struct error *run_phases(struct task *t)
@@ -224,6 +225,19 @@ static struct error *handle_align(struct task *t, const char *command, json_t *r
     return NULL;
 }
 
+static struct error *handle_speed(struct task *t, json_t *request, json_t **out_reply)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "speed");
+    const char *text = json_string_value(json_object_get(request, "rate"));
+    struct rate_plan plan;
+
+    TRY(rate_plan_parse(text == NULL ? "" : text, &plan));
+    pace_set(t->pace, &plan);
+    log_info("the copy's limit of speed is now, in MB/s: %s", rate_plan_format(scratch, &plan));
+    *out_reply = json_pack("{s:s}", "max_rate", rate_plan_format(scratch, &plan));
+    return NULL;
+}
+
 static struct error *handle(void *self, const char *command, json_t *request, json_t **out_reply)
 {
     struct task *t = self;
@@ -234,6 +248,8 @@ static struct error *handle(void *self, const char *command, json_t *request, js
         *out_reply = status_of(t);
         return NULL;
     }
+    if (strcmp(command, "speed") == 0)
+        return handle_speed(t, request, out_reply);
     if (strcmp(command, "fence") == 0)
         return fence_look(t, out_reply);
     if (strcmp(command, "stop") == 0) {
@@ -251,6 +267,7 @@ static void sample(void *self)
 {
     struct task *t = self;
 
+    atomic_store(&t->counters->max_rate_mb, pace_now(t->pace));
     meter_sample(&t->meter, t->progress);
 }
 
@@ -293,7 +310,8 @@ MUST_USE static struct error *open_task(struct task *t)
     TRY(pg_endpoint_parse(t->arena, "source", t->options->source, &t->source));
     TRY(pg_endpoint_parse(t->arena, "target", t->options->target, &t->target));
     t->pair = arena_printf(t->arena, "%s to %s", pg_endpoint_name(t->source), pg_endpoint_name(t->target));
-    t->folder = task_folder_path(t->arena, t->options->state_dir, pg_endpoint_key(t->source), pg_endpoint_key(t->target));
+    t->folder =
+        task_folder_path(t->arena, t->options->state_dir, pg_endpoint_key(t->source), pg_endpoint_key(t->target));
     TRY(task_folder_lock(t->arena, t->folder, t->pair, &t->lock));
     TRY(log_open(arena_printf(t->arena, "%s/log", t->folder)));
     TRY(task_record_read(t->arena, t->folder, &t->record));
@@ -302,6 +320,7 @@ MUST_USE static struct error *open_task(struct task *t)
     TRY(wake_new(&t->ended));
     t->commits = commit_log_new(t->arena, 0);
     t->align = align_new(t->arena, t);
+    t->pace = pace_new(t->arena, &t->options->max_rate);
     return wake_new(&t->events);
 }
 
@@ -330,7 +349,8 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
 
     TRY(open_task(t));
     /* Before the precheck: who waits for this sync finds it from its first moment on. */
-    TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample}, &server));
+    TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample},
+                             &server));
     TRY(open_record(t));
     atomic_store(&t->has_record, true);
     atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);

@@ -36,6 +36,7 @@
 
 struct align;
 struct commit_log;
+struct pace;
 struct spool;
 struct pg_snapshot_holder;
 
@@ -45,7 +46,7 @@ struct task {
     struct worker_hooks hooks;
     struct progress *progress;
     struct progress_counters *counters;
-    struct stop *stop;        /* the orchestrator and what it waits for: requested by the user's stop and by task_fail */
+    struct stop *stop; /* the orchestrator and what it waits for: requested by the user's stop and by task_fail */
     struct stop *stream_stop; /* receiver, feeder, lane, monitor: likewise, and when everything is applied */
 
     struct pg_endpoint *source;
@@ -60,11 +61,11 @@ struct task {
     struct server_facts source_facts;
     struct history history; /* (P6) of the slot */
     struct pg_publication_names publications;
-    bool is_binary; /* the stream's values */
+    bool is_binary;        /* the stream's values */
     bool is_test_decoding; /* the slot's plugin: no publication could be made */
     struct snapshot slot_saw;
     bool slot_saw_is_known;
-    struct state state; /* the target's, as of the start */
+    struct state state;                /* the target's, as of the start */
     struct pg_snapshot_holder *holder; /* of a slot just made; NULL when the synchronization was found */
     struct pg_conn *guard;             /* session on the target that holds the task's advisory lock */
     struct spool *spool;
@@ -82,19 +83,21 @@ struct task {
     struct thread *follower;
     struct thread *monitor;
     struct commit_log *commits; /* as received */
+    struct pace *pace;          /* how fast rows may be copied */
     struct align *align;        /* both sides at one position, for comparisons */
-    struct wake *news;   /* the spool has more to read, or the lane is idle: for the feeder */
-    struct wake *events; /* something changed that the orchestrator may wait for */
-    struct wake *ended;  /* the orchestrator has: for the main thread */
-    struct meter meter;  /* the control server's thread alone */
+    struct wake *news;          /* the spool has more to read, or the lane is idle: for the feeder */
+    struct wake *events;        /* something changed that the orchestrator may wait for */
+    struct wake *ended;         /* the orchestrator has: for the main thread */
+    struct meter meter;         /* the control server's thread alone */
 
-    _Atomic uint64_t durable_lsn;    /* on the target's disk; the spool is trimmed below it */
-    _Atomic uint64_t until_lsn;      /* the feeder takes nothing that ends behind it; 0: no such limit */
-    _Atomic bool is_at_until;        /* everything before until_lsn is applied */
-    _Atomic bool stop_asked;         /* "pgtide stop": finish normally */
-    _Atomic uint64_t last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */
-    _Atomic uint64_t fence_lsn;       /* (C2) a stop is refused when the source was written to behind it; 0: no fence */
-    _Atomic bool is_stop_refused;     /* it was: to be said to who asked */
+    _Atomic uint64_t durable_lsn; /* on the target's disk; the spool is trimmed below it */
+    _Atomic uint64_t until_lsn;   /* the feeder takes nothing that ends behind it; 0: no such limit */
+    _Atomic bool is_at_until;     /* everything before until_lsn is applied */
+    _Atomic bool stop_asked;      /* "pgtide stop": finish normally */
+    _Atomic uint64_t
+        last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */
+    _Atomic uint64_t fence_lsn;      /* (C2) a stop is refused when the source was written to behind it; 0: no fence */
+    _Atomic bool is_stop_refused;    /* it was: to be said to who asked */
     _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
     _Atomic bool is_consistent;      /* everything before it is applied */
     _Atomic int64_t clock_offset_us; /* the source's clock minus ours */

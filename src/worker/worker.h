@@ -69,17 +69,24 @@ MUST_USE struct error *worker_resume(const struct sync_options *options, struct 
 MUST_USE struct error *worker_conflicts(const struct sync_options *options, const char *table, struct stop *stop,
                                         json_t **out_document);
 
+/*
+ * Tells the running sync its new limit of speed, options->max_rate. *out_text: the one in force, as --max-rate takes it, in `a`.
+ * ERROR_CONFIG when no sync of the pair runs.
+ */
+MUST_USE struct error *worker_speed(const struct sync_options *options, struct arena *a, struct stop *stop,
+                                    const char **out_text);
+
 /* What pgtide left behind on a server, all of its databases. */
 struct leftover {
-    const char *kind;     /* "replication slot", "publication", "schema" */
+    const char *kind; /* "replication slot", "publication", "schema" */
     const char *database;
     const char *name;
-    const char *detail;   /* what it costs: "inactive, keeps 1.2 GB of WAL" */
-    bool in_use;          /* by a running pgtide */
-    bool resumable;       /* the state folder of its task is on this machine */
+    const char *detail; /* what it costs: "inactive, keeps 1.2 GB of WAL" */
+    bool in_use;        /* by a running pgtide */
+    bool resumable;     /* the state folder of its task is on this machine */
     bool removed;
-    bool is_unknown;      /* a database that could not be looked into: `problem` says why */
-    const char *problem;  /* why it could not be removed; NULL */
+    bool is_unknown;     /* a database that could not be looked into: `problem` says why */
+    const char *problem; /* why it could not be removed; NULL */
 };
 
 struct slots_options {

@@ -85,6 +85,18 @@ struct error *worker_resume(const struct sync_options *options, struct resume_de
     return outcome();
 }
 
+struct error *worker_speed(const struct sync_options *options, struct arena *a, struct stop *stop,
+                           const char **out_text)
+{
+    struct error *err = outcome();
+
+    (void)stop;
+    called(options);
+    if (err == NULL)
+        *out_text = rate_plan_format(a, &options->max_rate);
+    return err;
+}
+
 struct error *worker_conflicts(const struct sync_options *options, const char *table, struct stop *stop,
                                json_t **out_document)
 {
