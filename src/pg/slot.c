@@ -105,6 +105,36 @@ struct error *pg_slot_create(struct pg_conn *replication, struct arena *a, const
     return read_created(replication, a, what, out);
 }
 
+/* ---- the catalog meanwhile ---- */
+
+struct error *pg_catalog_mark(struct pg_conn *source, struct arena *a, char **out_mark)
+{
+    return pg_query_text(source, a, "reading the source's next transaction number",
+                         "SELECT (txid_snapshot_xmax(txid_current_snapshot()) & 4294967295)::text", NULL, 0, out_mark);
+}
+
+/* What decoding looks at. What a DROP removed is still there for the older catalog, so only new versions of rows count. */
+static const char changed_sql[] =
+    "WITH lasting AS ("
+    "  SELECT c.oid, c.xmin FROM pg_catalog.pg_class c WHERE c.relpersistence <> 't'),"
+    " changed AS ("
+    "  SELECT xmin FROM lasting"
+    "  UNION ALL SELECT x.xmin FROM pg_catalog.pg_attribute x JOIN lasting l ON l.oid = x.attrelid"
+    "  UNION ALL SELECT x.xmin FROM pg_catalog.pg_index x JOIN lasting l ON l.oid = x.indexrelid"
+    "  UNION ALL SELECT x.xmin FROM pg_catalog.pg_enum x"
+    "  UNION ALL SELECT x.xmin FROM pg_catalog.pg_type x JOIN pg_catalog.pg_namespace n ON n.oid = x.typnamespace"
+    "             WHERE n.nspname !~ '^pg_(toast_)?temp_')"
+    "SELECT (EXISTS (SELECT FROM changed WHERE age(xmin) <= age($1::xid)))::text";
+
+struct error *pg_catalog_changed_since(struct pg_conn *source, struct arena *a, const char *mark, bool *out_changed)
+{
+    char *changed = NULL;
+
+    TRY(pg_query_text(source, a, "looking whether the source's catalog changed", changed_sql, &mark, 1, &changed));
+    *out_changed = changed != NULL && strcmp(changed, "true") == 0;
+    return NULL;
+}
+
 /* ---- reading ---- */
 
 enum facts_column {

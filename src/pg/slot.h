@@ -40,6 +40,17 @@ MUST_USE struct error *pg_slot_create(struct pg_conn *replication, struct arena 
                                       const struct pg_slot_create_options *options, struct pg_slot_created *out);
 
 /*
+ * Trap of PostgreSQL's: a transaction that changes a catalog before the slot being made keeps track of such things (it waits
+ * first for those that run when it begins) and commits after that is not known to have changed it. What others write from then
+ * on to the consistent point is decoded, for ever, with a catalog that is too old: "could not map filenode", or without a
+ * column and without a word. So take a mark before pg_slot_create and, if anything changed since, make the slot again.
+ * Temporary tables do not count.
+ */
+MUST_USE struct error *pg_catalog_mark(struct pg_conn *source, struct arena *a, char **out_mark);
+MUST_USE struct error *pg_catalog_changed_since(struct pg_conn *source, struct arena *a, const char *mark,
+                                                bool *out_changed);
+
+/*
  * Missing is fine. A walsender of ours (application_name "pgtide …") that still holds it is terminated; one of somebody else
  * is an error that names it. Gives up after 30 s; the error says what the slot costs while it stays.
  */

@@ -14,7 +14,7 @@
 #include "sync/spool.h"
 #include "worker/spool_folder.h"
 
-enum { SLOT_TRIES = 5, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
+enum { SLOT_TRIES = 10, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
 
 #define TEST_DECODING "test_decoding"
 
@@ -265,7 +265,25 @@ static void tell_waiting(void *self, const char *transactions)
     log_warn("the slot is waiting for transactions that run on the source: %s", transactions);
 }
 
-MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, struct state_task *out)
+/* Such a slot may decode what ran meanwhile with a catalog that is too old (pg/slot.h). */
+MUST_USE static struct error *refuse_changed_catalog(struct task *t, struct pg_conn *source, const char *mark,
+                                                     bool is_last)
+{
+    bool changed = false;
+
+    TRY(pg_catalog_changed_since(source, t->arena, mark, &changed));
+    if (!changed)
+        return NULL;
+    if (!is_last)
+        return error_new(ERROR_TRANSIENT, "DDL was committed on the source while the slot was made");
+    log_warn("DDL was committed on the source during each of %d tries to make the slot: rows that were written to the "
+             "tables "
+             "concerned at that moment may be decoded with their former columns; compare them when the copy is done",
+             SLOT_TRIES);
+    return NULL;
+}
+
+MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, bool is_last, struct state_task *out)
 {
     CLEANUP(pg_conn_close) struct pg_conn *replication = NULL;
     const struct pg_connect_options walsender = {
@@ -274,9 +292,11 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, s
                                               .encoding = t->source_facts.encoding,
                                               .stop = t->stop};
     struct pg_slot_created slot;
+    char *mark = NULL;
 
     TRY(pg_slot_drop(source, t->record->slot)); /* of an earlier try */
     TRY(pg_connect_patiently(t->source, walsender, &replication));
+    TRY(pg_catalog_mark(source, t->arena, &mark));
     FAULT_POINT("prepare.before_slot");
     TRY(pg_slot_create(replication, t->arena,
                        &(struct pg_slot_create_options){
@@ -286,6 +306,7 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, s
                            .waiting = tell_waiting},
                        &slot));
     FAULT_POINT("prepare.after_slot");
+    TRY(refuse_changed_catalog(t, source, mark, is_last));
     /* The first snapshot is the slot's own; the holder exports it anew, so the replication session may end. */
     TRY(pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){.import = slot.snapshot}, &t->holder));
     out->slot = t->record->slot;
@@ -301,7 +322,7 @@ MUST_USE static struct error *make_slot(struct task *t, struct pg_conn *source, 
 
     log_info("making replication slot \"%s\" on the source", t->record->slot);
     for (unsigned i = 1;; i++) {
-        struct error *err = try_slot(t, source, &task);
+        struct error *err = try_slot(t, source, i == SLOT_TRIES, &task);
 
         if (err == NULL)
             break;
