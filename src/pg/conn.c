@@ -218,7 +218,7 @@ static PGconn *start(const struct pg_endpoint *e, const struct pg_connect_option
         parameter(&p, d[0], pg_endpoint_option(e, d[0]) == NULL ? d[1] : NULL);
 
     buffer_append_text(options, pg_endpoint_option(e, "options") == NULL ? "" : pg_endpoint_option(e, "options"));
-    append_settings(options, every_session);
+    append_settings(options, wanted->as_application ? NULL : every_session);
     append_settings(options, wanted->settings);
 
     /*
@@ -256,24 +256,42 @@ static bool is_sqlstate(const char *text)
 }
 
 /*
- * What the server refused with, or NULL. libpq keeps no SQLSTATE of a failed connection, but writes it when asked to be
- * verbose: "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host, the last
- * counts.
+ * The next thing that a server refused with, or NULL at the end; *out_code is NULL where it was libpq that gave up. libpq
+ * keeps no SQLSTATE of a failed connection, but writes it when asked to be verbose:
+ * "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host and attempt.
  */
-static const char *find_sqlstate(const char *message)
+static const char *next_refusal(const char *message, const char **out_code)
 {
     static const char before[] = " failed: ";
-    const char *found = NULL;
+    const char *severity = strstr(message, before);
 
-    for (const char *p = strstr(message, before); p != NULL; p = strstr(p, before)) {
-        const char *severity = p + strlen(before);
-        const char *colon = severity + strcspn(severity, ":\n");
-        const char *code = *colon == ':' ? colon + 1 + strspn(colon + 1, " ") : "";
+    if (severity == NULL)
+        return NULL;
+    severity += strlen(before);
+    const char *colon = severity + strcspn(severity, ":\n");
+    const char *code = *colon == ':' ? colon + 1 + strspn(colon + 1, " ") : "";
+    *out_code = is_sqlstate(code) ? code : NULL;
+    return severity + strcspn(severity, "\n"); /* what follows in this line is the server's prose */
+}
 
-        found = is_sqlstate(code) ? code : NULL;
-        p = severity + strcspn(severity, "\n"); /* what follows in this line is the server's prose */
-    }
+/* That of the last one, or NULL. */
+static const char *find_sqlstate(const char *message)
+{
+    const char *found = NULL, *code;
+
+    for (const char *p = next_refusal(message, &code); p != NULL; p = next_refusal(p, &code))
+        found = code;
     return found;
+}
+
+static bool is_refused_with(const char *message, const char *sqlstate)
+{
+    const char *code;
+
+    for (const char *p = next_refusal(message, &code); p != NULL; p = next_refusal(p, &code))
+        if (code != NULL && strncmp(code, sqlstate, strlen(sqlstate)) == 0)
+            return true;
+    return false;
 }
 
 struct refusal {
@@ -282,24 +300,53 @@ struct refusal {
     const char *hint;
 };
 
+/* Words of a server's message that tell more than its SQLSTATE does. */
+static const struct refusal refusals_in_words[] = {
+    {"valid client certificate", ERROR_CONFIG,
+     "The server wants a client certificate of this user: give sslcert= and sslkey=, signed by an authority in the "
+     "server's ssl_ca_file."},
+};
+
 static const struct refusal refusals_of_server[] = {
     {"28P01", ERROR_CONFIG, "Check user and password; a password may stand in the URI, in ~/.pgpass or in PGPASSWORD."},
     {"28", ERROR_CONFIG,
-     "Check that the role exists and may log in, and that pg_hba.conf on the server has a line for this user, database "
-     "and address; reload the server after it."},
+     "Check that the role exists and may log in, and that pg_hba.conf on the server has a line for this user, "
+     "database, "
+     "address and kind of connection (with or without TLS, replication); reload the server after it."},
     {"3D000", ERROR_CONFIG, "Check the database name, or create the database."},
     {"42501", ERROR_CONFIG, "GRANT CONNECT ON DATABASE to this user, and for the source give the role REPLICATION."},
     {"53300", ERROR_TRANSIENT, "All connections of the server are in use: raise max_connections or close some."},
     {"57P03", ERROR_TRANSIENT, "The server is starting up, shutting down or recovering: wait until it is ready."},
     {"55000", ERROR_CONFIG, "The database does not accept connections (datallowconn)."},
+    {"08P01", ERROR_CONFIG,
+     "A connection pooler seems to stand in front of the server: it refuses settings that pgtide gives its sessions. "
+     "Connect to the server itself."},
 };
 
+/* The first that is found counts: what is special comes before what is general. */
 static const struct refusal refusals_of_libpq[] = {
-    {"could not translate host name", ERROR_CONFIG, "Check the host name and the name service of this machine."},
+    {"Temporary failure in name resolution", ERROR_TRANSIENT,
+     "The name service of this machine did not answer: check /etc/resolv.conf and the network, or give an address."},
+    {"could not translate host name", ERROR_CONFIG,
+     "Check the host name and the name service of this machine, or give an address (hostaddr=)."},
     {"no password supplied", ERROR_CONFIG,
      "The server asks for a password: put it into the URI, into ~/.pgpass or into PGPASSWORD."},
+    {"does not match host name", ERROR_CONFIG,
+     "The server's certificate is for another name: connect by a name that is in the certificate (hostaddr= can give "
+     "the address beside it), have a certificate made for this name, or, if a trusted authority is proof enough for "
+     "you, use sslmode=verify-ca."},
+    {"certificate verify failed", ERROR_CONFIG,
+     "The server's certificate is not signed by an authority in sslrootcert, or it has expired: give the right "
+     "sslrootcert, or renew the certificate."},
+    {"root certificate file", ERROR_CONFIG,
+     "Give the file with the certificates that you trust by sslrootcert=, or use a weaker sslmode."},
+    {"private key", ERROR_CONFIG,
+     "Check sslkey: that it belongs to sslcert, that nobody else may read it (chmod 0600), and sslpassword."},
+    {"alert", ERROR_CONFIG,
+     "The server refused during the TLS handshake: it may want a client certificate (sslcert=, sslkey=) of an "
+     "authority that it trusts, or another TLS version."},
     {"certificate", ERROR_CONFIG,
-     "The TLS certificate could not be verified: check sslrootcert, sslmode and the host name in the certificate."},
+     "Check the TLS certificates: sslrootcert for the server's, sslcert and sslkey for ours, and sslmode."},
     {"does not support SSL", ERROR_CONFIG, "Turn ssl on on the server, or use sslmode=prefer or disable."},
     {"SSL error", ERROR_CONFIG, "Check TLS versions, sslmode and certificates of both sides."},
     {"Connection refused", ERROR_TRANSIENT,
@@ -311,20 +358,32 @@ static const struct refusal refusals_of_libpq[] = {
     {"No route to host", ERROR_TRANSIENT, "Check address and routing."},
     {"Network is unreachable", ERROR_TRANSIENT, "Check address and routing."},
     {"Permission denied", ERROR_CONFIG, "Check the permissions of the server's socket and of the key files."},
-    {"private key", ERROR_CONFIG, "Check sslkey and its permissions."},
+    {"hot standby mode", ERROR_TRANSIENT,
+     "None of the servers is what target_session_attrs asks for: check it, and which of them is the primary."},
+    {"session is ", ERROR_TRANSIENT,
+     "None of the servers is what target_session_attrs asks for: check it, and which of them is the primary."},
     {"service file", ERROR_CONFIG, "Check the service file."},
+    {"channel binding", ERROR_CONFIG,
+     "channel_binding=require needs TLS and SCRAM passwords on the server: use them, or channel_binding=prefer."},
     {"invalid target_session_attrs", ERROR_CONFIG, "Check target_session_attrs in the connection string."},
     {"invalid integer value", ERROR_CONFIG, "Check the numbers in the connection string and in the PG* environment."},
 };
 
+/*
+ * Of several attempts the one that is explained best counts: with sslmode=prefer a wrong password with TLS is followed by
+ * an attempt without, for which there may be no line in pg_hba.conf.
+ */
 static const struct refusal *explain(const char *message)
 {
-    const char *sqlstate = find_sqlstate(message);
+    bool has_sqlstate = find_sqlstate(message) != NULL;
 
-    for (size_t i = 0; sqlstate != NULL && i < COUNT_OF(refusals_of_server); i++)
-        if (strncmp(sqlstate, refusals_of_server[i].sign, strlen(refusals_of_server[i].sign)) == 0)
+    for (size_t i = 0; has_sqlstate && i < COUNT_OF(refusals_in_words); i++)
+        if (strstr(message, refusals_in_words[i].sign) != NULL)
+            return &refusals_in_words[i];
+    for (size_t i = 0; has_sqlstate && i < COUNT_OF(refusals_of_server); i++)
+        if (is_refused_with(message, refusals_of_server[i].sign))
             return &refusals_of_server[i];
-    for (size_t i = 0; sqlstate == NULL && i < COUNT_OF(refusals_of_libpq); i++)
+    for (size_t i = 0; !has_sqlstate && i < COUNT_OF(refusals_of_libpq); i++)
         if (strstr(message, refusals_of_libpq[i].sign) != NULL)
             return &refusals_of_libpq[i];
     return NULL;
@@ -396,6 +455,8 @@ static struct error *settle_session(struct pg_conn *c, const struct pg_connect_o
     const char *server_encoding = PQparameterStatus(c->pg, "server_encoding");
     const char *client_encoding = PQparameterStatus(c->pg, "client_encoding");
 
+    if (wanted->as_application)
+        return NULL;
     for (size_t i = 0; i < COUNT_OF(later_settings); i++)
         if (pg_conn_version(c) >= later_settings[i].version)
             buffer_append_text(sql, later_settings[i].sql);
@@ -532,6 +593,28 @@ int pg_conn_version(const struct pg_conn *c)
 int pg_conn_pid(const struct pg_conn *c)
 {
     return PQbackendPID(c->pg);
+}
+
+const char *pg_conn_tls(const struct pg_conn *c, const char **out_cipher)
+{
+    if (PQsslInUse(c->pg) == 0)
+        return NULL;
+    *out_cipher = PQsslAttribute(c->pg, "cipher");
+    return PQsslAttribute(c->pg, "protocol");
+}
+
+bool pg_address_is_local(const char *host, const char *address)
+{
+    if (host != NULL && (host[0] == '/' || host[0] == '@'))
+        return true;
+    if (address == NULL || address[0] == '\0')
+        return host == NULL || host[0] == '\0'; /* the built-in default is a socket */
+    return strncmp(address, "127.", strlen("127.")) == 0 || strcmp(address, "::1") == 0;
+}
+
+bool pg_conn_is_local(const struct pg_conn *c)
+{
+    return pg_address_is_local(PQhost(c->pg), PQhostaddr(c->pg));
 }
 
 bool pg_conn_is_broken(const struct pg_conn *c)

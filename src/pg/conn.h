@@ -29,6 +29,7 @@ struct pg_connect_options {
     const char *encoding;         /* client_encoding; NULL leaves the server's own: its server_encoding */
     const char *const *settings;  /* pairs name, value, …, NULL: given in `options`, so in force from the start */
     bool replication;             /* a walsender session on the database (replication=database) */
+    bool as_application;          /* without the settings of every session: what others get who connect */
     const struct stop *stop;      /* NULL: cannot be stopped */
 };
 
@@ -54,7 +55,12 @@ PGconn *pg_conn_handle(struct pg_conn *c);
 const struct pg_endpoint *pg_conn_endpoint(const struct pg_conn *c);
 const struct stop *pg_conn_stop(const struct pg_conn *c);
 int pg_conn_version(const struct pg_conn *c); /* 150018 */
-int pg_conn_pid(const struct pg_conn *c);     /* of the backend */
+int pg_conn_pid(const struct pg_conn *c);     /* of the backend, as the start of the session told */
+const char *pg_conn_tls(const struct pg_conn *c, const char **out_cipher); /* "TLSv1.3"; NULL without TLS */
+
+/* Whether bytes stay on this machine: a socket in the file system, or a loopback address. */
+bool pg_conn_is_local(const struct pg_conn *c);
+bool pg_address_is_local(const char *host, const char *address); /* the same of libpq's host and hostaddr */
 bool pg_conn_is_broken(const struct pg_conn *c);
 
 /* Waits until the socket is readable (or writable, if `for_write`), for `timeout_ms` (-1: none) or stop. */

@@ -336,25 +336,57 @@ static void append_option(struct buffer *conninfo, const char *keyword, const ch
     buffer_append_char(conninfo, '\'');
 }
 
-struct error *pg_endpoint_for_program(struct arena *a, const struct pg_endpoint *e, const char *path,
-                                      char **out_conninfo)
+/* Written and wiped. */
+static struct error *write_secret(const char *path, struct buffer *text)
+{
+    struct error *err = file_replace(path, text->bytes, text->length);
+
+    explicit_bzero(text->bytes, text->length);
+    return err;
+}
+
+static struct error *write_passfile(const struct pg_endpoint *e, const char *path)
+{
+    CLEANUP(buffer_free) struct buffer *line = buffer_new();
+
+    buffer_append_text(line, "*:*:*:*:");
+    append_escaped(line, secret_reveal(e->password), "\\:");
+    buffer_append_char(line, '\n');
+    return write_secret(path, line);
+}
+
+/* The one way to hand an sslpassword to another program that is neither argv nor the environment. */
+static struct error *write_service(const char *sslpassword, const char *path)
+{
+    CLEANUP(buffer_free) struct buffer *lines = buffer_new();
+
+    buffer_printf(lines, "[pgtide]\nsslpassword=%s\n", sslpassword);
+    return write_secret(path, lines);
+}
+
+struct error *pg_endpoint_for_program(struct arena *a, const struct pg_endpoint *e, const char *folder,
+                                      struct pg_program_login *out_login)
 {
     CLEANUP(buffer_free) struct buffer *conninfo = buffer_new();
+    struct pg_program_login login = {.environment = NULL};
+    const char *sslpassword = pg_endpoint_option(e, "sslpassword");
 
     for (const struct pg_option *o = e->options; o->keyword != NULL; o++)
-        if (e->password == NULL || strcmp(o->keyword, "passfile") != 0)
+        if ((e->password == NULL || strcmp(o->keyword, "passfile") != 0) && strcmp(o->keyword, "sslpassword") != 0)
             append_option(conninfo, o->keyword, o->value);
 
     if (e->password != NULL) {
-        CLEANUP(buffer_free) struct buffer *line = buffer_new();
-        buffer_append_text(line, "*:*:*:*:");
-        append_escaped(line, secret_reveal(e->password), "\\:");
-        buffer_append_char(line, '\n');
-        struct error *err = file_replace(path, line->bytes, line->length);
-        explicit_bzero(line->bytes, line->length);
-        TRY(err);
-        append_option(conninfo, "passfile", path);
+        login.files[0] = arena_printf(a, "%s/passfile", folder);
+        TRY(write_passfile(e, login.files[0]));
+        append_option(conninfo, "passfile", login.files[0]);
     }
-    *out_conninfo = arena_strdup(a, buffer_text(conninfo));
+    if (sslpassword != NULL) {
+        login.files[1] = arena_printf(a, "%s/servicefile", folder);
+        TRY(write_service(sslpassword, login.files[1]));
+        append_option(conninfo, "service", "pgtide");
+        login.environment = arena_printf(a, "PGSERVICEFILE=%s", login.files[1]);
+    }
+    login.conninfo = arena_strdup(a, buffer_text(conninfo));
+    *out_login = login;
     return NULL;
 }

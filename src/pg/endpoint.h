@@ -2,7 +2,7 @@
  * Where one side of a task is: anything libpq takes as a conninfo (URI, key=value, service=), resolved once.
  *
  * Immutable after pg_endpoint_parse; may be read by several threads. The password never leaves it except into libpq
- * and, for pg_dump, into a password file (pg_endpoint_passfile).
+ * and, for pg_dump, into a file (pg_endpoint_for_program).
  */
 #pragma once
 
@@ -31,9 +31,13 @@ const char *pg_endpoint_user(const struct pg_endpoint *e);
 /* The same server and login with another database ("postgres", to create a missing one). In `a`. */
 struct pg_endpoint *pg_endpoint_with_database(struct arena *a, const struct pg_endpoint *e, const char *database);
 
-/*
- * A conninfo without password for the argv of a PostgreSQL program. When there is a password, it is written to
- * `path` (0600) as a password file and the conninfo names it; the caller removes the file. In `a`.
- */
-MUST_USE struct error *pg_endpoint_for_program(struct arena *a, const struct pg_endpoint *e, const char *path,
-                                               char **out_conninfo);
+/* What a PostgreSQL program needs to log in; nothing secret is in argv or the environment. */
+struct pg_program_login {
+    const char *conninfo;    /* without passwords, for argv */
+    const char *environment; /* "PGSERVICEFILE=…" for the child; NULL: none */
+    const char *files[2];    /* 0600, with what is secret; the caller removes them; NULL: none */
+};
+
+/* Passwords go into files in `folder`: ours for the server as a password file, that of sslkey as a service. In `a`. */
+MUST_USE struct error *pg_endpoint_for_program(struct arena *a, const struct pg_endpoint *e, const char *folder,
+                                               struct pg_program_login *out_login);

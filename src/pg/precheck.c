@@ -24,6 +24,12 @@ static const struct check {
 } checks[] = {
     {"source-reachable", CHECK_NETWORK, "the source can be reached", NEEDS_NOTHING, check_source_reachable},
     {"target-reachable", CHECK_NETWORK, "the target can be reached", NEEDS_NOTHING, check_target_reachable},
+    {"source-tls", CHECK_NETWORK, "the way to the source is encrypted", NEEDS_SOURCE, check_source_tls},
+    {"target-tls", CHECK_NETWORK, "the way to the target is encrypted", NEEDS_TARGET, check_target_tls},
+    {"source-sessions", CHECK_NETWORK, "sessions on the source are direct, and as asked for", NEEDS_SOURCE,
+     check_source_sessions},
+    {"target-sessions", CHECK_NETWORK, "sessions on the target are direct, and as asked for", NEEDS_TARGET,
+     check_target_sessions},
     {"versions", CHECK_VERSION, "the versions of both servers fit", NEEDS_BOTH, check_versions},
     {"pg-dump", CHECK_VERSION, "pg_dump is there and new enough", NEEDS_SOURCE, check_pg_dump},
     {"source-wal-level", CHECK_PARAMETER, "the source writes logical WAL", NEEDS_SOURCE, check_source_wal_level},
@@ -33,6 +39,8 @@ static const struct check {
     {"source-locks", CHECK_PARAMETER, "the source can lock all tables for the dump", NEEDS_SOURCE, check_source_locks},
     {"source-privileges", CHECK_PRIVILEGE, "the source user may read and replicate", NEEDS_SOURCE,
      check_source_privileges},
+    {"source-replication", CHECK_NETWORK, "the source takes a replication session", NEEDS_SOURCE,
+     check_source_replication},
     {"source-standby", CHECK_SOURCE_FACTS, "the source is a primary", NEEDS_SOURCE, check_source_standby},
     {"replica-identity", CHECK_SOURCE_FACTS, "every table has a replica identity", NEEDS_SOURCE,
      check_replica_identity},
@@ -48,6 +56,8 @@ static const struct check {
     {"target-settings", CHECK_PARAMETER, "the target takes writes and our sessions", NEEDS_TARGET,
      check_target_settings},
     {"encoding", CHECK_TARGET_STATE, "the encoding of the target fits", NEEDS_BOTH, check_encoding},
+    {"time-zone", CHECK_TARGET_STATE, "both sides have the same default time zone", NEEDS_BOTH, check_time_zone},
+    {"lc-monetary", CHECK_TARGET_STATE, "money means the same on both sides", NEEDS_BOTH, check_lc_monetary},
     {"extensions", CHECK_TARGET_STATE, "all extensions are available on the target", NEEDS_BOTH, check_extensions},
     {"roles-missing", CHECK_TARGET_STATE, "all owners and grantees exist on the target", NEEDS_BOTH, check_roles},
     {"target-empty", CHECK_OBJECT_CONFLICT, "the target has no objects of the same names", NEEDS_BOTH,
@@ -101,6 +111,25 @@ void item_objects_from_tables(struct precheck *p, struct check_item *item,
             objects[item->n_objects++] = pg_quote_name(p->a, t->schema, t->name);
     }
     item->objects = objects;
+}
+
+struct pg_rows precheck_select(struct precheck *p, const struct pg_rows *wanted, const struct pg_rows *have,
+                               bool is_common)
+{
+    struct pg_rows out = {.n_columns = 1};
+    unsigned at = 0;
+
+    out.rows = arena_alloc(p->a, (wanted->n_rows + 1U) * sizeof *out.rows);
+    for (unsigned r = 0; r < wanted->n_rows; r++) {
+        const char *text = wanted->rows[r][0];
+
+        while (at < have->n_rows && strcmp(have->rows[at][0], text) < 0)
+            at++;
+        bool is_there = at < have->n_rows && strcmp(have->rows[at][0], text) == 0;
+        if (is_there == is_common)
+            out.rows[out.n_rows++] = wanted->rows[r];
+    }
+    return out;
 }
 
 void item_fix(struct precheck *p, struct check_item *item, enum check_side side, const char *fix)

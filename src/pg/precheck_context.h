@@ -7,6 +7,17 @@
 #include "pg/catalog.h"
 #include "pg/precheck.h"
 
+/* What a session says of itself. Filled by the checks of sessions; `started` is NULL before. */
+struct session_facts {
+    const char *started;     /* of the server: seconds, tells servers of one system identifier apart */
+    const char *lc_monetary; /* as an application has it, like those below */
+    const char *time_zone;
+    const char *utc_offsets; /* of that zone in winter and summer */
+    const char *read_only;
+    bool lc_monetary_is_carried; /* ALTER DATABASE … SET: comes along with the structure */
+    bool time_zone_is_carried;
+};
+
 struct precheck {
     struct arena *a;
     const struct precheck_options *options;
@@ -15,6 +26,8 @@ struct precheck {
     struct server_facts source_facts;
     struct server_facts target_facts; /* of the database that the session is on */
     struct catalog catalog;           /* of the source */
+    struct session_facts source_session;
+    struct session_facts target_session;
     bool target_is_missing;
 };
 
@@ -44,6 +57,10 @@ void item_fix_each(struct precheck *p, struct check_item *item, enum check_side 
 /* `fix` is what to run or to set there; the side is told before it. */
 void item_fix(struct precheck *p, struct check_item *item, enum check_side side, const char *fix);
 
+/* Those of `wanted` that are (or are not) in `have`, by their first columns; both sorted bytewise by it. */
+struct pg_rows precheck_select(struct precheck *p, const struct pg_rows *wanted, const struct pg_rows *have,
+                               bool is_common);
+
 bool precheck_follows(const struct precheck *p); /* changes are to be applied */
 bool precheck_copies(const struct precheck *p);  /* structure and rows are to be copied */
 
@@ -52,3 +69,10 @@ extern precheck_function check_source_reachable, check_source_wal_level, check_s
     check_foreign_tables, check_tablespaces, check_source_ddl, check_long_transactions, check_source_locks;
 extern precheck_function check_target_reachable, check_versions, check_target_privileges, check_target_empty,
     check_encoding, check_extensions, check_roles, check_target_settings, check_pg_dump;
+/* precheck_session.c */
+extern precheck_function check_source_tls, check_target_tls, check_source_sessions, check_target_sessions,
+    check_source_replication, check_time_zone, check_lc_monetary;
+
+/* What Test Connection says of a session that came about: server, role, user, latency. */
+MUST_USE struct error *precheck_describe(struct precheck *p, struct pg_conn *c, const struct server_facts *facts,
+                                         char **out_text);

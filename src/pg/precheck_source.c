@@ -13,10 +13,10 @@ struct error *check_source_reachable(struct precheck *p, struct check_item *item
     TRY(pg_connect(p->options->source, options, &c));
     TRY(catalog_server(c, p->a, &p->source_facts));
     TRY(catalog_read(c, p->a, &p->catalog));
+    char *description;
+    TRY(precheck_describe(p, c, &p->source_facts, &description));
     if (item->result == CHECK_PASSED)
-        item_is(p, item, CHECK_PASSED, "connected to \"%s\" as user \"%s\", version %s, %u tables",
-                pg_endpoint_name(p->options->source), p->source_facts.user, p->source_facts.version,
-                p->catalog.n_tables);
+        item_is(p, item, CHECK_PASSED, "%s; %u tables", description, p->catalog.n_tables);
     p->source = TAKE(c);
     return NULL;
 }
@@ -215,10 +215,11 @@ struct error *check_large_objects(struct precheck *p, struct check_item *item)
         item_fix_each(p, item, ON_SOURCE, "GRANT SELECT ON LARGE OBJECT ",
                       arena_printf(p->a, " TO %s;", pg_quote_identifier(p->a, p->source_facts.user)));
     } else if (precheck_follows(p)) {
-        item_is(p, item, CHECK_ALARM,
-                "%s large objects are copied; their changes are not in the stream: what differs is copied again when the "
-                "synchronization is stopped, so stop writing to them before that",
-                n);
+        item_is(
+            p, item, CHECK_ALARM,
+            "%s large objects are copied; their changes are not in the stream: what differs is copied again when the "
+            "synchronization is stopped, so stop writing to them before that",
+            n);
     } else {
         item_is(p, item, CHECK_PASSED, "%s are copied", n);
     }

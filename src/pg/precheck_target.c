@@ -34,7 +34,7 @@ static struct error *connect_elsewhere(struct precheck *p, struct pg_connect_opt
     return TAKE(first);
 }
 
-static struct error *check_creating(struct precheck *p, struct check_item *item)
+static struct error *check_creating(struct precheck *p, struct check_item *item, const char *description)
 {
     const char *database = pg_endpoint_database(p->options->target);
     char *may_create;
@@ -44,7 +44,7 @@ static struct error *check_creating(struct precheck *p, struct check_item *item)
                       &may_create));
     if (cell_bool(may_create)) {
         if (item->result == CHECK_PASSED)
-            item_is(p, item, CHECK_PASSED, "the server is reached; database \"%s\" does not exist and will be created",
+            item_is(p, item, CHECK_PASSED, "%s; database \"%s\" does not exist and will be created", description,
                     database);
         return NULL;
     }
@@ -69,16 +69,17 @@ struct error *check_target_reachable(struct precheck *p, struct check_item *item
     TRY(catalog_server(c, p->a, &p->target_facts));
     p->target_is_missing = !exists;
     p->target = TAKE(c);
+    char *description;
+    TRY(precheck_describe(p, p->target, &p->target_facts, &description));
     if (!exists)
-        return check_creating(p, item);
+        return check_creating(p, item, description);
     if (p->source != NULL && strcmp(p->source_facts.system_identifier, p->target_facts.system_identifier) == 0 &&
         p->source_facts.database_oid == p->target_facts.database_oid) {
         item_is(p, item, CHECK_FAILED, "source and target are the same database");
         return NULL;
     }
     if (item->result == CHECK_PASSED)
-        item_is(p, item, CHECK_PASSED, "connected to \"%s\" as user \"%s\", version %s",
-                pg_endpoint_name(p->options->target), p->target_facts.user, p->target_facts.version);
+        item_is(p, item, CHECK_PASSED, "%s", description);
     return NULL;
 }
 
@@ -220,26 +221,6 @@ struct error *check_encoding(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
-/* The texts of `wanted` that are (or are not) among `have`; both sorted bytewise. */
-static struct pg_rows select_rows(struct precheck *p, const struct pg_rows *wanted, const struct pg_rows *have,
-                                  bool is_common)
-{
-    struct pg_rows out = {.n_columns = 1};
-    unsigned at = 0;
-
-    out.rows = arena_alloc(p->a, (wanted->n_rows + 1U) * sizeof *out.rows);
-    for (unsigned r = 0; r < wanted->n_rows; r++) {
-        const char *text = wanted->rows[r][0];
-
-        while (at < have->n_rows && strcmp(have->rows[at][0], text) < 0)
-            at++;
-        bool is_there = at < have->n_rows && strcmp(have->rows[at][0], text) == 0;
-        if (is_there == is_common)
-            out.rows[out.n_rows++] = wanted->rows[r];
-    }
-    return out;
-}
-
 struct error *check_extensions(struct precheck *p, struct check_item *item)
 {
     struct pg_rows wanted, have;
@@ -248,7 +229,7 @@ struct error *check_extensions(struct precheck *p, struct check_item *item)
                  "SELECT extname FROM pg_extension ORDER BY extname COLLATE \"C\"", NULL, 0, &wanted));
     TRY(pg_query(p->target, p->a, "reading which extensions are available",
                  "SELECT name FROM pg_available_extensions ORDER BY name COLLATE \"C\"", NULL, 0, &have));
-    struct pg_rows missing = select_rows(p, &wanted, &have, false);
+    struct pg_rows missing = precheck_select(p, &wanted, &have, false);
     item_objects_from_rows(p, item, &missing);
     if (missing.n_rows == 0)
         item_is(p, item, CHECK_PASSED, "all %u are available", wanted.n_rows);
@@ -337,7 +318,7 @@ struct error *check_target_empty(struct precheck *p, struct check_item *item)
         return NULL;
     TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));
     TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, NULL, 0, &have));
-    struct pg_rows common = select_rows(p, &wanted, &have, true);
+    struct pg_rows common = precheck_select(p, &wanted, &have, true);
     item_objects_from_rows(p, item, &common);
     if (common.n_rows == 0)
         item_is(p, item, CHECK_PASSED, "none of the %u names is taken", wanted.n_rows);

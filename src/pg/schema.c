@@ -117,14 +117,15 @@ static const char *last_words(const char *errors)
     return errors + length - shown;
 }
 
-static struct error *run(struct arena *a, const char *what, const char *const *argv, const char *stdout_path,
-                         const struct stop *stop)
+/* NOLINTNEXTLINE(readability-function-size): what, how, where to, and until when */
+static struct error *run(struct arena *a, const char *what, const char *const *argv, const char *variable,
+                         const char *stdout_path, const struct stop *stop)
 {
     /*
      * The password is in a file named by the conninfo; one in the environment would come first, and may be the other
      * side's.
      */
-    static const char *const environment[] = {"PGPASSWORD=", "LC_ALL=C", NULL};
+    const char *const environment[] = {"PGPASSWORD=", "LC_ALL=C", variable, NULL};
     struct child_result result;
 
     TRY(child_run(
@@ -161,10 +162,9 @@ static char *conninfo_for_dump(struct arena *a, const struct schema_dump_options
 
 static struct error *run_pg_dump(struct arena *a, const struct schema_dump_options *o)
 {
-    const char *passfile = file_in(a, o->folder, "passfile");
-    char *conninfo;
+    struct pg_program_login login;
 
-    TRY(pg_endpoint_for_program(a, o->source, passfile, &conninfo));
+    TRY(pg_endpoint_for_program(a, o->source, o->folder, &login));
     const char *const argv[] = {
         o->programs->pg_dump,
         "--format=custom",
@@ -172,20 +172,24 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
         "--no-publications",
         "--no-subscriptions",
         "--no-tablespaces",
+        "--no-password",
         "--exclude-schema=pgtide",
         arena_printf(a, "--snapshot=%s", o->snapshot),
         arena_printf(a, "--file=%s", file_in(a, o->folder, "archive")),
-        arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, conninfo)),
+        arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, login.conninfo)),
         NULL,
     };
-    struct error *err = run(a, "dumping the structure of the source", argv, NULL, o->stop);
-    struct error *removing = file_remove(passfile);
+    struct error *err = run(a, "dumping the structure of the source", argv, login.environment, NULL, o->stop);
 
-    if (err != NULL) {
-        error_free(removing);
-        return err;
+    for (size_t i = 0; i < COUNT_OF(login.files); i++) {
+        struct error *removing = login.files[i] == NULL ? NULL : file_remove(login.files[i]);
+
+        if (err == NULL)
+            err = removing;
+        else
+            error_free(removing);
     }
-    return removing;
+    return err;
 }
 
 static struct error *write_section(struct arena *a, const struct schema_dump_options *o, const char *section,
@@ -201,8 +205,9 @@ static struct error *write_section(struct arena *a, const struct schema_dump_opt
                                   NULL};
     const char *const list[] = {o->programs->pg_restore, "--list", option, archive, NULL};
 
-    TRY(run(a, "writing the structure's script", script, NULL, o->stop));
-    return run(a, "listing the structure's entries", list, arena_printf(a, "%s/%s.list", o->folder, name), o->stop);
+    TRY(run(a, "writing the structure's script", script, NULL, NULL, o->stop));
+    return run(a, "listing the structure's entries", list, NULL, arena_printf(a, "%s/%s.list", o->folder, name),
+               o->stop);
 }
 
 struct error *schema_dump(struct arena *a, struct schema_dump_options options)

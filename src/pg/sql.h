@@ -27,6 +27,7 @@ extern const char sql_publication_lacks[];
 extern const char sql_roles_used[];
 extern const char sql_sequences[];
 extern const char sql_server_facts[];
+extern const char sql_session_facts[];
 extern const char sql_state[];
 extern const char sql_tables[];
 extern const char sql_target_blocking_index[];

@@ -16,6 +16,8 @@ from .ports import reserve_port
 CHUNK = 65536
 Inspector = Callable[[bytes], bool]
 """Sees bytes on their way from the server to the client; true: the connection is cut and these bytes are lost."""
+Alterer = Callable[[bytes, bool], bytes]
+"""What goes on in the place of a chunk; true: to the client."""
 
 
 class _Link:
@@ -37,7 +39,7 @@ class _Link:
 
 class Proxy:
     def __init__(self, to_port: int) -> None:
-        self._to_port = to_port
+        self._to_ports = (to_port,)
         self._reservation = reserve_port()
         self.port = self._reservation.number
         self.connections = 0  # ever accepted
@@ -48,6 +50,7 @@ class Proxy:
         self._delay_s = 0.0
         self._bytes_per_s = 0.0
         self._inspector: Optional[Inspector] = None
+        self._alterer: Optional[Alterer] = None
         self._loop = asyncio.new_event_loop()
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -104,6 +107,13 @@ class Proxy:
     def inspect(self, inspector: Optional[Inspector]) -> None:
         self._set("_inspector", inspector)
 
+    def alter(self, alterer: Optional[Alterer]) -> None:
+        self._set("_alterer", alterer)
+
+    def balance(self, *to_ports: int) -> None:
+        """New connections go to these in turn."""
+        self._set("_to_ports", to_ports)
+
     def close(self) -> None:
         async def deed() -> None:
             self._server.close()
@@ -144,7 +154,7 @@ class Proxy:
             _Link(to_client, to_client).reset()
             return
         try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._to_port)
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._to_ports[self.connections % len(self._to_ports)])
         except OSError:
             to_client.transport.abort()
             return
@@ -171,6 +181,8 @@ class Proxy:
                 await asyncio.sleep(self._delay_s)
             if self._bytes_per_s > 0:
                 await asyncio.sleep(len(chunk) / self._bytes_per_s)
+            if self._alterer is not None:
+                chunk = self._alterer(chunk, to_client)
             sink.write(chunk)
             await sink.drain()
             if to_client:

@@ -240,9 +240,35 @@ static int be_silent(void **state)
     return 0;
 }
 
+static void it_is_known_what_stays_on_this_machine(void **state)
+{
+    static const struct {
+        const char *host;
+        const char *address;
+        bool is_local;
+    } cases[] = {
+        {"/run/postgresql", NULL, true},
+        {"/run/postgresql", "", true},
+        {"@abstract", NULL, true},
+        {"localhost", "127.0.0.1", true},
+        {"old", "127.0.1.1", true},
+        {"::1", "::1", true},
+        {NULL, NULL, true},
+        {"db", "10.0.0.127", false},
+        {"127.evil.example", "192.0.2.1", false},
+        {"db", "2001:db8::1", false},
+        {"localhost", NULL, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++)
+        assert_int_equal(pg_address_is_local(cases[i].host, cases[i].address), cases[i].is_local);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(it_is_known_what_stays_on_this_machine),
         cmocka_unit_test(a_refusal_is_named_with_what_to_do),
         cmocka_unit_test(a_missing_database_is_told_from_other_refusals),
         cmocka_unit_test(nobody_listening_is_worth_another_try),

@@ -151,23 +151,33 @@ static void another_database_of_the_same_server(void **state)
     assert_string_equal(secret_reveal(pg_endpoint_password(other)), "pw");
 }
 
-static void a_program_gets_the_password_by_file_only(void **state)
+static void a_program_gets_passwords_by_files_only(void **state)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
-    const char *path = arena_printf(a, "%s/it's", (const char *)*state);
-    char *conninfo, *text;
+    const char *folder = *state;
+    struct pg_program_login login;
+    char *text;
     size_t length;
 
-    struct pg_endpoint *e = parse(a, "host=h user='o\\'x' password='a:b\\\\c' dbname=d passfile=/elsewhere");
-    expect_ok(pg_endpoint_for_program(a, e, path, &conninfo));
-    assert_null(strstr(conninfo, "a:b"));
-    assert_null(strstr(conninfo, "password"));
-    expect_ok(file_read(a, path, &text, &length));
+    struct pg_endpoint *e = parse(a, "host=h user='o\\'x' password='a:b\\\\c' dbname=d passfile=/elsewhere "
+                                     "sslpassword='geheim wort'");
+    expect_ok(pg_endpoint_for_program(a, e, folder, &login));
+    assert_null(strstr(login.conninfo, "a:b"));
+    assert_null(strstr(login.conninfo, "geheim"));
+    assert_null(strstr(login.environment, "geheim"));
+    assert_null(strstr(login.conninfo, "password"));
+    expect_ok(file_read(a, login.files[0], &text, &length));
     assert_string_equal(text, "*:*:*:*:a\\:b\\\\c\n");
+    expect_ok(file_read(a, login.files[1], &text, &length));
+    assert_string_equal(text, "[pgtide]\nsslpassword=geheim wort\n");
+    assert_string_equal(login.environment, arena_printf(a, "PGSERVICEFILE=%s", login.files[1]));
 
-    struct pg_endpoint *again = parse(a, conninfo);
+    e = parse(a, "host=h user='o\\'x' password='a:b\\\\c' dbname=d");
+    expect_ok(pg_endpoint_for_program(a, e, folder, &login));
+    assert_null(login.environment);
+    struct pg_endpoint *again = parse(a, login.conninfo);
     assert_string_equal(pg_endpoint_user(again), "o'x");
-    assert_string_equal(pg_endpoint_option(again, "passfile"), path);
+    assert_string_equal(pg_endpoint_option(again, "passfile"), login.files[0]);
 }
 
 int main(void)
@@ -181,7 +191,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_read_is_refused_without_being_shown),
         cmocka_unit_test(system_roots_need_a_newer_libpq),
         cmocka_unit_test(another_database_of_the_same_server),
-        cmocka_unit_test_setup_teardown(a_program_gets_the_password_by_file_only, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(a_program_gets_passwords_by_files_only, folder_setup, folder_teardown),
     };
 
     return cmocka_run_group_tests_name("pg/endpoint", tests, forget_environment, NULL);
