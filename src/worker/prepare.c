@@ -12,6 +12,7 @@
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
+#include "worker/drift.h"
 #include "worker/spool_folder.h"
 
 enum { SLOT_TRIES = 10, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
@@ -473,6 +474,8 @@ struct error *prepare_run(struct task *t)
     } else {
         TRY(find_slot(t, source));
         TRY(verify_capture(t, source));
+        if (t->state.task.structure_done)
+            TRY(drift_check(t, source, true));
     }
     TRY(choose_format(t, source));
     return note_slot_snapshot(t);
