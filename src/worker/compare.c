@@ -12,8 +12,15 @@
 #include "worker/compare_repair.h"
 #include "worker/compare_sides.h"
 
-enum { JOBS_DEFAULT = 4, JOBS_MAX = 64, VALUE_SHOWN = 200, KEY_SHOWN = 1000, ROW_SHOWN = 2000, KEEP_EVERY_MS = 5000,
-       KEEP_LOOK_MS = 100 };
+enum {
+    JOBS_DEFAULT = 4,
+    JOBS_MAX = 64,
+    VALUE_SHOWN = 200,
+    KEY_SHOWN = 1000,
+    ROW_SHOWN = 2000,
+    KEEP_EVERY_MS = 5000,
+    KEEP_LOOK_MS = 100
+};
 
 /* A table that both sides have. */
 struct table_job {
@@ -36,7 +43,7 @@ struct compare_run {
     unsigned n_jobs;
     atomic_uint next_job;
     bool has_sync;
-    bool is_again; /* after a repair */
+    bool is_again;           /* after a repair */
     const char *const *only; /* a repair: titles of the tables; NULL: all */
     unsigned n_only;
     uint64_t n_repaired;
@@ -294,8 +301,9 @@ MUST_USE static struct error *compare_sequences(struct compare_run *run)
         return NULL;
     if (!run->has_sync)
         return compare_set(run, OBJECT_SET_SEQUENCES, COMPARE_OBJECTS, "sequence value");
-    compare_note(run->collector, "The values of sequences were not compared: the running sync sets them every minute, and exactly "
-                                 "at its end.");
+    compare_note(run->collector,
+                 "The values of sequences were not compared: the running sync sets them every minute, and exactly "
+                 "at its end.");
     return NULL;
 }
 
@@ -397,7 +405,8 @@ MUST_USE static struct error *plan_tables(struct compare_run *run)
 static void count_work(struct compare_run *run)
 {
     const bool *kinds = run->options->kinds;
-    uint64_t sets = (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
+    uint64_t sets =
+        (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
 
     atomic_store(&run->progress->entries_done, 0);
     atomic_store(&run->progress->bytes_done, 0);
@@ -559,7 +568,8 @@ static struct compare_run new_run(struct compare_sides *sides, const struct comp
     };
 }
 
-MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink, struct compare_result *out)
+MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink,
+                                           struct compare_result *out)
 {
     run->collector = compare_collector_new(arena_new(run->arena, "differences"), sink, run->progress);
     return close_run(run, compare_everything(run), out);
@@ -626,7 +636,7 @@ struct error *worker_compare(const struct sync_options *options, const struct co
     struct compare_options filled = filled_in(compare);
     struct compare_sides sides;
 
-    TRY(compare_sides_open(a, options, stop, &sides));
+    TRY(compare_sides_open(a, options, filled.is_alone, stop, &sides));
     struct error *err = compare_all(&sides, &filled, sink, progress, a, stop, out);
     compare_sides_close(&sides);
     out->elapsed_us = clock_now_us() - began_us;

@@ -20,6 +20,7 @@
 #include "worker/full.h"
 #include "worker/given.h"
 #include "worker/monitor.h"
+#include "worker/once.h"
 #include "worker/prepare.h"
 #include "worker/receive.h"
 #include "worker/stopped.h"
@@ -101,8 +102,6 @@ MUST_USE static struct error *follow_until(struct task *t)
 {
     progress_set_phase(t->progress, PHASE_INCREMENTAL);
     log_info("following: changes are applied as they are committed on the source");
-    if (t->options->type == SYNC_FULL)
-        return NULL;
     switch (t->options->until) {
     case UNTIL_CAUGHT_UP:
         return catch_up(t);
@@ -170,6 +169,8 @@ static struct error *orchestrate(void *self)
         log_info("finishing an interrupted stop: removing what is left on the servers");
         progress_set_phase(t->progress, PHASE_STOPPING);
         err = finish_again(t);
+    } else if (t->record->is_once) {
+        err = once_run(t);
     } else {
         err = run_phases(t);
     }
@@ -284,15 +285,29 @@ MUST_USE static struct error *check_dml(const struct task *t)
                       "\"pgtide stop\" and a new start.");
 }
 
+/* A sync that follows has a slot to give back. What an interrupted copy was begun as it stays, whatever is said. */
+MUST_USE static struct error *check_type(const struct task *t)
+{
+    if (t->record->is_once)
+        log_info("this copy was begun with --type full: it ends by itself");
+    if (t->options->type != SYNC_FULL || t->record->is_once)
+        return NULL;
+    return error_hint(
+        error_new(ERROR_CONFIG, "this synchronization was begun as one that follows, without --type full"),
+        "Leave the option out to go on. Another type needs a \"pgtide stop\" and a new start.");
+}
+
 MUST_USE static struct error *open_record(struct task *t)
 {
     if (prepare_finds_task(t)) {
+        TRY(check_type(t));
         TRY(check_dml(t));
         TRY(given_compare(t));
         log_info("going on with task %s, %s", t->record->id, t->pair);
         return NULL;
     }
-    TRY(prepare_check(t, t->arena));
+    CLEANUP(arena_free) struct arena *precheck = arena_new(NULL, "precheck");
+    TRY(prepare_check(t, precheck));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
     TRY(conflicts_forget(t->folder));
@@ -301,6 +316,10 @@ MUST_USE static struct error *open_record(struct task *t)
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
     if (t->options->dml != 0)
         t->record->dml = t->options->dml;
+    if (t->options->type == SYNC_FULL) {
+        t->record->is_once = true;
+        t->record->owns_slot = t->record->owns_publication = false;
+    }
     TRY(given_take(t));
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);
@@ -355,6 +374,7 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
                              &server));
     TRY(open_record(t));
     atomic_store(&t->has_record, true);
+    atomic_store(&t->counters->is_once, t->record->is_once);
     atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
     TRY(thread_start("orchestrator", orchestrate, t, &orchestrator));
     watch(t, stop, orchestrator);
@@ -363,8 +383,9 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
     return progress_phase(t->progress) == PHASE_COMPLETED
                ? NULL
                : error_hint(error_new(ERROR_CANCELLED, "the synchronization of %s was interrupted", t->pair),
-                            "The same command goes on where it was. Until then the source keeps WAL for slot \"%s\".",
-                            t->record->slot);
+                            "The same command goes on where it was.%s%s%s",
+                            t->record->is_once ? "" : " Until then the source keeps WAL for slot \"",
+                            t->record->is_once ? "" : t->record->slot, t->record->is_once ? "" : "\".");
 }
 
 static void free_task(struct task *t)
