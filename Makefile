@@ -4,6 +4,7 @@ PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 60
 TORTURE_HOURS ?= 4
 PYTEST_ARGS  ?=
+BENCH_ARGS   ?=
 
 MAKEFLAGS += --no-print-directory
 
@@ -67,11 +68,11 @@ scale: ## 100,000 tables, rows of 500 MB, 200,000 large objects: needs 40 GB of 
 	@ninja -C build-test src/bin/pgtide
 	@PGTIDE_SCALE=full TMPDIR=$${TMPDIR:-/tmp} /usr/bin/python3 -m pytest -q -s tests/integration/test_scale.py --pgtide build-test/src/bin/pgtide
 
-bench: ## measurements of an optimized build
-	@tools/bootstrap build test
+bench: ## pgtide beside its peers, in one run; about two hours. BENCH_ARGS='--only narrow --runs 1' takes minutes
+	@tools/bootstrap build test bench
 	@tools/configure build-bench -Dtests=false -Dbuildtype=release
 	@ninja -C build-bench src/bin/pgtide
-	@bench/run build-bench/src/bin/pgtide
+	@bench/run build-bench/src/bin/pgtide $(BENCH_ARGS)
 
 install: all ## below PREFIX (/usr/local); DESTDIR works
 	@meson configure $(BUILD) --prefix $(abspath $(PREFIX))

@@ -1,5 +1,6 @@
 #include "pg/compare_objects.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <inttypes.h>
 
@@ -167,6 +168,7 @@ static bool agree(const struct comparison *c, const char *source, const char *ta
 static void report(struct comparison *c, enum difference_side side, char **s, char **t)
 {
     char **any = s != NULL ? s : t;
+    assert(any != NULL);
     const struct difference_column definition = {
         .name = "definition",
         .source = s == NULL ? NULL : compare_shortened(c->scratch, s[OBJECT_DEFINITION], SHOWN_MAX),
