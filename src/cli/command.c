@@ -8,8 +8,6 @@
             {.name = "TARGET", .offset = offsetof(struct command_line, sync.target)}, \
     }
 
-static const char whole_database[] = "this version synchronizes the whole database";
-
 static const struct word slots_actions[] = {{"list", SLOTS_LIST}, {"gc", SLOTS_GC}, {0}};
 static const struct word shells[] = {{"bash", SHELL_BASH}, {0}};
 
@@ -204,7 +202,7 @@ enum {
 };
 
 static const struct word sync_types[] = {
-    {"full", SYNC_FULL},
+    {"full", SYNC_FULL, "use --until caught-up, which ends by itself too"},
     {"full+incremental", SYNC_FULL_INCREMENTAL},
     {"incremental", SYNC_INCREMENTAL, "this version always begins with a copy"},
     {0},
@@ -233,12 +231,12 @@ const struct option_spec option_specs[] = {
      .most = 2000000, .help = "give up after this time, with exit status 1; default: never"},
 
     /* what */
-    {.name = "select", .value = "RULE", .commands = OF_TASK, .kind = OPTION_LIST, .later = whole_database,
-     .help = "choose tables by rules such as 'sales.*' and '!sales.tmp_*'"},
-    {.name = "select-from", .value = "FILE", .commands = OF_TASK, .kind = OPTION_TEXT, .later = whole_database,
-     .help = "choose tables by a file"},
-    {.name = "with-dependencies", .commands = OF_TASK, .kind = OPTION_FLAG, .later = whole_database,
-     .help = "choose what the chosen tables need, too"},
+    {.name = "select", .value = "RULE", .commands = OF_TASK | ON(COMPARE), .kind = OPTION_TEXTS, FIELD(sync.select),
+     .help = "tables, views, sequences: 'sales.*', '!sales.tmp_*'; the last rule that matches decides; may be repeated"},
+    {.name = "select-from", .value = "FILE", .commands = OF_TASK | ON(COMPARE), .kind = OPTION_TEXT, FIELD(sync.select_from),
+     .help = "rules from a file, before those of --select: one a line, CSV (schema,table) or JSON"},
+    {.name = "with-dependencies", .commands = OF_TASK | ON(COMPARE), .kind = OPTION_FLAG, FIELD(sync.with_dependencies),
+     .help = "select what the selected objects need, too: parents of foreign keys, what views read, …"},
     {.name = "no-indexes", .commands = OF_TASK, .kind = OPTION_FLAG_OFF, FIELD(sync.with_indexes),
      .help = "leave out indexes that back no constraint and no replica identity"},
     {.name = "no-ddl", .commands = OF_TASK, .kind = OPTION_FLAG_OFF, FIELD(sync.with_ddl),

@@ -108,6 +108,7 @@ enum option_kind {
     OPTION_TEXT,     /* const char *, not empty */
     OPTION_SET,      /* unsigned, a bit each of `words`; with commas, may be repeated */
     OPTION_LIST,     /* const char *const *, NULL-terminated; may be repeated or have commas */
+    OPTION_TEXTS,    /* const char *const *, NULL-terminated; may be repeated */
     OPTION_UNTIL,    /* sync.until and sync.until_lsn */
     OPTION_RATE,     /* struct rate_plan */
     OPTION_HELP,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/nearest.h"
+#include "model/nearest.h"
 
 enum { LIST_MAX = 256 };
 
@@ -111,12 +111,32 @@ static struct error *take_until(struct parser *p, const struct option_spec *opti
     return NULL;
 }
 
-static struct error *take_list(struct parser *p, const struct option_spec *option, const char *value)
+static struct list *list_of(struct parser *p, const struct option_spec *option)
 {
     struct list *list = &p->lists[option - option_specs];
 
     if (list->words == NULL)
         list->words = arena_alloc(p->arena, (LIST_MAX + 1) * sizeof *list->words);
+    return list;
+}
+
+static struct error *take_texts(struct parser *p, const struct option_spec *option, const char *value)
+{
+    struct list *list = list_of(p, option);
+
+    if (value[0] == '\0')
+        return see_help(p, error_new(ERROR_USAGE, "option \"--%s\": its value is empty", option->name));
+    if (list->n == LIST_MAX)
+        return error_new(ERROR_USAGE, "option \"--%s\" is given more than %d times", option->name, LIST_MAX);
+    list->words[list->n++] = arena_strdup(p->arena, value);
+    *(const char *const **)field(p, option->offset) = list->words;
+    return NULL;
+}
+
+static struct error *take_list(struct parser *p, const struct option_spec *option, const char *value)
+{
+    struct list *list = list_of(p, option);
+
     for (const char *at = value;; at++) {
         size_t length = strcspn(at, ",");
 
@@ -187,6 +207,8 @@ static struct error *take_value(struct parser *p, const struct option_spec *opti
         return take_set(p, option, value);
     case OPTION_LIST:
         return take_list(p, option, value);
+    case OPTION_TEXTS:
+        return take_texts(p, option, value);
     case OPTION_UNTIL:
         return take_until(p, option, value);
     case OPTION_RATE:
@@ -244,7 +266,7 @@ static struct error *take_option(struct parser *p, const char *text)
         p->n_rest--;
     }
     bool *is_given = &p->given[option - option_specs];
-    bool may_repeat = option->kind == OPTION_LIST || option->kind == OPTION_SET;
+    bool may_repeat = option->kind == OPTION_LIST || option->kind == OPTION_SET || option->kind == OPTION_TEXTS;
     if (*is_given && !may_repeat && option->value != NULL)
         return see_help(p, error_new(ERROR_USAGE, "option \"--%s\" is given twice", name));
     *is_given = true;

@@ -218,6 +218,28 @@ static void spool_lines(struct canvas *c, const json_t *document)
     }
 }
 
+/* Table level: the first rules, and how many objects they choose. */
+static void selection_line(struct canvas *c, const json_t *document)
+{
+    enum { SHOWN = 3 };
+    const json_t *selection = json_object_get(document, "selection");
+    uint64_t n = count_or_zero(selection, "n_rules");
+
+    if (!json_is_object(selection))
+        return;
+    label(c, "selected");
+    canvas_printf(c, INK_PLAIN, "%s objects", format_count(count_or_zero(selection, "objects")).text);
+    canvas_separator(c);
+    for (size_t i = 0; i < n && i < SHOWN; i++)
+        canvas_printf(c, INK_PLAIN, "%s%s", i == 0 ? "" : ", ",
+                      json_string_value(json_array_get(json_object_get(selection, "rules"), i)));
+    if (n > SHOWN)
+        canvas_printf(c, INK_PLAIN, ", … (%s rules)", format_count(n).text);
+    if (json_is_true(json_object_get(selection, "with_dependencies")))
+        canvas_put(c, INK_PLAIN, ", with dependencies");
+    canvas_end_line(c);
+}
+
 void status_draw(struct canvas *c, const json_t *document)
 {
     const char *state = text_of(document, "state");
@@ -226,6 +248,7 @@ void status_draw(struct canvas *c, const json_t *document)
     text_line(c, document, "problem", "problem");
     text_line(c, document, "source", "source");
     text_line(c, document, "target", "target");
+    selection_line(c, document);
     step_lines(c, document);
     copied_line(c, document);
     limit_line(c, document);

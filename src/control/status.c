@@ -3,6 +3,8 @@
 #include "base/clock.h"
 #include "control/json.h"
 
+enum { RULES_SHOWN = 100 };
+
 static uint64_t read_counter(const _Atomic uint64_t *counter)
 {
     return atomic_load_explicit(counter, memory_order_relaxed);
@@ -91,9 +93,7 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         {"windows_slow", &c->windows_slow},
         {"windows_divided", &c->windows_divided},
         {"conflicts", &c->conflicts},
-        {"broken_foreign_keys", &c->broken_keys},
-        {"compared", &c->compared_entries},
-        {"compared_different", &c->compared_different},
+        {"changes_left_out", &c->changes_left_out},
         {"spool_bytes", &c->spool_bytes},
         {"slot_retained_bytes", &c->slot_retained_bytes},
     };
@@ -187,6 +187,29 @@ static const char *state_name(const struct status_facts *f, struct progress *p)
     return f->state == STATUS_RUNNING && p != NULL ? status_phase_state(progress_phase(p)) : names[f->state];
 }
 
+/* The whole list may be as long as a file. */
+static json_t *selection(const struct status_facts *f)
+{
+    json_t *rules = json_array();
+    size_t n = 0;
+
+    if (f->selection == NULL) {
+        json_decref(rules);
+        return json_null();
+    }
+    for (const char *line = f->selection;; n++) {
+        size_t length = strcspn(line, "\n");
+
+        if (n < RULES_SHOWN)
+            json_array_append_new(rules, json_stringn(line, length));
+        if (line[length] == '\0')
+            break;
+        line += length + 1;
+    }
+    return json_pack("{s:o, s:I, s:b, s:I}", "rules", rules, "n_rules", (json_int_t)n + 1, "with_dependencies",
+                     (int)f->with_dependencies, "objects", (json_int_t)f->n_selected);
+}
+
 json_t *status_document(const struct status_facts *f, struct progress *p, const struct meter_reading *reading)
 {
     json_t *document = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "state", state_name(f, p), "pid",
@@ -194,6 +217,7 @@ json_t *status_document(const struct status_facts *f, struct progress *p, const 
                                  json_text(f->source), "target", json_text(f->target), "slot", json_text(f->slot),
                                  "publication", json_text(f->publication), "state_folder", json_text(f->state_folder),
                                  "problem", json_text(f->problem));
+    json_object_set_new(document, "selection", selection(f));
 
     if (p != NULL) {
         status_add_progress(document, p, reading);

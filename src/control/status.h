@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <jansson.h>
@@ -31,6 +32,9 @@ struct status_facts {
     const char *slot, *publication;
     const char *state_folder;
     const char *problem;
+    const char *selection; /* rules, one a line; NULL: the whole database */
+    bool with_dependencies;
+    unsigned n_selected; /* tables, views, materialized views, sequences and foreign tables */
 };
 
 /* New reference. `progress` and `reading` may be NULL when nothing is known. */

@@ -79,6 +79,9 @@ struct sync_options {
     bool populate_matviews;         /* fill materialized views that are populated on the source, after the rows */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
     bool with_ddl;                  /* false: --no-ddl carries no DDL while following */
+    const char *const *select;      /* rules (model/selection.h), several in a text; NULL-terminated, NULL: not given */
+    const char *select_from;        /* a file of rules; NULL: not given */
+    bool with_dependencies;         /* what is selected and what it needs */
     const char *publication;        /* NULL: made by us */
     const char *slot;               /* NULL: made by us */
     const char *const *skip_checks; /* ids, NULL-terminated; never NULL */

@@ -69,18 +69,15 @@ struct progress_counters {
     _Atomic uint64_t windows_fast, windows_slow;
     _Atomic uint64_t windows_divided; /* of the fast ones: over several lanes */
     _Atomic uint64_t conflicts;
+    _Atomic uint64_t changes_left_out; /* received since the start, of tables that are not part of the task */
     _Atomic int64_t delay_us; /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
     _Atomic uint64_t spool_bytes;
     _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
-    _Atomic uint64_t broken_keys; /* foreign keys that rows of the source break: left out or NOT VALID on the target */
-    _Atomic bool is_once;         /* --type full: nothing is made on the source */
-    _Atomic uint64_t compared_entries;   /* --type full: kinds of objects and tables compared at the end, */
-    _Atomic uint64_t compared_different; /* and those not found equal */
-    _Atomic uint64_t max_rate_mb;        /* the copy's limit now, MB/s; 0: none */
-    _Atomic int64_t snapshot_since_us;   /* by base/clock: when the copy's snapshot was taken; 0: none is held */
-    _Atomic int64_t slot_growth;         /* of that, bytes a second over the last minute; 0: none, or not known yet */
-    _Atomic uint64_t slot_room_bytes;    /* WAL until the source removes what the slot needs; 0: no such limit */
-    _Atomic int64_t slot_seconds_left;   /* until then at that growth; 0: not known, or never */
+    _Atomic uint64_t max_rate_mb;         /* the copy's limit now, MB/s; 0: none */
+    _Atomic int64_t snapshot_since_us;    /* by base/clock: when the copy's snapshot was taken; 0: none is held */
+    _Atomic int64_t slot_growth;          /* of that, bytes a second over the last minute; 0: none, or not known yet */
+    _Atomic uint64_t slot_room_bytes;     /* WAL until the source removes what the slot needs; 0: no such limit */
+    _Atomic int64_t slot_seconds_left;    /* until then at that growth; 0: not known, or never */
 };
 
 /* Lives in `a`. */

@@ -46,12 +46,13 @@ static int by_identity(const void *left, const void *right)
     return strcmp((*l)[OBJECT_IDENTITY], (*r)[OBJECT_IDENTITY]);
 }
 
-MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a, struct objects *out)
+MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a, const struct object_scope *scope,
+                                             struct objects *out)
 {
     struct sequence *sequences = NULL;
     unsigned n = 0;
 
-    TRY(sequence_read(c, a, &sequences, &n));
+    TRY(sequence_read(c, a, scope->filter, &sequences, &n));
     char ***rows = arena_alloc(a, (n + 1U) * sizeof *rows);
     for (unsigned i = 0; i < n; i++)
         rows[i] = object_row(a, "sequence value", pg_quote_name(a, sequences[i].schema, sequences[i].name),
@@ -63,13 +64,25 @@ MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a,
     return NULL;
 }
 
-MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum object_set set, struct objects *out)
+MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *a, const struct object_scope *scope,
+                                               struct objects *out)
+{
+    const char *params[] = {scope->schemas, scope->names};
+    struct pg_rows rows;
+
+    TRY(pg_query(c, a, "reading the definitions of all objects", sql_compare_objects, params, COUNT_OF(params), &rows));
+    *out = (struct objects){.n = rows.n_rows, .rows = rows.rows};
+    return NULL;
+}
+
+MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum object_set set,
+                                       const struct object_scope *scope, struct objects *out)
 {
     switch (set) {
     case OBJECT_SET_DEFINITIONS:
-        return read_statement(c, a, "reading the definitions of all objects", sql_compare_objects, out);
+        return read_definitions(c, a, scope, out);
     case OBJECT_SET_SEQUENCES:
-        return read_sequences(c, a, out);
+        return read_sequences(c, a, scope, out);
     case OBJECT_SET_ACCOUNTS:
         return read_statement(c, a, "reading the roles", sql_compare_accounts, out);
     case OBJECT_SET_LARGE_OBJECTS:
@@ -312,7 +325,7 @@ MUST_USE static struct error *add_passwords(struct comparison *c, struct pg_conn
 }
 
 struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target, enum object_set set,
-                                  struct compare_collector *collector)
+                                  const struct object_scope *scope, struct compare_collector *collector)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "compare objects");
     struct comparison c = {
@@ -322,8 +335,8 @@ struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target
         .majors_differ = pg_conn_version(source) / MAJOR != pg_conn_version(target) / MAJOR,
     };
 
-    TRY(read_set(source, scratch, set, &c.source));
-    TRY(read_set(target, scratch, set, &c.target));
+    TRY(read_set(source, scratch, set, scope, &c.source));
+    TRY(read_set(target, scratch, set, scope, &c.target));
     if (set == OBJECT_SET_ACCOUNTS)
         TRY(add_passwords(&c, source, target));
     merge(&c);

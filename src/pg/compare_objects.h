@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "model/compare.h"
+#include "pg/chosen.h"
 #include "pg/conn.h"
 
 enum object_set {
@@ -18,9 +19,15 @@ enum object_set {
     OBJECT_SET_LARGE_OBJECTS,
 };
 
+/* What is compared: everything when all are NULL, else definitions and sequences of these relations alone. */
+struct object_scope {
+    const char *schemas, *names; /* arrays as text, of the same length */
+    struct relation_filter filter;
+};
+
 /* One entry for each kind of object. An error leaves both transactions aborted: work under a savepoint. */
 MUST_USE struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target, enum object_set set,
-                                           struct compare_collector *collector);
+                                           const struct object_scope *scope, struct compare_collector *collector);
 
 /* Between majors; for tests. */
 bool definitions_agree_loosely(const char *a, const char *b);

@@ -143,7 +143,7 @@ MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, 
     return tolerate(pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name), statement);
 }
 
-struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target)
+struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target, const struct chosen *chosen)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "materialized views");
     struct pg_rows views;
@@ -151,6 +151,7 @@ struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn 
     /* A policy means for the view's owner here what it means on the source. */
     TRY(pg_execute(target, "preparing to populate materialized views", "SET row_security = on"));
     TRY(pg_query(source, scratch, "reading the materialized views", sql_matviews, NULL, 0, &views));
+    chosen_filter_rows(chosen, &views, 2);
     for (unsigned r = 0; r < views.n_rows; r++) {
         const char *name = pg_quote_name(scratch, views.rows[r][0], views.rows[r][1]);
         struct error *err = populate(target, scratch, name);

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "pg/chosen.h"
 #include "pg/conn.h"
 
 /*
@@ -25,7 +26,8 @@ MUST_USE struct error *database_give(struct pg_conn *source, struct pg_conn *mai
 MUST_USE struct error *database_config_tables_copy(struct pg_conn *source, struct pg_conn *target);
 
 /*
- * Fills those that are populated on the source and not on the target, in the order in which they read each other. Leaves row_security
+ * Fills those (that are chosen, and) that are populated on the source and not on the target, in the order in which they read each other. Leaves row_security
  * on in the target session.
  */
-MUST_USE struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target);
+MUST_USE struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target,
+                                                 const struct chosen *chosen);

@@ -30,6 +30,9 @@ static const struct check {
      check_source_sessions},
     {"target-sessions", CHECK_NETWORK, "sessions on the target are direct, and as asked for", NEEDS_TARGET,
      check_target_sessions},
+    {"selected-objects", CHECK_OBJECT_DEPENDENCY, "the selected objects exist", NEEDS_SOURCE, check_selected_objects},
+    {"dependencies", CHECK_OBJECT_DEPENDENCY, "what the selected objects need is selected", NEEDS_SOURCE,
+     check_dependencies},
     {"versions", CHECK_VERSION, "the versions of both servers fit", NEEDS_BOTH, check_versions},
     {"pg-dump", CHECK_VERSION, "pg_dump is there and new enough", NEEDS_SOURCE, check_pg_dump},
     {"source-wal-level", CHECK_PARAMETER, "the source writes logical WAL", NEEDS_SOURCE, check_source_wal_level},
@@ -219,6 +222,7 @@ static struct error *run_all(struct precheck *p, struct precheck_report *report)
         report->n_failed += item->result == CHECK_FAILED;
     }
     report->target_is_missing = p->target_is_missing;
+    report->chosen = p->chosen;
     return NULL;
 }
 

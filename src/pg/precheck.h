@@ -9,6 +9,7 @@
 
 #include "model/check.h" /* what a finding is: shared with cli, which shows it */
 #include "model/options.h"
+#include "pg/chosen.h"
 #include "pg/conn.h"
 
 struct precheck_report {
@@ -16,6 +17,7 @@ struct precheck_report {
     struct check_item *items;
     unsigned n_alarms;
     unsigned n_failed;
+    struct chosen *chosen;  /* NULL: the whole database, or the source could not be asked */
     bool target_is_missing; /* the target's database is to be created */
 };
 
@@ -23,6 +25,7 @@ struct precheck_options {
     const struct pg_endpoint *source;
     const struct pg_endpoint *target;
     const struct sync_options *sync; /* policies, skip_checks, publication, slot */
+    struct selection *selection; /* NULL: the whole database */
     const struct stop *stop;
 };
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "pg/catalog.h"
+#include "pg/chosen.h"
 #include "pg/precheck.h"
 
 /* What a session says of itself. Filled by the checks of sessions; `started` is NULL before. */
@@ -25,7 +26,9 @@ struct precheck {
     struct pg_conn *target; /* a session on another database of the server when ours is missing */
     struct server_facts source_facts;
     struct server_facts target_facts; /* of the database that the session is on */
-    struct catalog catalog;           /* of the source */
+    struct catalog catalog;           /* of the source, what is chosen */
+    unsigned n_tables;                /* of the source, chosen or not */
+    struct chosen *chosen;            /* NULL: the whole database */
     struct session_facts source_session;
     struct session_facts target_session;
     bool target_is_missing;
@@ -67,6 +70,7 @@ bool precheck_copies(const struct precheck *p);  /* structure and rows are to be
 extern precheck_function check_source_reachable, check_source_wal_level, check_source_slots, check_source_senders,
     check_source_privileges, check_source_standby, check_replica_identity, check_unlogged, check_large_objects,
     check_foreign_tables, check_tablespaces, check_source_ddl, check_long_transactions, check_source_locks;
+extern precheck_function check_selected_objects, check_dependencies;
 extern precheck_function check_target_reachable, check_versions, check_target_privileges, check_target_empty,
     check_encoding, check_extensions, check_roles, check_target_settings, check_pg_dump;
 /* precheck_session.c */

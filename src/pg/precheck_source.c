@@ -13,10 +13,15 @@ struct error *check_source_reachable(struct precheck *p, struct check_item *item
     TRY(pg_connect(p->options->source, options, &c));
     TRY(catalog_server(c, p->a, &p->source_facts));
     TRY(catalog_read(c, p->a, &p->catalog));
+    p->n_tables = p->catalog.n_tables;
+    if (p->options->selection != NULL) {
+        TRY(chosen_resolve(c, p->a, p->options->selection, p->options->sync->with_dependencies, &p->chosen));
+        chosen_filter_catalog(p->chosen, &p->catalog);
+    }
     char *description;
     TRY(precheck_describe(p, c, &p->source_facts, &description));
     if (item->result == CHECK_PASSED)
-        item_is(p, item, CHECK_PASSED, "%s; %u tables", description, p->catalog.n_tables);
+        item_is(p, item, CHECK_PASSED, "%s; %u tables", description, p->n_tables);
     p->source = TAKE(c);
     return NULL;
 }
@@ -73,15 +78,15 @@ struct error *check_source_locks(struct precheck *p, struct check_item *item)
 {
     uint64_t room = (uint64_t)p->source_facts.max_locks_per_transaction * p->source_facts.max_connections;
 
-    if (p->catalog.n_tables < room) {
-        item_is(p, item, CHECK_PASSED, "%u tables, room for about %" PRIu64 " locks", p->catalog.n_tables, room);
+    if (p->n_tables < room) {
+        item_is(p, item, CHECK_PASSED, "%u tables, room for about %" PRIu64 " locks", p->n_tables, room);
         return NULL;
     }
     item_is(p, item, CHECK_ALARM, "pg_dump locks %u tables at once, and there is room for about %" PRIu64 " locks",
-            p->catalog.n_tables, room);
+            p->n_tables, room);
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a, "ALTER SYSTEM SET max_locks_per_transaction = %u; -- then restart the source",
-                          2 * p->catalog.n_tables / p->source_facts.max_connections + 64));
+                          2 * p->n_tables / p->source_facts.max_connections + 64));
     return NULL;
 }
 
@@ -92,6 +97,7 @@ static struct error *check_reading(struct precheck *p, struct check_item *item, 
     struct pg_rows rows;
 
     TRY(pg_query(p->source, p->a, "reading which tables may be read", sql_unreadable, NULL, 0, &rows));
+    chosen_filter_rows(p->chosen, &rows, 1);
     *out_passed = rows.n_rows == 0;
     if (*out_passed)
         return NULL;
@@ -110,7 +116,7 @@ static struct error *check_publishing(struct precheck *p, struct check_item *ite
     bool may_publish = p->options->sync->publication != NULL;
 
     if (!may_publish)
-        TRY(pg_publication_may_be_made(p->source, &may_publish));
+        TRY(pg_publication_may_be_made(p->source, p->chosen, &may_publish));
     if (may_publish)
         item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs", p->source_facts.user);
     else
@@ -202,6 +208,10 @@ struct error *check_large_objects(struct precheck *p, struct check_item *item)
     char *n;
     struct pg_rows unreadable;
 
+    if (p->chosen != NULL) {
+        item_is(p, item, CHECK_PASSED, "they belong to the whole database and are not part of a selection");
+        return NULL;
+    }
     TRY(pg_query_text(p->source, p->a, "counting large objects", "SELECT count(*)::text FROM pg_largeobject_metadata",
                       NULL, 0, &n));
     TRY(pg_query(p->source, p->a, "reading which large objects may be read", sql_large_objects_unreadable, NULL, 0,
@@ -231,9 +241,10 @@ struct error *check_foreign_tables(struct precheck *p, struct check_item *item)
     struct pg_rows rows;
 
     TRY(pg_query(p->source, p->a, "reading the list of foreign tables",
-                 "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_class c "
+                 "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text FROM pg_class c "
                  "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f' ORDER BY 1",
                  NULL, 0, &rows));
+    chosen_filter_rows(p->chosen, &rows, 1);
     item_objects_from_rows(p, item, &rows);
     if (rows.n_rows == 0)
         item_is(p, item, CHECK_PASSED, "there are none");
@@ -248,12 +259,15 @@ struct error *check_foreign_tables(struct precheck *p, struct check_item *item)
 struct error *check_tablespaces(struct precheck *p, struct check_item *item)
 {
     struct pg_rows rows;
+    const char *oids = chosen_oids(p->a, p->chosen);
 
     TRY(pg_query(
         p->source, p->a, "reading which tablespaces are used",
         "SELECT DISTINCT quote_ident(s.spcname) FROM pg_class c JOIN pg_tablespace s ON s.oid = c.reltablespace "
-        "WHERE s.spcname <> 'pg_global' AND c.relkind IN ('r', 'p', 'i', 'I', 'm') ORDER BY 1",
-        NULL, 0, &rows));
+        "LEFT JOIN pg_index i ON i.indexrelid = c.oid "
+        "WHERE s.spcname <> 'pg_global' AND c.relkind IN ('r', 'p', 'i', 'I', 'm') "
+        "AND ($1::oid[] IS NULL OR coalesce(i.indrelid, c.oid) IN (SELECT unnest($1::oid[]))) ORDER BY 1",
+        &oids, 1, &rows));
     item_objects_from_rows(p, item, &rows);
     if (rows.n_rows == 0)
         item_is(p, item, CHECK_PASSED, "only the database's own tablespace is used");
@@ -267,6 +281,11 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
 {
     if (!precheck_follows(p)) {
         item_is(p, item, CHECK_PASSED, "structure and rows are of one snapshot");
+        return NULL;
+    }
+    if (p->chosen != NULL) {
+        item_is(p, item, CHECK_PASSED, "DDL is not carried with a selection: when a change meets a table that does not fit, the "
+                                       "task stops and names it");
         return NULL;
     }
     if (!p->options->sync->with_ddl) {

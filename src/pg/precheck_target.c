@@ -221,12 +221,42 @@ struct error *check_encoding(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
+static int by_first_cell(const void *left, const void *right)
+{
+    char **const *l = left, **const *r = right;
+
+    return strcmp((*l)[0], (*r)[0]);
+}
+
+static struct pg_rows sorted_texts(struct precheck *p, const char *const *texts, unsigned n)
+{
+    struct pg_rows rows = {.n_columns = 1, .n_rows = n};
+
+    rows.rows = arena_alloc(p->a, (n + 1UL) * sizeof *rows.rows);
+    for (unsigned i = 0; i < n; i++) {
+        rows.rows[i] = arena_alloc(p->a, sizeof *rows.rows[i]);
+        rows.rows[i][0] = arena_strdup(p->a, texts[i]);
+    }
+    if (n > 0)
+        qsort((void *)rows.rows, n, sizeof *rows.rows, by_first_cell);
+    return rows;
+}
+
+/* Those that what is chosen needs. */
+static struct pg_rows names_of_extensions(struct precheck *p)
+{
+    return sorted_texts(p, p->chosen->extensions, p->chosen->n_extensions);
+}
+
 struct error *check_extensions(struct precheck *p, struct check_item *item)
 {
     struct pg_rows wanted, have;
 
-    TRY(pg_query(p->source, p->a, "reading the list of extensions",
-                 "SELECT extname FROM pg_extension ORDER BY extname COLLATE \"C\"", NULL, 0, &wanted));
+    if (p->chosen != NULL)
+        wanted = names_of_extensions(p);
+    else
+        TRY(pg_query(p->source, p->a, "reading the list of extensions",
+                     "SELECT extname FROM pg_extension ORDER BY extname COLLATE \"C\"", NULL, 0, &wanted));
     TRY(pg_query(p->target, p->a, "reading which extensions are available",
                  "SELECT name FROM pg_available_extensions ORDER BY name COLLATE \"C\"", NULL, 0, &have));
     struct pg_rows missing = precheck_select(p, &wanted, &have, false);
@@ -249,11 +279,12 @@ struct error *check_roles(struct precheck *p, struct check_item *item)
 {
     const char *user = p->target_facts.user;
     CLEANUP(buffer_free) struct buffer *fix = buffer_new();
+    const char *oids = chosen_oids(p->a, p->chosen);
     struct role_list roles;
     struct pg_rows used, concerned = {.n_columns = 1};
     unsigned n_missing = 0;
 
-    TRY(pg_query(p->source, p->a, "reading which roles own or are granted something", sql_roles_used, NULL, 0, &used));
+    TRY(pg_query(p->source, p->a, "reading which roles own or are granted something", sql_roles_used, &oids, 1, &used));
     TRY(schema_roles_read(p->target, p->a, &roles));
     concerned.rows = arena_alloc(p->a, (used.n_rows + 1U) * sizeof *concerned.rows);
     for (unsigned r = 0; r < used.n_rows; r++) {
@@ -317,6 +348,7 @@ struct error *check_target_empty(struct precheck *p, struct check_item *item)
     if (!passed)
         return NULL;
     TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));
+    chosen_filter_rows(p->chosen, &wanted, 1);
     TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, NULL, 0, &have));
     struct pg_rows common = precheck_select(p, &wanted, &have, true);
     item_objects_from_rows(p, item, &common);

@@ -84,13 +84,14 @@ struct error *pg_publication_read(struct pg_conn *source, const char *name, stru
     return read_facts(source, scratch, name, out);
 }
 
-struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, char ***out_tables,
-                                   unsigned *out_n)
+struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, const struct chosen *chosen,
+                                   char ***out_tables, unsigned *out_n)
 {
     struct pg_rows rows;
 
     TRY(pg_query(source, a, arena_printf(a, "reading the tables of publication \"%s\"", name), sql_publication_lacks,
                  &name, 1, &rows));
+    chosen_filter_rows(chosen, &rows, 1);
     char **tables = arena_alloc(a, (rows.n_rows + 1UL) * sizeof *tables);
     for (unsigned i = 0; i < rows.n_rows; i++)
         tables[i] = rows.rows[i][0];
@@ -101,7 +102,7 @@ struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, cons
 
 /* ---- making ---- */
 
-struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may)
+struct error *pg_publication_may_be_made(struct pg_conn *source, const struct chosen *chosen, bool *out_may)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "publication");
     struct pg_rows not_owned;
@@ -112,6 +113,7 @@ struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may)
                  "       has_database_privilege(current_database(), 'CREATE')::text",
                  NULL, 0, &rights));
     TRY(pg_query(source, scratch, "reading who owns the tables", sql_not_owned, NULL, 0, &not_owned));
+    chosen_filter_rows(chosen, &not_owned, 1);
     *out_may = is_true(rights.rows[0][0]) || (is_true(rights.rows[0][1]) && not_owned.n_rows == 0);
     return NULL;
 }

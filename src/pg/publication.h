@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "pg/chosen.h"
 #include "pg/conn.h"
 
 struct pg_publication_table {
@@ -35,10 +36,10 @@ struct pg_publication_names {
 struct pg_publication_names pg_publication_names(struct arena *a, const struct pg_publication_plan *plan);
 
 /*
- * Whether this session's user can make a publication of all tables: a superuser, or with CREATE on the database the owner
- * (or a member of the owner) of every table.
+ * Whether this session's user can make a publication of all tables, or those chosen: a superuser, or with CREATE on the
+ * database the owner (or a member of the owner) of every one.
  */
-MUST_USE struct error *pg_publication_may_be_made(struct pg_conn *source, bool *out_may);
+MUST_USE struct error *pg_publication_may_be_made(struct pg_conn *source, const struct chosen *chosen, bool *out_may);
 
 /*
  * Makes what the plan says; one of these names that exists and is exactly as planned is adopted, another is made anew. Both in one
@@ -60,6 +61,6 @@ struct pg_publication_facts {
 /* For one that the user named. */
 MUST_USE struct error *pg_publication_read(struct pg_conn *source, const char *name, struct pg_publication_facts *out);
 
-/* Tables of the database that it does not hold in whole, as quoted names with the reason; in `a`, sorted. */
-MUST_USE struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name,
+/* Tables (of those chosen) that it does not hold in whole, as quoted names with the reason; in `a`, sorted. */
+MUST_USE struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, const struct chosen *chosen,
                                             char ***out_tables, unsigned *out_n);

@@ -165,7 +165,7 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
     struct pg_program_login login;
 
     TRY(pg_endpoint_for_program(a, o->source, o->folder, &login));
-    const char *const argv[] = {
+    const char *const fixed[] = {
         o->programs->pg_dump,
         "--format=custom",
         "--schema-only",
@@ -177,8 +177,11 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
         arena_printf(a, "--snapshot=%s", o->snapshot),
         arena_printf(a, "--file=%s", file_in(a, o->folder, "archive")),
         arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, login.conninfo)),
-        NULL,
     };
+    const char **argv = arena_alloc(a, (COUNT_OF(fixed) + o->n_leave_out + 1UL) * sizeof *argv);
+    memcpy(argv, fixed, sizeof fixed);
+    for (unsigned i = 0; i < o->n_leave_out; i++)
+        argv[COUNT_OF(fixed) + i] = arena_printf(a, "--exclude-table=%s", o->leave_out[i]);
     struct error *err = run(a, "dumping the structure of the source", argv, login.environment, NULL, o->stop);
 
     for (size_t i = 0; i < COUNT_OF(login.files); i++) {
@@ -208,6 +211,18 @@ static struct error *write_section(struct arena *a, const struct schema_dump_opt
     TRY(run(a, "writing the structure's script", script, NULL, NULL, o->stop));
     return run(a, "listing the structure's entries", list, NULL, arena_printf(a, "%s/%s.list", o->folder, name),
                o->stop);
+}
+
+struct error *schema_unreadable_tables(struct pg_conn *source, struct arena *a, struct pg_rows *out)
+{
+    unsigned kept = 0;
+
+    TRY(pg_query(source, a, "reading which tables may be read", sql_unreadable, NULL, 0, out));
+    for (unsigned r = 0; r < out->n_rows; r++)
+        if (cell_char(out->rows[r][2]) != 'S')
+            out->rows[kept++] = out->rows[r];
+    out->n_rows = kept;
+    return NULL;
 }
 
 struct error *schema_dump(struct arena *a, struct schema_dump_options options)

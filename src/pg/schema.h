@@ -32,12 +32,17 @@ struct schema_dump_options {
     const struct pg_endpoint *source;
     const char *folder;           /* <state>/schema; made when missing */
     const char *snapshot;         /* an exported one, alive until this returns */
+    const char *const *leave_out; /* patterns of tables, as --exclude-table takes them */
+    unsigned n_leave_out;
     const char *application_name; /* "pgtide 0f3a… dump"; NULL: "pgtide dump" */
     const struct stop *stop;
 };
 
 /* ERROR_CONFIG with pg_dump's words when it fails, also when it lost its connection: the snapshot's holder knows. */
 MUST_USE struct error *schema_dump(struct arena *a, struct schema_dump_options options);
+
+/* Tables of which the user cannot even take the lock that a dump needs: their names in the first column. */
+MUST_USE struct error *schema_unreadable_tables(struct pg_conn *source, struct arena *a, struct pg_rows *out);
 
 struct schema {
     struct script pre;
@@ -60,12 +65,18 @@ MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, s
  */
 struct schema_target;
 
+enum existing {
+    EXISTING_NONE,   /* an object that is there already is an error */
+    EXISTING_SHARED, /* what is no relation and belongs to none may be there: types, functions, extensions */
+    EXISTING_ALL,
+};
+
 /*
- * Asks the target for its roles and our rights. `existing_may_stay`: an object that is there already is left as it
- * is.
+ * Asks the target for its roles and our rights. `may_stay`: which objects are left as they are when they are there
+ * already.
  */
 MUST_USE struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task,
-                                         bool existing_may_stay, struct schema_target **out);
+                                         enum existing may_stay, struct schema_target **out);
 
 /*
  * Runs the pre-data entries that are not done, in order, at most 200 a transaction. A failing entry is named with its

@@ -8,6 +8,7 @@
 #include "pg/cells.h"
 #include "pg/error.h"
 #include "pg/schema_roles.h"
+#include "pg/schema_select.h"
 
 enum {
     ENTRIES_PER_TRANSACTION = 200,
@@ -18,19 +19,19 @@ enum {
 struct schema_target {
     const char *task;
     int version;
-    bool existing_may_stay;
+    enum existing may_stay;
     struct role_list roles;
     _Atomic unsigned *n_left_out; /* counted by all threads */
 };
 
-struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task, bool existing_may_stay,
+struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task, enum existing may_stay,
                                 struct schema_target **out)
 {
     struct schema_target *t = ARENA_NEW(a, struct schema_target);
 
     t->task = arena_strdup(a, task);
     t->version = pg_conn_version(target);
-    t->existing_may_stay = existing_may_stay;
+    t->may_stay = may_stay;
     t->n_left_out = arena_alloc(a, sizeof *t->n_left_out);
     TRY(schema_roles_read(target, a, &t->roles));
     *out = t;
@@ -222,6 +223,11 @@ static struct error *run_transaction(struct pg_conn *target, const struct schema
     return pg_execute(target, "committing a part of the structure", "COMMIT");
 }
 
+static bool may_stay(const struct schema_target *t, const struct entry *e)
+{
+    return t->may_stay == EXISTING_ALL || (t->may_stay == EXISTING_SHARED && schema_entry_is_shared(e));
+}
+
 /*
  * The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get
  * there.
@@ -236,7 +242,7 @@ static struct error *restore_jobs(struct pg_conn *target, const struct schema_ta
         error_free(outcome.failure);
         return err;
     }
-    if (!t->existing_may_stay || !outcome.is_already_there)
+    if (!outcome.is_already_there || (n_jobs == 1 && !may_stay(t, jobs[0].entry)) || t->may_stay == EXISTING_NONE)
         return outcome.failure;
     error_free(outcome.failure);
 
@@ -421,7 +427,7 @@ struct error *schema_run_entry(struct pg_conn *target, const struct schema_targe
         error_free(outcome.failure);
         return err;
     }
-    if (!t->existing_may_stay || !outcome.is_already_there)
+    if (!outcome.is_already_there || !may_stay(t, e))
         return outcome.failure;
     error_free(outcome.failure);
     log_debug("%s \"%s\" exists on the target already and is left as it is", e->type, e->name);

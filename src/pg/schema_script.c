@@ -438,6 +438,13 @@ static int by_entry_id(const void *left, const void *right)
     return ((*l)->id > (*r)->id) - ((*l)->id < (*r)->id);
 }
 
+static void index_by_id(struct script *s)
+{
+    for (unsigned i = 0; i < s->n_entries; i++)
+        s->by_id[i] = &s->entries[i];
+    qsort(s->by_id, s->n_entries, sizeof(struct entry *), by_entry_id);
+}
+
 struct error *schema_script_parse(struct arena *a, const char *list, const char *text, struct script *out)
 {
     struct splitter s = {.a = a, .lexer = {.at = text, .end = text + strlen(text)}};
@@ -457,10 +464,19 @@ struct error *schema_script_parse(struct arena *a, const char *list, const char 
     out->n_entries = s.n_entries;
     out->entries = s.entries;
     out->by_id = arena_alloc(a, (s.n_entries + 1U) * sizeof(struct entry *));
-    for (unsigned i = 0; i < s.n_entries; i++)
-        out->by_id[i] = &s.entries[i];
-    qsort(out->by_id, s.n_entries, sizeof(struct entry *), by_entry_id);
+    index_by_id(out);
     return NULL;
+}
+
+void script_keep(struct script *s, const bool *kept)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < s->n_entries; i++)
+        if (kept[i])
+            s->entries[n++] = s->entries[i];
+    s->n_entries = n;
+    index_by_id(s);
 }
 
 struct entry *script_find(const struct script *s, int id)

@@ -76,6 +76,9 @@ MUST_USE struct error *schema_script_parse(struct arena *a, const char *list, co
 /* NULL when there is none. */
 struct entry *script_find(const struct script *s, int id);
 
+/* Forgets the entries that are not kept: one answer for each, in order. */
+void script_keep(struct script *s, const bool *kept);
+
 /* ---- one statement ---- */
 
 enum token_kind {

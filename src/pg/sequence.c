@@ -44,21 +44,26 @@ static struct error *read_all_values(struct pg_conn *c, struct arena *a, struct 
     return NULL;
 }
 
-struct error *sequence_read(struct pg_conn *c, struct arena *a, struct sequence **out, unsigned *out_n)
+struct error *sequence_read(struct pg_conn *c, struct arena *a, struct relation_filter filter, struct sequence **out,
+                            unsigned *out_n)
 {
     struct pg_rows names;
+    unsigned n = 0;
 
     TRY(pg_query(c, a, "reading the list of sequences", sql_sequences, NULL, 0, &names));
     struct sequence *sequences = arena_alloc(a, (names.n_rows + 1U) * sizeof *sequences);
-    for (unsigned i = 0; i < names.n_rows; i++)
-        sequences[i] = (struct sequence){.schema = names.rows[i][0], .name = names.rows[i][1]};
+    for (unsigned i = 0; i < names.n_rows; i++) {
+        char **cell = names.rows[i];
 
-    struct error *err = read_all_values(c, a, sequences, names.n_rows);
+        if (filter_takes(filter, cell_u32(cell[2]), cell[0], cell[1]))
+            sequences[n++] = (struct sequence){.schema = cell[0], .name = cell[1]};
+    }
+    struct error *err = read_all_values(c, a, sequences, n);
     if (err != NULL)
         return error_hint(
             err, "The user needs SELECT on all sequences; one that was dropped just now is gone at the next try.");
     *out = sequences;
-    *out_n = names.n_rows;
+    *out_n = n;
     return NULL;
 }
 

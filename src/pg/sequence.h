@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pg/chosen.h"
 #include "pg/conn.h"
 
 struct sequence {
@@ -18,10 +19,11 @@ struct sequence {
 };
 
 /*
- * All permanent sequences of the database, not those of extensions and of pgtide, by schema and name. 500 a
+ * All permanent sequences of the database that the filter takes, not those of extensions and of pgtide, by schema and name. 500 a
  * statement.
  */
-MUST_USE struct error *sequence_read(struct pg_conn *c, struct arena *a, struct sequence **out, unsigned *out_n);
+MUST_USE struct error *sequence_read(struct pg_conn *c, struct arena *a, struct relation_filter filter,
+                                     struct sequence **out, unsigned *out_n);
 
 /*
  * Sets them on the target in one transaction, reads them back and compares. ERROR_CONFIG names the first that is

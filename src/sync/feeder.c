@@ -41,6 +41,7 @@ struct feeder {
     struct lsn last_change; /* commit record of the newest transaction seen that changes rows */
     bool is_beyond_until; /* a transaction was refused */
     uint64_t n_transactions;
+    uint64_t n_left_out;
 
     bool in_transaction;
     bool is_skipping; /* that transaction was applied before */
@@ -211,7 +212,9 @@ MUST_USE static struct error *take_commit(struct feeder *f, struct window *w, co
 /* (C2) `table` is NULL for kinds of changes that are not carried: the source was written to all the same. */
 static void note_change(struct feeder *f, const struct target_table *table)
 {
-    if (table == NULL || table->mode != TABLE_IGNORED)
+    if (table != NULL && table->mode == TABLE_IGNORED)
+        f->n_left_out++;
+    else
         f->last_change = lsn_max(f->last_change, f->begin.commit);
 }
 
@@ -496,6 +499,11 @@ struct lsn feeder_position(const struct feeder *f)
 struct lsn feeder_last_change(const struct feeder *f)
 {
     return f->last_change;
+}
+
+uint64_t feeder_n_left_out(const struct feeder *f)
+{
+    return f->n_left_out;
 }
 
 uint64_t feeder_n_transactions(const struct feeder *f)

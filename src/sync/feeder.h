@@ -113,5 +113,8 @@ struct lsn feeder_position(const struct feeder *f);
  */
 struct lsn feeder_last_change(const struct feeder *f);
 
+/* Changes read since feeder_new of tables that are ignored; a TRUNCATE counts once for each. */
+uint64_t feeder_n_left_out(const struct feeder *f);
+
 /* Transactions taken since feeder_new; those skipped because they were applied before are not among them. */
 uint64_t feeder_n_transactions(const struct feeder *f);

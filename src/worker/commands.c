@@ -8,6 +8,7 @@
 #include "worker/freeze.h"
 #include "worker/pair.h"
 #include "worker/prepare.h"
+#include "worker/selecting.h"
 #include "worker/stopped.h"
 #include "worker/worker.h"
 
@@ -23,10 +24,12 @@ struct error *worker_check(const struct sync_options *options, struct arena *a, 
 {
     struct pg_endpoint *source = NULL, *target = NULL;
     struct precheck_report report;
+    struct selection *selection = NULL;
 
+    TRY(selecting_parse(a, options, &selection));
     TRY(pg_endpoint_parse(a, "source", options->source, &source));
     TRY(pg_endpoint_parse(a, "target", options->target, &target));
-    TRY(prepare_report(options, a, source, target, stop, &report));
+    TRY(prepare_report(options, a, source, target, selection, stop, &report));
     *out_items = report.items;
     *out_n = report.n_items;
     return prepare_judge(a, &report);
@@ -69,6 +72,17 @@ MUST_USE static struct error *note_stopped(const struct pair *p, struct status_f
     return NULL;
 }
 
+MUST_USE static struct error *note_selection(const struct pair *p, struct status_facts *facts)
+{
+    struct selected *selected = NULL;
+
+    TRY(selecting_read(p->arena, p->folder, &selected));
+    facts->selection = selected->rules;
+    facts->with_dependencies = selected->with_dependencies;
+    facts->n_selected = selected->n;
+    return NULL;
+}
+
 MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_document)
 {
     struct progress *progress = progress_new(p->arena);
@@ -85,6 +99,8 @@ MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_
         facts.publication = p->record->publication;
         progress_set_phase(progress, p->record->is_completed ? PHASE_COMPLETED : PHASE_STARTING);
     }
+    if (p->record != NULL && p->record->is_selected)
+        TRY(note_selection(p, &facts));
     if (facts.state == STATUS_INTERRUPTED) {
         TRY(note_stopped(p, &facts));
         err = read_target(p, progress_counters(progress));

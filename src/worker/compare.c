@@ -10,17 +10,11 @@
 #include "pg/compare_rows.h"
 #include "sys/thread.h"
 #include "worker/compare_repair.h"
+#include "worker/compare_scope.h"
 #include "worker/compare_sides.h"
 
-enum {
-    JOBS_DEFAULT = 4,
-    JOBS_MAX = 64,
-    VALUE_SHOWN = 200,
-    KEY_SHOWN = 1000,
-    ROW_SHOWN = 2000,
-    KEEP_EVERY_MS = 5000,
-    KEEP_LOOK_MS = 100
-};
+enum { JOBS_DEFAULT = 4, JOBS_MAX = 64, VALUE_SHOWN = 200, KEY_SHOWN = 1000, ROW_SHOWN = 2000, KEEP_EVERY_MS = 5000,
+       KEEP_LOOK_MS = 100 };
 
 /* A table that both sides have. */
 struct table_job {
@@ -31,6 +25,7 @@ struct table_job {
 
 struct compare_run {
     struct arena *arena;
+    const struct sync_options *sync;
     const struct compare_options *options;
     struct stop *stop;
     struct compare_progress *progress;
@@ -43,7 +38,9 @@ struct compare_run {
     unsigned n_jobs;
     atomic_uint next_job;
     bool has_sync;
-    bool is_again;           /* after a repair */
+    bool knows_scope;
+    struct compare_scope scope;
+    bool is_again; /* after a repair */
     const char *const *only; /* a repair: titles of the tables; NULL: all */
     unsigned n_only;
     uint64_t n_repaired;
@@ -276,11 +273,14 @@ MUST_USE static struct error *compare_set(struct compare_run *run, enum object_s
                                           const char *name)
 {
     struct compare_sessions *s = &run->sessions[0];
+    struct name_arrays arrays = name_set_arrays(run->arena, run->scope.names);
+    const struct object_scope scope = {
+        .schemas = arrays.schemas, .names = arrays.names, .filter = name_set_filter(run->scope.names)};
 
     if (!run->options->kinds[kind])
         return NULL;
     TRY(under_savepoint(s, "SAVEPOINT pgtide"));
-    struct error *err = compare_objects_run(s->source, s->target, set, run->collector);
+    struct error *err = compare_objects_run(s->source, s->target, set, &scope, run->collector);
     if (err == NULL) {
         atomic_fetch_add(&run->progress->entries_done, 1);
         return under_savepoint(s, "RELEASE pgtide");
@@ -301,9 +301,8 @@ MUST_USE static struct error *compare_sequences(struct compare_run *run)
         return NULL;
     if (!run->has_sync)
         return compare_set(run, OBJECT_SET_SEQUENCES, COMPARE_OBJECTS, "sequence value");
-    compare_note(run->collector,
-                 "The values of sequences were not compared: the running sync sets them every minute, and exactly "
-                 "at its end.");
+    compare_note(run->collector, "The values of sequences were not compared: the running sync sets them every minute, and exactly "
+                                 "at its end.");
     return NULL;
 }
 
@@ -312,7 +311,7 @@ MUST_USE static struct error *compare_sets(struct compare_run *run)
     TRY(compare_set(run, OBJECT_SET_DEFINITIONS, COMPARE_OBJECTS, "objects"));
     TRY(compare_sequences(run));
     TRY(compare_set(run, OBJECT_SET_ACCOUNTS, COMPARE_ACCOUNTS, "accounts"));
-    return compare_set(run, OBJECT_SET_LARGE_OBJECTS, COMPARE_VALUES, "large object");
+    return run->scope.names != NULL ? NULL : compare_set(run, OBJECT_SET_LARGE_OBJECTS, COMPARE_VALUES, "large object");
 }
 
 /* ---- what is to be done ---- */
@@ -330,11 +329,22 @@ static void report_lonely(struct compare_run *run, const struct compare_table *t
 {
     const char *title = arena_printf(run->arena, "%s.%s", t->schema, t->name);
 
-    if (run->collector == NULL)
+    if (run->collector == NULL || !name_set_has(run->scope.names, t->schema, t->name))
         return;
     for (enum compare_kind kind = COMPARE_ROWS; kind <= COMPARE_VALUES; kind++)
         if (run->options->kinds[kind])
             compare_entry_is_different(run->collector, compare_entry_begin(run->collector, kind, title), reason);
+}
+
+/* Partitioned tables are compared as a whole. */
+static void report_partial(struct compare_run *run, const struct compare_table *t)
+{
+    const char *title = arena_printf(run->arena, "%s.%s", t->schema, t->name);
+
+    for (enum compare_kind kind = COMPARE_ROWS; run->collector != NULL && kind <= COMPARE_VALUES; kind++)
+        if (run->options->kinds[kind])
+            compare_entry_not_compared(run->collector, compare_entry_begin(run->collector, kind, title),
+                                       "some of its partitions are not selected");
 }
 
 static bool is_wanted(const struct compare_run *run, const char *title)
@@ -350,6 +360,12 @@ static void add_job(struct compare_run *run, const struct compare_dialect *d, co
 {
     struct table_job *job = &run->jobs[run->n_jobs];
 
+    if (!name_set_has(run->scope.names, s->schema, s->name))
+        return;
+    if (run->scope.names != NULL && name_set_has(run->scope.partial, s->schema, s->name)) {
+        report_partial(run, s);
+        return;
+    }
     compare_plan_make(run->arena, d, s, t, &job->plan);
     if (!is_wanted(run, job->plan.title))
         return;
@@ -405,8 +421,7 @@ MUST_USE static struct error *plan_tables(struct compare_run *run)
 static void count_work(struct compare_run *run)
 {
     const bool *kinds = run->options->kinds;
-    uint64_t sets =
-        (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
+    uint64_t sets = (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
 
     atomic_store(&run->progress->entries_done, 0);
     atomic_store(&run->progress->bytes_done, 0);
@@ -425,6 +440,21 @@ MUST_USE static struct error *keep_what_was_found(struct compare_run *run, struc
     return error_new(ERROR_CANCELLED, "the comparison ended early");
 }
 
+/* Once: a second comparison is about the same as the first. */
+MUST_USE static struct error *find_scope(struct compare_run *run)
+{
+    struct compare_sessions *s = &run->sessions[0];
+
+    if (!run->knows_scope)
+        TRY(compare_scope_find(run->sides, run->sync, s->source, s->target, &run->scope));
+    run->knows_scope = true;
+    if (run->scope.names != NULL)
+        compare_note(run->collector, run->scope.is_of_task
+                                         ? "Only what the synchronization selects was compared."
+                                         : "Only what the rules select was compared.");
+    return NULL;
+}
+
 MUST_USE static struct error *compare_everything(struct compare_run *run)
 {
     struct worker_thread workers[JOBS_MAX] = {0};
@@ -432,6 +462,7 @@ MUST_USE static struct error *compare_everything(struct compare_run *run)
 
     atomic_store(&run->progress->step, COMPARE_ALIGNING);
     TRY(compare_sides_look(run->sides, false, run->sessions, run->n_sessions, &run->alignment));
+    TRY(find_scope(run));
     if (with_tables)
         TRY(plan_tables(run));
     count_work(run);
@@ -552,13 +583,15 @@ MUST_USE static struct error *repair(struct compare_run *run, struct compare_res
 
 /* ---- the command ---- */
 
-static struct compare_run new_run(struct compare_sides *sides, const struct compare_options *options,
+static struct compare_run new_run(struct compare_sides *sides, const struct sync_options *sync,
+                                  const struct compare_options *options,
                                   struct compare_progress *progress, struct arena *a, struct stop *stop)
 {
     unsigned jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
 
     return (struct compare_run){
         .arena = a,
+        .sync = sync,
         .options = options,
         .stop = stop,
         .progress = progress,
@@ -568,8 +601,7 @@ static struct compare_run new_run(struct compare_sides *sides, const struct comp
     };
 }
 
-MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink,
-                                           struct compare_result *out)
+MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink, struct compare_result *out)
 {
     run->collector = compare_collector_new(arena_new(run->arena, "differences"), sink, run->progress);
     return close_run(run, compare_everything(run), out);
@@ -579,7 +611,9 @@ MUST_USE static struct error *compare_once(struct compare_run *run, struct compa
 MUST_USE static struct error *repair_and_compare(struct compare_run *first, struct compare_sink sink,
                                                  const struct compare_result *found, struct compare_result *out)
 {
-    struct compare_run repairing = new_run(first->sides, first->options, first->progress, first->arena, first->stop);
+    struct compare_run repairing = new_run(first->sides, first->sync, first->options, first->progress, first->arena, first->stop);
+    repairing.scope = first->scope;
+    repairing.knows_scope = true;
     struct compare_run again = repairing;
     struct compare_result *before = ARENA_NEW(first->arena, struct compare_result), repaired = {0};
 
@@ -614,11 +648,12 @@ static struct compare_options filled_in(const struct compare_options *asked)
 }
 
 /* NOLINTNEXTLINE(readability-function-size): what is asked, who listens and where the answer goes */
-MUST_USE static struct error *compare_all(struct compare_sides *sides, const struct compare_options *options,
+MUST_USE static struct error *compare_all(struct compare_sides *sides, const struct sync_options *sync,
+                                          const struct compare_options *options,
                                           struct compare_sink sink, struct compare_progress *progress, struct arena *a,
                                           struct stop *stop, struct compare_result *out)
 {
-    struct compare_run run = new_run(sides, options, progress, a, stop);
+    struct compare_run run = new_run(sides, sync, options, progress, a, stop);
 
     TRY(compare_once(&run, sink, out));
     if (!options->repair || out->was_cancelled)
@@ -636,8 +671,8 @@ struct error *worker_compare(const struct sync_options *options, const struct co
     struct compare_options filled = filled_in(compare);
     struct compare_sides sides;
 
-    TRY(compare_sides_open(a, options, filled.is_alone, stop, &sides));
-    struct error *err = compare_all(&sides, &filled, sink, progress, a, stop, out);
+    TRY(compare_sides_open(a, options, stop, &sides));
+    struct error *err = compare_all(&sides, options, &filled, sink, progress, a, stop, out);
     compare_sides_close(&sides);
     out->elapsed_us = clock_now_us() - began_us;
     return err;

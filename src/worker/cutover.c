@@ -14,6 +14,7 @@
 #include "worker/compare.h"
 #include "worker/cutover_check.h"
 #include "worker/freeze.h"
+#include "worker/selecting.h"
 #include "worker/task.h"
 #include "worker/worker.h"
 
@@ -235,9 +236,11 @@ MUST_USE static struct error *step_marker(struct cutover *c)
 MUST_USE static struct error *step_sequences(struct cutover *c)
 {
     struct sequence *sequences = NULL;
+    struct chosen *chosen = NULL;
     unsigned n = 0;
 
-    TRY(sequence_read(c->source, c->arena, &sequences, &n));
+    TRY(selecting_of(c->pair.record, c->pair.folder, c->source, c->arena, &chosen));
+    TRY(sequence_read(c->source, c->arena, chosen_filter(chosen), &sequences, &n));
     TRY(sequence_write(c->target, c->arena, sequences, n));
     FAULT_POINT("cutover.sequences_set");
     step_detail(c, CUTOVER_SEQUENCES, arena_printf(c->arena, "%u sequence%s", n, n == 1 ? "" : "s"));
@@ -249,6 +252,10 @@ MUST_USE static struct error *step_large_objects(struct cutover *c)
 {
     struct large_object_counts counts = {0};
 
+    if (c->pair.record != NULL && c->pair.record->is_selected) {
+        step_detail(c, CUTOVER_LARGE_OBJECTS, "not part of a selection");
+        return NULL;
+    }
     TRY(pg_execute(c->source, "beginning to read", "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
     TRY(large_objects_sync(c->source, c->target, false, &counts));
     TRY(pg_execute(c->source, "ending the snapshot", "COMMIT"));
@@ -261,8 +268,11 @@ MUST_USE static struct error *step_large_objects(struct cutover *c)
 MUST_USE static struct error *step_matviews(struct cutover *c)
 {
     struct pg_rows views;
+    struct chosen *chosen = NULL;
 
+    TRY(selecting_of(c->pair.record, c->pair.folder, c->source, c->arena, &chosen));
     TRY(pg_query(c->source, c->arena, "listing the materialized views", sql_matviews, NULL, 0, &views));
+    chosen_filter_rows(chosen, &views, 2);
     for (unsigned i = 0; i < views.n_rows; i++) {
         const char *name = pg_quote_name(c->arena, views.rows[i][0], views.rows[i][1]);
 

@@ -5,6 +5,7 @@
 #include "pg/sequence.h"
 #include "pg/sql.h"
 #include "worker/freeze.h"
+#include "worker/selecting.h"
 #include "worker/task.h"
 
 enum {
@@ -20,6 +21,7 @@ struct checklist {
     struct pg_conn *source;
     const struct cutover_options *options;
     const json_t *status;
+    struct chosen *chosen; /* NULL: the whole database */
     struct arena *arena;
     struct check_item *items;
     unsigned n;
@@ -194,7 +196,7 @@ MUST_USE static struct error *check_sequences(struct checklist *l)
     struct sequence *sequences = NULL;
     unsigned n = 0;
 
-    TRY(sequence_read(l->source, l->arena, &sequences, &n));
+    TRY(sequence_read(l->source, l->arena, chosen_filter(l->chosen), &sequences, &n));
     item->reason = arena_printf(l->arena, "%u of them will be set exactly", n);
     return NULL;
 }
@@ -243,6 +245,7 @@ MUST_USE static struct error *check_not_followed(struct checklist *l)
     struct pg_rows rows;
 
     TRY(pg_query(l->source, l->arena, "listing what the change stream does not carry", sql_not_followed, NULL, 0, &rows));
+    chosen_filter_rows(l->chosen, &rows, 2);
     for (unsigned i = 0; i < COUNT_OF(not_followed); i++)
         judge_not_followed(l, i, &rows);
     return NULL;
@@ -269,6 +272,7 @@ struct error *cutover_check(const struct pair *p, struct pg_conn *source, const 
     };
     struct checklist l = {.pair = p, .source = source, .options = options, .status = status, .arena = a};
 
+    TRY(selecting_of(p->record, p->folder, source, a, &l.chosen));
     l.items = arena_alloc(a, ITEMS_MAX * sizeof *l.items);
     for (size_t i = 0; i < COUNT_OF(checks); i++)
         TRY(checks[i](&l));

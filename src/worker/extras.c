@@ -30,6 +30,8 @@ struct error *extras_copy(struct task *t)
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
 
+    if (t->chosen != NULL)
+        return NULL;
     TRY(task_connect_source(t, "extras", t->stop, &source));
     TRY(task_connect_target(t, "extras", t->stop, &target));
     if (t->holder != NULL)
@@ -51,12 +53,14 @@ struct error *extras_populate(struct task *t)
         return NULL;
     TRY(task_connect_source(t, "extras", t->stop, &source));
     TRY(task_connect_target(t, "extras", t->stop, &target));
-    return database_matviews_populate(source, target);
+    return database_matviews_populate(source, target, t->chosen);
 }
 
 /* Grants on the database come last: they may be what we connect by. */
 struct error *extras_finish(struct task *t, struct pg_conn *source, struct pg_conn *target)
 {
+    if (t->chosen != NULL)
+        return NULL;
     TRY(pg_execute(source, "beginning to read", "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
     TRY(database_config_tables_copy(source, target));
     TRY(sync_large_objects(t, source, target));

@@ -8,19 +8,21 @@
 #include "pg/slot.h"
 #include "pg/state.h"
 #include "worker/conflicts.h"
-#include "worker/drift.h"
 #include "worker/extras.h"
 #include "worker/full.h"
+#include "worker/selecting.h"
 #include "worker/stopped.h"
 
 /* Read from the source after everything else is applied, set on the target, read back. */
-MUST_USE static struct error *copy_sequences(struct pg_conn *source, struct pg_conn *target)
+MUST_USE static struct error *copy_sequences(const struct task *t, struct pg_conn *source, struct pg_conn *target)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "sequences");
     struct sequence *sequences = NULL;
+    struct chosen *chosen = NULL;
     unsigned n = 0;
 
-    TRY(sequence_read(source, scratch, &sequences, &n));
+    TRY(selecting_now(t, source, scratch, &chosen));
+    TRY(sequence_read(source, scratch, chosen_filter(chosen), &sequences, &n));
     TRY(sequence_write(target, scratch, sequences, n));
     log_info("set %u sequence%s on the target", n, n == 1 ? "" : "s");
     return NULL;
@@ -42,7 +44,6 @@ MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn 
 MUST_USE static struct error *remove_local(struct task *t)
 {
     TRY(stopped_forget(t->folder));
-    TRY(drift_forget(t->folder));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     return folder_remove(arena_printf(t->arena, "%s/schema", t->folder));
 }
@@ -59,16 +60,6 @@ MUST_USE static struct error *remove_all(struct task *t, struct pg_conn *source,
     return task_record_write(t->folder, t->record);
 }
 
-struct error *finish_sequences(struct task *t)
-{
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
-
-    TRY(task_connect_source(t, "finish", t->stop, &source));
-    TRY(task_connect_target(t, "finish", t->stop, &target));
-    return copy_sequences(source, target);
-}
-
 struct error *finish_run(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
@@ -77,8 +68,7 @@ struct error *finish_run(struct task *t)
     TRY(full_finish(t));
     TRY(task_connect_source(t, "finish", t->stop, &source));
     TRY(task_connect_target(t, "finish", t->stop, &target));
-    TRY(drift_check(t, source, false));
-    TRY(copy_sequences(source, target));
+    TRY(copy_sequences(t, source, target));
     TRY(extras_finish(t, source, target));
     t->record->is_stopping = true;
     t->record->completed_at =
@@ -100,9 +90,10 @@ struct error *finish_again(struct task *t)
 /* Once, without patience: a server that is gone for good must not keep us. */
 MUST_USE static struct error *connect_once(struct task *t, const struct pg_endpoint *e, struct pg_conn **out_conn)
 {
-    return pg_connect(
-        e, (struct pg_connect_options){.application_name = task_session_name(t->arena, t, "finish"), .stop = t->stop},
-        out_conn);
+    return pg_connect(e,
+                      (struct pg_connect_options){.application_name = task_session_name(t->arena, t, "finish"),
+                                                  .stop = t->stop},
+                      out_conn);
 }
 
 MUST_USE static struct error *force_source(struct task *t)
@@ -112,12 +103,10 @@ MUST_USE static struct error *force_source(struct task *t)
 
     if (err == NULL)
         err = remove_from_source(t, source);
-    return err == NULL
-               ? NULL
-               : error_wrap(err,
-                            "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
-                            "slot keeps WAL for ever",
-                            t->record->slot, t->record->publication);
+    return err == NULL ? NULL
+                       : error_wrap(err, "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
+                                         "slot keeps WAL for ever",
+                                    t->record->slot, t->record->publication);
 }
 
 MUST_USE static struct error *force_target(struct task *t)
@@ -149,7 +138,6 @@ struct error *finish_by_force(struct task *t)
         error_free(target_err);
         target_err = NULL;
     }
-    return error_hint(
-        source_err != NULL ? source_err : target_err,
-        "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
+    return error_hint(source_err != NULL ? source_err : target_err,
+                      "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
 }

@@ -17,6 +17,7 @@
 #include "sys/thread.h"
 #include "worker/align.h"
 #include "worker/lane_threads.h"
+#include "worker/selecting.h"
 #include "worker/stopped.h"
 
 enum {
@@ -131,8 +132,10 @@ static struct error *resolve_table(void *self, struct arena *a, const struct str
                                    struct target_table **out)
 {
     struct follow *f = self;
+    bool takes = false;
 
-    if (is_ours(relation) || task_ignores(f->task, relation->oid)) {
+    TRY(selecting_takes(f->task, relation->oid, &takes));
+    if (!takes || is_ours(relation) || task_ignores(f->task, relation->oid)) {
         struct target_table *table = ARENA_NEW(a, struct target_table);
 
         *table = (struct target_table){.relation = relation, .mode = TABLE_IGNORED};
@@ -298,6 +301,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         set_limit(f);
         TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
         atomic_store(&t->last_change_lsn, feeder_last_change(f->feeder).value);
+        atomic_store(&t->counters->changes_left_out, feeder_n_left_out(f->feeder));
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
                                              !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {

@@ -6,13 +6,13 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/binary.h"
+#include "pg/cells.h"
 #include "pg/lineage.h"
-#include "pg/orphans.h"
 #include "pg/schema.h"
+#include "pg/schema_select.h"
 #include "pg/snapshot.h"
 #include "sync/pace.h"
 #include "worker/copy_jobs.h"
-#include "worker/drift.h"
 #include "worker/extras.h"
 
 enum { WAIT_MS = 500, HEAP_BLOCK_BYTES = 8192 };
@@ -24,14 +24,21 @@ static char *schema_folder(const struct task *t)
 
 /* ---- structure ---- */
 
-/* What the dump will show. */
-MUST_USE static struct error *remember_structure(struct task *t, const char *snapshot)
+/* pg_dump locks every table that it reads, which needs a right on it: those that are not selected need not be readable. */
+MUST_USE static struct error *leave_out_unreadable(struct task *t, struct schema_dump_options *options)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct pg_rows rows;
 
-    TRY(task_connect_source(t, "structure", t->stop, &source));
-    TRY(pg_snapshot_import(source, snapshot));
-    return drift_remember(t, source);
+    TRY(task_connect_source(t, "catalog", t->stop, &source));
+    TRY(schema_unreadable_tables(source, t->arena, &rows));
+    const char **names = arena_alloc(t->arena, (rows.n_rows + 1UL) * sizeof *names);
+    options->n_leave_out = 0;
+    for (unsigned r = 0; r < rows.n_rows; r++)
+        if (!chosen_has(t->chosen, cell_u32(rows.rows[r][1])))
+            names[options->n_leave_out++] = rows.rows[r][0];
+    options->leave_out = names;
+    return NULL;
 }
 
 /* With the slot's own snapshot; a synchronization that was killed before its dump was finished takes a new one. */
@@ -48,6 +55,8 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
         TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &other));
     }
     options.snapshot = pg_snapshot_of(t->holder == NULL ? other : t->holder)->id;
+    if (t->chosen != NULL)
+        TRY(leave_out_unreadable(t, &options));
     log_info("dumping the structure with %s", programs->pg_dump);
     TRY(state_forget_done(t->guard, t->record->id));
     const struct state_relation structure = {.source_oid = TASK_STRUCTURE,
@@ -55,7 +64,6 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
                                              .table = "",
                                              .gate = pg_snapshot_of(t->holder == NULL ? other : t->holder)->gate};
     TRY(state_set_relation(t->guard, t->record->id, &structure)); /* (G2) before the dump can be used */
-    TRY(remember_structure(t, options.snapshot));
     return schema_dump(t->arena, options);
 }
 
@@ -150,26 +158,25 @@ static void keep_dumped(struct task *t, const struct schema *schema, struct cata
 /* In the snapshot that is copied where there is one; a restart looks at what is there now (G3 notices what changed). */
 MUST_USE static struct error *read_catalog(struct task *t, struct pg_conn *source, struct catalog *out)
 {
-    if (t->holder == NULL)
-        return catalog_read(source, t->arena, out);
-    TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
+    if (t->holder != NULL)
+        TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
     TRY(catalog_read(source, t->arena, out));
-    return pg_execute(source, "ending the catalog's snapshot", "COMMIT");
+    chosen_filter_catalog(t->chosen, out);
+    return t->holder == NULL ? NULL : pg_execute(source, "ending the catalog's snapshot", "COMMIT");
 }
 
 MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_conn *source, struct pg_conn *target,
                                              const char ***out_reasons)
 {
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "the target's catalog");
     struct task *t = in->task;
     struct type_list source_types, target_types;
     struct catalog target_catalog;
     struct server_facts target_facts;
 
-    TRY(catalog_server(target, scratch, &target_facts));
-    TRY(catalog_read(target, scratch, &target_catalog));
-    TRY(binary_read_types(source, scratch, &source_types));
-    TRY(binary_read_types(target, scratch, &target_types));
+    TRY(catalog_server(target, t->arena, &target_facts));
+    TRY(catalog_read(target, t->arena, &target_catalog));
+    TRY(binary_read_types(source, t->arena, &source_types));
+    TRY(binary_read_types(target, t->arena, &target_types));
     const char **reasons = arena_alloc(t->arena, (in->catalog.n_tables + 1) * sizeof *reasons);
     binary_choose(t->arena, &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
                   &(struct binary_side){target_facts.version_number, &target_catalog, &target_types}, reasons);
@@ -443,14 +450,28 @@ MUST_USE static struct error *read_gates(struct task *t)
     return NULL;
 }
 
+static bool is_chosen(const void *self, uint32_t oid)
+{
+    return chosen_has(self, oid);
+}
+
+static enum existing existing_may_stay(const struct task *t)
+{
+    if (t->options->if_not_empty != NOT_EMPTY_REFUSE)
+        return EXISTING_ALL;
+    return t->chosen == NULL ? EXISTING_NONE : EXISTING_SHARED;
+}
+
 MUST_USE static struct error *open_schema(struct task *t, struct schema *schema, struct schema_target **out)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
 
     TRY(load_or_dump(t, schema));
+    if (t->chosen != NULL)
+        schema_select(schema, is_chosen, t->chosen);
     TRY(task_connect_source(t, "catalog", t->stop, &source));
     TRY(schema_resolve(source, t->arena, schema));
-    return schema_target_new(t->guard, t->arena, t->record->id, t->options->if_not_empty != NOT_EMPTY_REFUSE, out);
+    return schema_target_new(t->guard, t->arena, t->record->id, existing_may_stay(t), out);
 }
 
 struct error *full_copy(struct task *t)
@@ -508,66 +529,24 @@ MUST_USE static struct error *run_patiently(struct task *t, struct pg_conn **tar
     }
 }
 
-/* What the operator must know to decide. The rows are on the source, too: they stay until somebody mends them there or here. */
-MUST_USE static struct error *tell_orphans(struct task *t, struct pg_conn *target, const struct entry *e)
-{
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "orphans");
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-    struct orphans o;
-    bool is_found = false;
-
-    TRY(task_connect_source(t, "orphans", t->stop, &source));
-    TRY(orphans_find(source, target, scratch, e->oid, &is_found, &o));
-    if (is_found)
-        log_warn("foreign key \"%s\": %" PRIu64
-                 " row%s of table %s %s no match in %s, such as %s; to see them on the target: %s",
-                 e->name, o.rows, o.rows == 1 ? "" : "s", o.table, o.rows == 1 ? "has" : "have", o.referenced,
-                 o.example == NULL ? "none" : o.example, o.select);
-    return NULL;
-}
-
-/* Rows that break a foreign key are data as the source has it: the key stays out, or not valid, and the rest goes on. */
-MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **target, const struct entry *e,
-                                           enum entry_part part, struct error *cause)
-{
-    if (e->kind != ENTRY_FOREIGN_KEY || error_kind(cause) != ERROR_DATA || pg_conn_is_broken(*target))
-        return cause;
-    log_warn("%s; %s", error_message(cause),
-             part == ENTRY_VALIDATE ? "it stays NOT VALID: it is checked for new rows only"
-                                    : "it is left out on the target");
-    error_free(cause);
-    atomic_fetch_add(&t->counters->broken_keys, 1);
-    return tell_orphans(t, *target, e);
-}
-
-MUST_USE static struct error *run_one(struct task *t, struct pg_conn **target, const struct entry *e,
-                                      enum entry_part part)
-{
-    struct error *err = run_patiently(t, target, e, part);
-
-    return err == NULL ? NULL : leave_broken(t, target, e, part, err);
-}
-
 MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)
 {
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     struct progress_step *step = &t->counters->objects;
     const struct script *post = &t->schema.post;
 
-    atomic_store(&t->counters->broken_keys, 0);
-
     for (unsigned i = 0; i < post->n_entries; i++) {
         const struct entry *e = &post->entries[i];
 
         if (is_an_object(t, e) && (also_what_acts_on_rows || !acts_on_rows(e))) {
             FAULT_POINT("full.object");
-            TRY(run_one(t, &target, e, ENTRY_WHOLE));
+            TRY(run_patiently(t, &target, e, ENTRY_WHOLE));
         }
         atomic_store(&step->done, i + 1);
     }
     for (unsigned i = 0; i < post->n_entries && also_what_acts_on_rows; i++)
         if (post->entries[i].kind == ENTRY_FOREIGN_KEY)
-            TRY(run_one(t, &target, &post->entries[i], ENTRY_VALIDATE));
+            TRY(run_patiently(t, &target, &post->entries[i], ENTRY_VALIDATE));
     return NULL;
 }
 

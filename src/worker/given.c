@@ -51,7 +51,8 @@ MUST_USE static struct error *check_operations(const char *name, const struct pg
     return NULL;
 }
 
-MUST_USE static struct error *check_publication(struct pg_conn *source, struct arena *a, const char *name)
+MUST_USE static struct error *check_publication(struct pg_conn *source, struct arena *a, const char *name,
+                                                const struct chosen *chosen)
 {
     struct pg_publication_facts facts;
     char **lacking = NULL;
@@ -59,7 +60,7 @@ MUST_USE static struct error *check_publication(struct pg_conn *source, struct a
 
     TRY(pg_publication_read(source, name, &facts));
     TRY(check_operations(name, &facts));
-    TRY(pg_publication_lacks(source, a, name, &lacking, &n));
+    TRY(pg_publication_lacks(source, a, name, chosen, &lacking, &n));
     if (n == 0)
         return NULL;
     const char *shown = lacking[0];
@@ -88,7 +89,7 @@ struct error *given_take(struct task *t)
         t->record->slot = t->options->slot;
     }
     if (t->options->publication != NULL) {
-        TRY(check_publication(source, scratch, t->options->publication));
+        TRY(check_publication(source, scratch, t->options->publication, t->chosen));
         t->record->publication = t->options->publication;
         t->record->owns_publication = false;
     }

@@ -12,10 +12,10 @@
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
-#include "worker/drift.h"
+#include "worker/selecting.h"
 #include "worker/spool_folder.h"
 
-enum { SLOT_TRIES = 10, LOCK_TRIES = 100, LOCK_EVERY_MS = 100 };
+enum { SLOT_TRIES = 10, LOCK_TRIES = 100, LOCK_EVERY_MS = 100, PUBLISHES_PARTITIONED_SINCE = 130000 };
 
 #define TEST_DECODING "test_decoding"
 
@@ -44,10 +44,14 @@ static bool is_accepted(const struct sync_options *options, const char *id)
 }
 
 struct error *prepare_report(const struct sync_options *options, struct arena *a, struct pg_endpoint *source,
-                             struct pg_endpoint *target, const struct stop *stop, struct precheck_report *out)
+                             struct pg_endpoint *target, struct selection *selection, const struct stop *stop,
+                             struct precheck_report *out)
 {
-    TRY(precheck_run(a, (struct precheck_options){.source = source, .target = target, .sync = options, .stop = stop},
-                     out));
+    TRY(precheck_run(
+        a,
+        (struct precheck_options){
+            .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
+        out));
     for (unsigned i = 0; i < out->n_items; i++)
         out->items[i].is_accepted = out->items[i].result == CHECK_ALARM && is_accepted(options, out->items[i].id);
     return NULL;
@@ -69,11 +73,12 @@ struct error *prepare_judge(struct arena *a, const struct precheck_report *repor
                       "Mend what the report says, or accept it: --accept %s", alarms);
 }
 
-struct error *prepare_check(struct task *t, struct arena *a)
+struct error *prepare_check(struct task *t, struct arena *a, struct selection *selection, struct chosen **out_chosen)
 {
     struct precheck_report report;
 
-    TRY(prepare_report(t->options, a, t->source, t->target, t->stop, &report));
+    TRY(prepare_report(t->options, a, t->source, t->target, selection, t->stop, &report));
+    *out_chosen = report.chosen;
     if (t->hooks.checked != NULL)
         t->hooks.checked(t->hooks.self, report.items, report.n_items);
     return prepare_judge(a, &report);
@@ -83,8 +88,8 @@ struct error *prepare_check(struct task *t, struct arena *a)
 MUST_USE static struct error *create_database(struct task *t, struct pg_conn *source)
 {
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
-    const struct pg_connect_options options = {.application_name = task_session_name(t->arena, t, "create database"),
-                                               .stop = t->stop};
+    const struct pg_connect_options options = {
+        .application_name = task_session_name(t->arena, t, "create database"), .stop = t->stop};
 
     TRY(pg_connect(pg_endpoint_with_database(t->arena, t->target, "postgres"), options, &conn));
     char *exists = NULL;
@@ -136,14 +141,13 @@ MUST_USE static struct error *refuse_others(struct task *t, struct pg_conn *targ
 
     TRY(state_tasks(target, t->arena, &tasks, &n));
     for (unsigned i = 0; i < n; i++)
-        if (strcmp(tasks[i].task, t->record->id) != 0 &&
-            strcmp(tasks[i].source_system, t->source_facts.system_identifier) == 0 &&
+        if (strcmp(tasks[i].task, t->record->id) != 0 && strcmp(tasks[i].source_system, t->source_facts.system_identifier) == 0 &&
             tasks[i].source_database_oid == t->source_facts.database_oid)
-            return error_hint(
-                error_new(ERROR_CONFIG, "the target is already being synchronized from database \"%s\" by task %s",
-                          tasks[i].source_database, tasks[i].task),
-                "Its state folder is elsewhere (another machine, user or --state-dir). Go on with it there, or "
-                "remove what it left with \"pgtide slots gc\" on both servers.");
+            return error_hint(error_new(ERROR_CONFIG,
+                                        "the target is already being synchronized from database \"%s\" by task %s",
+                                        tasks[i].source_database, tasks[i].task),
+                              "Its state folder is elsewhere (another machine, user or --state-dir). Go on with it there, or "
+                              "remove what it left with \"pgtide slots gc\" on both servers.");
     return NULL;
 }
 
@@ -182,6 +186,10 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
 {
     bool was_whole;
 
+    if (t->chosen != NULL) {
+        log_warn("DDL is not carried: this version carries it for whole databases alone");
+        return NULL;
+    }
     if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->options->type == SYNC_FULL)
         return NULL;
     if (!t->record->owns_publication) {
@@ -207,36 +215,78 @@ MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *sou
         return NULL;
     TRY(ddl_capture_install(source, t->record->id, &was_whole));
     if (!was_whole)
-        log_warn(
-            "the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "
-            "known; run it on the target by hand");
+        log_warn("the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "
+                 "known; run it on the target by hand");
     return NULL;
+}
+
+/*
+ * Partitioned tables that are published as such, so that partitions made later come along: when all of their partitions are
+ * chosen, and cannot be harmed by it: a primary key is what future ones will have, too. By place among the relations.
+ */
+static bool *find_whole(struct task *t, const struct catalog *catalog)
+{
+    const struct chosen *c = t->chosen;
+    bool *is_whole = arena_alloc(t->arena, (c->n_relations + 1UL) * sizeof *is_whole);
+
+    if (t->source_facts.version_number < PUBLISHES_PARTITIONED_SINCE)
+        return is_whole;
+    for (unsigned i = 0; i < c->n_relations; i++)
+        is_whole[i] = c->relations[i].kind == 'p' && c->relations[i].parent == 0 && c->relations[i].is_chosen &&
+                      c->relations[i].has_primary_key;
+    for (unsigned i = 0; i < c->n_relations; i++)
+        if (!c->relations[i].is_chosen)
+            is_whole[chosen_top(c, &c->relations[i]) - c->relations] = false;
+    for (unsigned i = 0; i < catalog->n_tables; i++) {
+        const struct chosen_relation *r = chosen_find(c, catalog->tables[i].oid);
+
+        if (r != NULL && (!catalog->tables[i].has_usable_identity || catalog->tables[i].persistence != 'p'))
+            is_whole[chosen_top(c, r) - c->relations] = false;
+    }
+    return is_whole;
+}
+
+static bool is_part_of_whole(const struct task *t, const bool *is_whole, uint32_t oid)
+{
+    const struct chosen_relation *r = is_whole == NULL ? NULL : chosen_find(t->chosen, oid);
+
+    return r != NULL && is_whole[chosen_top(t->chosen, r) - t->chosen->relations];
+}
+
+static void add_whole(const struct task *t, const bool *is_whole, struct pg_publication_table *tables, unsigned *n)
+{
+    for (unsigned i = 0; is_whole != NULL && i < t->chosen->n_relations; i++)
+        if (is_whole[i])
+            tables[(*n)++] = (struct pg_publication_table){.schema = t->chosen->relations[i].schema,
+                                                           .name = t->chosen->relations[i].name};
 }
 
 /* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
 MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *source)
 {
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "tables to publish");
     struct pg_publication_plan plan = {.name = t->record->publication};
     struct catalog catalog;
     bool all_have_identity = true;
 
-    TRY(catalog_read(source, scratch, &catalog));
-    struct pg_publication_table *tables = arena_alloc(scratch, (catalog.n_tables + 1) * sizeof *tables);
+    TRY(catalog_read(source, t->arena, &catalog));
+    chosen_filter_catalog(t->chosen, &catalog);
+    const bool *is_whole = t->chosen == NULL ? NULL : find_whole(t, &catalog);
+    struct pg_publication_table *tables = arena_alloc(t->arena, (catalog.n_tables + (t->chosen == NULL ? 0 : t->chosen->n_relations) + 1UL) * sizeof *tables);
     if (t->record->has_ddl)
         tables[plan.n_tables++] = (struct pg_publication_table){
             .schema = "pgtide", .name = ddl_capture_table(t->arena, t->record->id), .inserts_only = false};
     for (unsigned i = 0; i < catalog.n_tables; i++) {
         const struct catalog_table *table = &catalog.tables[i];
 
-        if (table->persistence != 'p')
+        if (table->persistence != 'p' || is_part_of_whole(t, is_whole, table->oid))
             continue;
         tables[plan.n_tables++] = (struct pg_publication_table){
             .schema = table->schema, .name = table->name, .inserts_only = !table->has_usable_identity};
         all_have_identity = all_have_identity && table->has_usable_identity;
     }
+    add_whole(t, is_whole, tables, &plan.n_tables);
     plan.tables = tables;
-    if (all_have_identity && t->source_facts.user_is_superuser) {
+    if (t->chosen == NULL && all_have_identity && t->source_facts.user_is_superuser) {
         plan.all_tables = true;
         plan.n_tables = 0;
     }
@@ -254,7 +304,7 @@ MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *s
         t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
         return NULL;
     }
-    TRY(pg_publication_may_be_made(source, &may_publish));
+    TRY(pg_publication_may_be_made(source, t->chosen, &may_publish));
     t->is_test_decoding = !may_publish;
     if (may_publish)
         return publish_tables(t, source);
@@ -303,10 +353,11 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, b
     TRY(pg_catalog_mark(source, t->arena, &mark));
     FAULT_POINT("prepare.before_slot");
     TRY(pg_slot_create(replication, t->arena,
-                       &(struct pg_slot_create_options){.name = t->record->slot,
-                                                        .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
-                                                        .observer = source,
-                                                        .waiting = tell_waiting},
+                       &(struct pg_slot_create_options){
+                           .name = t->record->slot,
+                           .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
+                           .observer = source,
+                           .waiting = tell_waiting},
                        &slot));
     FAULT_POINT("prepare.after_slot");
     TRY(refuse_changed_catalog(t, source, mark, is_last));
@@ -369,8 +420,7 @@ MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *so
     if (!exists || t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), facts.confirmed) ||
         lsn_before(state_least(&t->state).end, facts.confirmed))
         return NULL;
-    log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving "
-             "goes on",
+    log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving goes on",
              lsn_format(facts.confirmed).text);
     t->record->counts_are_lost = true;
     TRY(task_record_write(t->folder, t->record));
@@ -380,8 +430,9 @@ MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *so
 MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 {
     const struct state_task *task = &t->state.task;
-    const struct history recorded = {
-        .system = task->source_system, .timeline = task->source_timeline, .database_oid = task->source_database_oid};
+    const struct history recorded = {.system = task->source_system,
+                                     .timeline = task->source_timeline,
+                                     .database_oid = task->source_database_oid};
 
     TRY(history_compare(&recorded, &t->history));
     TRY(adopt_confirmed(t, source));
@@ -434,13 +485,12 @@ MUST_USE static struct error *find_state(struct task *t, struct pg_conn *target)
     TRY(state_read(target, t->arena, t->record->id, &t->state));
     if (t->state.exists)
         return NULL;
-    if (t->spool != NULL && !lsn_is_none(spool_end(t->spool)))
-        return error_hint(
-            error_new(ERROR_HISTORY,
-                      "history broken: the target has no state of task %s, though its stream was received",
-                      t->record->id),
-            "The target was restored, emptied or is another server. Remove what is left with \"pgtide stop "
-            "--force\", then start again with an empty target.");
+    if (!lsn_is_none(spool_end(t->spool)))
+        return error_hint(error_new(ERROR_HISTORY,
+                                    "history broken: the target has no state of task %s, though its stream was received",
+                                    t->record->id),
+                          "The target was restored, emptied or is another server. Remove what is left with \"pgtide stop "
+                          "--force\", then start again with an empty target.");
     TRY(state_create(target, &fresh));
     return state_read(target, t->arena, t->record->id, &t->state);
 }
@@ -466,6 +516,7 @@ struct error *prepare_run(struct task *t)
 
     TRY(task_connect_source(t, "control", t->stop, &source));
     TRY(catalog_server(source, t->arena, &t->source_facts));
+    TRY(selecting_restore(t, source));
     TRY(history_read(source, t->arena, &t->history));
     TRY(open_spool(t));
     TRY(open_target(t, source, &t->guard));
@@ -477,31 +528,7 @@ struct error *prepare_run(struct task *t)
     } else {
         TRY(find_slot(t, source));
         TRY(verify_capture(t, source));
-        if (t->state.task.structure_done)
-            TRY(drift_check(t, source, true));
     }
     TRY(choose_format(t, source));
     return note_slot_snapshot(t);
-}
-
-struct error *prepare_run_once(struct task *t)
-{
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-
-    TRY(task_connect_source(t, "control", t->stop, &source));
-    TRY(catalog_server(source, t->arena, &t->source_facts));
-    TRY(history_read(source, t->arena, &t->history));
-    TRY(open_target(t, source, &t->guard));
-    TRY(find_state(t, t->guard));
-    if (nothing_is_copied(&t->state)) {
-        const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),
-                                                  .encoding = t->source_facts.encoding,
-                                                  .stop = t->stop};
-        return pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){0}, &t->holder);
-    }
-    const struct history recorded = {.system = t->state.task.source_system,
-                                     .timeline = t->state.task.source_timeline,
-                                     .database_oid = t->state.task.source_database_oid};
-    log_warn("an interrupted copy goes on with a new snapshot: its tables show different moments of the source");
-    return history_compare(&recorded, &t->history);
 }

@@ -11,19 +11,20 @@
 
 /* Runs the precheck and marks what the options accept. */
 MUST_USE struct error *prepare_report(const struct sync_options *options, struct arena *a, struct pg_endpoint *source,
-                                      struct pg_endpoint *target, const struct stop *stop, struct precheck_report *out);
+                                      struct pg_endpoint *target, struct selection *selection, const struct stop *stop,
+                                      struct precheck_report *out);
 
 /* ERROR_REFUSED, naming the items, unless a synchronization may begin. */
 MUST_USE struct error *prepare_judge(struct arena *a, const struct precheck_report *report);
 
-/* The main thread: precheck of a synchronization that is to begin; hands the report to hooks.checked. */
-MUST_USE struct error *prepare_check(struct task *t, struct arena *a);
+/*
+ * The main thread: precheck of a synchronization that is to begin; hands the report to hooks.checked. *out_chosen is what the
+ * selection (NULL: the whole database) chooses.
+ */
+MUST_USE struct error *prepare_check(struct task *t, struct arena *a, struct selection *selection, struct chosen **out_chosen);
 
 /* True when the task file speaks of a synchronization that can go on. */
 bool prepare_finds_task(const struct task *t);
 
 /* The orchestrator: makes or finds, until the spool is open and t->state says what the target has. */
 MUST_USE struct error *prepare_run(struct task *t);
-
-/* Instead of prepare_run for --type full: the target, its state and an ordinary snapshot; nothing is made on the source. */
-MUST_USE struct error *prepare_run_once(struct task *t);

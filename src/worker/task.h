@@ -21,6 +21,7 @@
 #include "model/progress.h"
 #include "model/snapshot.h"
 #include "pg/catalog.h"
+#include "pg/chosen.h"
 #include "pg/conn.h"
 #include "pg/endpoint.h"
 #include "pg/publication.h"
@@ -35,6 +36,7 @@
 #include "worker/worker.h"
 
 struct align;
+struct selected;
 struct commit_log;
 struct pace;
 struct spool;
@@ -69,6 +71,13 @@ struct task {
     struct pg_snapshot_holder *holder; /* of a slot just made; NULL when the synchronization was found */
     struct pg_conn *guard;             /* session on the target that holds the task's advisory lock */
     struct spool *spool;
+
+    /* Table level (worker/selecting.h) */
+    struct selected *selected;   /* of a task that goes on, from its file; else NULL */
+    struct chosen *chosen;       /* NULL: the whole database, or not asked for yet */
+    const char *selection_rules; /* one a line; NULL: the whole database. This and the next two do not change once has_record is set */
+    bool selects_dependencies;
+    unsigned n_selected;
 
     /* Set by worker/full before the feeder starts */
     const struct state_relation *relations; /* by source_oid */

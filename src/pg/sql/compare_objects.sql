@@ -1,7 +1,7 @@
 -- Every object of the database with its definition as the server prints it: (kind, identity, definition). Two databases hold the
 -- same objects when this gives the same rows. The search_path is pg_catalog, so that every name comes qualified. Columns that
 -- came after version 10 are asked for through to_jsonb. The order of a table's columns is not part of its definition, and what
--- PostgreSQL 18 keeps as not-null constraints is said of the columns. Publications and subscriptions are not carried by a sync.
+-- PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names: only what belongs to these relations. Publications and subscriptions are not carried by a sync.
 with ours as (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
@@ -17,6 +17,7 @@ with ours as (
       join ours o on o.oid = c.relnamespace
      where c.relpersistence <> 't'
        and not exists (select from member m where m.classid = 'pg_class'::regclass and m.objid = c.oid)
+       and ($1::text[] is null or (o.nspname::text, c.relname::text) in (select * from unnest($1::text[], $2::text[])))
 ), fn as (
     select p.*, p.oid::regprocedure::text as name,
            coalesce(to_jsonb(p) ->> 'prokind', case when (to_jsonb(p) ->> 'proisagg')::bool then 'a' else 'f' end) as kind
@@ -107,7 +108,8 @@ with ours as (
       join ours o on o.oid = c.connamespace
       left join rel r on r.oid = c.conrelid
      where c.contype not in ('n', 't')
-       and (c.conrelid = 0 or r.oid is not null)
+       and (c.conrelid = 0 and $1::text[] is null or r.oid is not null)
+       and ($1::text[] is null or c.confrelid = 0 or c.confrelid in (select oid from rel))
     union all
     select 'trigger', format('%s %I', r.name, t.tgname), format('%s, enabled %s', pg_get_triggerdef(t.oid), t.tgenabled)
       from pg_trigger t join rel r on r.oid = t.tgrelid
@@ -124,7 +126,7 @@ with ours as (
       from pg_policy p join rel r on r.oid = p.polrelid
     union all
     select 'statistics', format('%s.%I', s.stxnamespace::regnamespace, s.stxname), pg_get_statisticsobjdef(s.oid)
-      from pg_statistic_ext s join ours o on o.oid = s.stxnamespace
+      from pg_statistic_ext s join rel r on r.oid = s.stxrelid
     union all
     select 'sequence', r.name,
            format('%s, start %s, step %s, from %s to %s, cache %s, cycle %s, owner %I%s', s.seqtypid::regtype, s.seqstart, s.seqincrement,
@@ -209,6 +211,7 @@ with ours as (
        and not exists (select from member m where m.classid = d.classoid and m.objid = d.objoid)
        and coalesce(i.schema, '') not in ('pgtide', 'pg_toast')
        and i.identity !~ '^"?pgtide'
+       and ($1::text[] is null or d.classoid = 'pg_class'::regclass and d.objoid in (select oid from rel))
     union all
     select 'security label', i.type || ' ' || i.identity, format('%s: %s', l.provider, l.label)
       from pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
@@ -219,4 +222,10 @@ with ours as (
       from acl
      group by name
 )
-select kind, identity, definition from found order by kind collate "C", identity collate "C", definition collate "C"
+select kind, identity, definition
+  from found
+ where $1::text[] is null
+    or kind in ('table', 'view', 'materialized view', 'foreign table', 'parent', 'column', 'index', 'constraint', 'trigger', 'rule', 'policy',
+                'statistics', 'sequence', 'comment')
+    or kind = 'grant' and identity ~ '^(table|sequence|column) '
+ order by kind collate "C", identity collate "C", definition collate "C"

@@ -11,7 +11,7 @@ with recursive reads(reader, read) as (
       join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
                       and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class
 )
-select n.nspname, c.relname
+select n.nspname, c.relname, c.oid::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind = 'm'

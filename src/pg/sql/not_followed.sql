@@ -1,10 +1,10 @@
 -- What the change stream does not carry: kind, name.
-select 'large objects', count(*)::text
+select 'large objects', count(*)::text, '0'
   from pg_largeobject_metadata
 having count(*) > 0
 union all
 select case c.relkind when 'm' then 'materialized view' else 'unlogged table' end,
-       format('%I.%I', n.nspname, c.relname)
+       format('%I.%I', n.nspname, c.relname), c.oid::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where (c.relkind = 'm' or c.relkind = 'r' and c.relpersistence = 'u')

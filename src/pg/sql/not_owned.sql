@@ -1,5 +1,5 @@
 -- Tables that this user cannot put into a publication.
-select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind = 'r'

@@ -1,5 +1,5 @@
--- What a restored structure could collide with, as "kind name": relations, routines, types. Bytewise sorted, each once.
-select distinct o.text collate "C"
+-- What a restored structure could collide with, as "kind name", and the oid of a relation: relations, routines, types. Bytewise sorted.
+select distinct o.text collate "C", case when o.class = 'pg_class'::regclass then o.oid else 0 end::text
   from (select case c.relkind when 'S' then 'sequence ' when 'v' then 'view ' when 'm' then 'materialized view '
                               when 'c' then 'type ' else 'table ' end
                || quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.tableoid, c.oid, n.nspname

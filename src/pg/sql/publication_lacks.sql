@@ -2,7 +2,8 @@
 select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
        || case when p.tablename is null then ''
                when p.is_filtered then ' (row filter)'
-               else ' (some columns)' end
+               else ' (some columns)' end,
+       c.oid::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
   left join (select t.schemaname, t.tablename,

@@ -1,5 +1,5 @@
 -- Permanent sequences of the database, as those of tables.sql are chosen; with those behind identity columns.
-select n.nspname, c.relname
+select n.nspname, c.relname, c.oid::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind = 'S'

@@ -1,5 +1,5 @@
 -- Tables and sequences that this user cannot read, or not reach because of their schema.
-select quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text, c.relkind::text
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p', 'S')

@@ -127,6 +127,22 @@ static void lists_grow_by_repetition_and_by_commas(void **state)
     assert_null(line.sync.skip_checks[1]);
 }
 
+static void rules_are_taken_as_they_are(void **state)
+{
+    struct command_line line;
+
+    (void)state;
+    expect_ok(parse("pgtide compare a b --select x.*,!x.y --select-from=list.csv --select \"a,b\".c --with-dependencies", &line));
+    assert_string_equal(line.sync.select[0], "x.*,!x.y"); /* commas may be inside of quotes: model/selection parts them */
+    assert_string_equal(line.sync.select[1], "\"a,b\".c");
+    assert_null(line.sync.select[2]);
+    assert_string_equal(line.sync.select_from, "list.csv");
+    assert_true(line.sync.with_dependencies);
+    expect_ok(parse("pgtide sync a b", &line));
+    assert_null(line.sync.select);
+    assert_null(line.sync.select_from);
+}
+
 static void a_set_is_a_list_of_known_words(void **state)
 {
     struct command_line line;
@@ -263,8 +279,7 @@ static void what_a_later_version_brings_is_refused_and_never_ignored(void **stat
                 arena_printf(arena, "pgtide %s a b --%s%s", command, option->name, option->value == NULL ? "" : " 1"),
                 "is not in this version", "");
     }
-    expect_refusal("pgtide sync a b --max-rate 0", "is no speed limit", "");
-    expect_refusal("pgtide speed a b 20@25:00-26:00", "is no speed limit", "");
+    expect_refusal("pgtide sync a b --type full", "\"full\" is not in this version", "--until caught-up");
     expect_refusal("pgtide sync a b --type incremental", "\"incremental\" is not in this version", "");
 }
 
@@ -287,6 +302,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pair_alone_gets_the_defaults, setup, teardown),
         cmocka_unit_test_setup_teardown(every_option_of_sync_arrives_where_it_belongs, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_grow_by_repetition_and_by_commas, setup, teardown),
+        cmocka_unit_test_setup_teardown(rules_are_taken_as_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(a_set_is_a_list_of_known_words, setup, teardown),
         cmocka_unit_test_setup_teardown(the_other_commands_have_their_arguments, setup, teardown),
         cmocka_unit_test_setup_teardown(help_wins_over_whatever_else_is_wrong, setup, teardown),

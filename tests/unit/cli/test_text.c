@@ -11,7 +11,7 @@
 #include "cli/format.h"
 #include "cli/help.h"
 #include "cli/hide.h"
-#include "cli/nearest.h"
+#include "model/nearest.h"
 
 static void counts_have_separators(void **state)
 {

@@ -1,4 +1,4 @@
-#include "cli/nearest.h"
+#include "model/nearest.h"
 
 #include <limits.h>
 #include <string.h>

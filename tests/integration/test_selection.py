@@ -1,0 +1,233 @@
+"""Table level: rules choose what is synchronized, and nothing else is touched.
+
+    source (sales, parts, other, "odd.schema") ── pgtide --select ──▶ target
+
+In the end what was not selected is dropped on the source: then both sides must be the same in everything.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+
+from harness.pgtide import FAILED, FOLLOWING, OK, REFUSED, USAGE
+from harness.wait import let_pass
+from harness.world import Pair, World
+
+ODD = '"odd.schema"."Tab*le, ""x"""'
+
+SHOP = f"""
+CREATE EXTENSION citext;
+CREATE SCHEMA sales; CREATE SCHEMA parts; CREATE SCHEMA other; CREATE SCHEMA "odd.schema";
+CREATE TYPE other.mood AS ENUM ('sad', 'ok'); COMMENT ON TYPE other.mood IS 'comes along';
+CREATE TYPE other.unused AS ENUM ('x');
+CREATE FUNCTION other.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.note := coalesce(NEW.note, '') || '!'; RETURN NEW; END $$;
+CREATE FUNCTION other.unused_function() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE SEQUENCE sales.numbers START 100;
+CREATE TABLE sales.customers (id serial PRIMARY KEY, name citext NOT NULL);
+CREATE TABLE sales.orders (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer integer REFERENCES sales.customers, mood other.mood DEFAULT 'ok',
+    no bigint DEFAULT nextval('sales.numbers'), note text, CHECK (no > 0));
+CREATE INDEX orders_note ON sales.orders (note); CREATE STATISTICS sales.orders_stats ON customer, mood FROM sales.orders;
+COMMENT ON COLUMN sales.orders.note IS 'a comment';
+CREATE TRIGGER stamp BEFORE INSERT ON sales.orders FOR EACH ROW EXECUTE FUNCTION other.stamp();
+ALTER TABLE sales.orders ENABLE ROW LEVEL SECURITY; CREATE POLICY all_of_it ON sales.orders USING (true);
+GRANT SELECT ON sales.orders TO public;
+CREATE TABLE sales.tmp_1 (id integer PRIMARY KEY, t text);
+CREATE TABLE sales.log (id integer, day integer, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+CREATE TABLE parts.log_1 PARTITION OF sales.log FOR VALUES FROM (0) TO (10);
+CREATE TABLE sales.log_2 PARTITION OF sales.log FOR VALUES FROM (10) TO (20);
+CREATE VIEW sales.names AS SELECT c.name, count(o.id) FROM sales.customers c LEFT JOIN sales.orders o ON o.customer = c.id GROUP BY 1;
+CREATE MATERIALIZED VIEW sales.totals AS SELECT * FROM sales.names;
+CREATE TABLE {ODD} ("a key" integer PRIMARY KEY, "b,c" text);
+CREATE TABLE other.secrets (id integer PRIMARY KEY, t text); CREATE SEQUENCE other.counter;
+CREATE TABLE other.regions (id integer PRIMARY KEY); INSERT INTO other.regions VALUES (1), (2);
+CREATE TABLE other.keyless (a integer);
+INSERT INTO sales.customers (name) SELECT 'c' || n FROM generate_series(1, 20) n;
+INSERT INTO sales.orders (customer) SELECT 1 + n % 20 FROM generate_series(1, 500) n;
+INSERT INTO sales.tmp_1 SELECT n, 't' FROM generate_series(1, 100) n;
+INSERT INTO sales.log SELECT n, n % 20 FROM generate_series(1, 200) n;
+INSERT INTO {ODD} SELECT n, 'b' || n FROM generate_series(1, 50) n;
+INSERT INTO other.secrets SELECT n, 's' FROM generate_series(1, 100) n;
+REFRESH MATERIALIZED VIEW sales.totals;
+"""
+
+# Of what is not selected; the type, the function, the extension and the schema that are needed stay.
+DROP_THE_REST = """
+DROP TABLE sales.tmp_1, other.secrets, other.regions, other.keyless CASCADE; DROP SEQUENCE other.counter;
+DROP TYPE other.unused; DROP FUNCTION other.unused_function;
+"""
+
+RULES = ("--select", "sales.*", "--select", "!sales.tmp_*," + ODD)
+
+
+@pytest.fixture
+def pair(world: World) -> Iterator[Pair]:
+    pair = world.pair()
+    pair.on_source(SHOP)
+    yield pair
+
+
+def tables_on_target(pair: Pair) -> set[str]:
+    return {name for (name,) in pair.target.query(
+        "SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+        "WHERE relkind IN ('r', 'p', 'v', 'm', 'S') AND nspname !~ '^(pg_|pgtide|information)'", pair.database)}
+
+
+def report(pair: Pair, *options: str) -> dict[str, dict[str, Any]]:
+    done = pair.pgtide.call("check", *options, "--json")
+    return {item["id"]: item for item in json.loads(done.out)["items"]}
+
+
+def write(pair: Pair, number: int) -> None:
+    """One transaction in chosen and other tables."""
+    pair.on_source(f"""
+        BEGIN;
+        INSERT INTO sales.orders (customer, note) SELECT 1 + n % 20, 'n{number}' FROM generate_series(1, 20) n;
+        INSERT INTO other.secrets SELECT {number} * 1000 + n, 'x' FROM generate_series(1, 20) n;
+        UPDATE sales.customers SET name = name || {number} WHERE id % 7 = {number} % 7;
+        INSERT INTO sales.tmp_1 VALUES ({number} + 1000, 'new'); UPDATE other.secrets SET t = 'y' WHERE id % 5 = 0;
+        DELETE FROM {ODD} WHERE "a key" = {number}; INSERT INTO {ODD} VALUES (1000 + {number}, NULL);
+        INSERT INTO sales.log SELECT {number} * 1000 + n, n FROM generate_series(0, 19) n; INSERT INTO other.keyless VALUES (1);
+        COMMIT""")
+
+
+def finish(pair: Pair) -> None:
+    pair.pgtide.finish()
+    pair.on_source(DROP_THE_REST)
+    pair.assert_equal()
+    pair.assert_nothing_left()
+
+
+def test_what_is_selected_is_copied_and_followed_and_nothing_else(pair: Pair):
+    stop, failures = threading.Event(), []
+
+    def load() -> None:
+        number = 1
+        while not stop.is_set():
+            try:
+                write(pair, number)
+            except Exception as failure:  # pylint: disable=broad-except
+                failures.append(failure)
+                return
+            number += 1
+            let_pass(0.02)
+    writer = threading.Thread(target=load, daemon=True)
+    writer.start()
+    pair.pgtide.start(*RULES, "--populate-matviews", faults="full.after_structure=wait@1:1000")
+    pair.pgtide.wait_phase(FOLLOWING, 60)
+    pair.pgtide.run.kill()
+    # Another selection is refused, the same and none go on
+    assert pair.pgtide.start("--select", "sales.*").expect(FAILED) and "another selection" in pair.pgtide.run.err
+    pair.pgtide.follow(*RULES)
+    compared = pair.pgtide.call("compare", "--json")
+    assert compared.status == OK and json.loads(compared.out)["aligned"], compared
+    pair.pgtide.run.kill()
+    assert pair.pgtide.status()["selection"]["n_rules"] == 3
+    pair.pgtide.follow()
+    stop.set()
+    writer.join()
+    assert not failures
+    pair.on_source("TRUNCATE sales.tmp_1, sales.log, other.secrets")
+    pair.on_source("INSERT INTO sales.log VALUES (1, 1), (2, 12); INSERT INTO other.secrets VALUES (1, 'again')")
+    pair.pgtide.caught_up()
+    status = pair.pgtide.status()
+    assert status["selection"]["rules"] == ["sales.*", "!sales.tmp_*", ODD] and status["selection"]["objects"] == 11, status["selection"]
+    assert "other.secrets" not in tables_on_target(pair) and "sales.tmp_1" not in tables_on_target(pair)
+    finish(pair)
+
+
+def test_what_is_needed_is_named_and_added_when_asked_for(pair: Pair):
+    pair.on_source("""
+        CREATE VIEW sales.leak AS SELECT s.id FROM other.secrets s;
+        CREATE TABLE other.base (a integer PRIMARY KEY); CREATE TABLE sales.child (b integer) INHERITS (other.base);
+        CREATE TABLE sales.spots (id integer PRIMARY KEY DEFAULT nextval('other.counter'), region integer REFERENCES other.regions);
+        INSERT INTO sales.spots (region) VALUES (1), (2); INSERT INTO other.regions VALUES (3);
+        ALTER TABLE other.regions ADD up integer REFERENCES other.regions, ADD secret integer REFERENCES other.secrets;
+        INSERT INTO sales.child VALUES (1, 2);""")
+    accept = ("--accept", "replica-identity")
+    refused = pair.pgtide.start(*RULES, *accept).expect(REFUSED)
+    assert tables_on_target(pair) == set() and pair.source_value("SELECT count(*) FROM pg_replication_slots") == 0
+    item = report(pair, *RULES)["dependencies"]
+    assert item["result"] == "FAILED" and "dependencies" in refused.err
+    assert sorted(item["objects"]) == [
+        "sales.child needs other.base: it inherits from that, or has it as a column's type",
+        "sales.leak needs other.secrets: its query",
+        "sales.spots needs other.counter: default of column id",
+        "sales.spots needs other.regions: foreign key spots_region_fkey",
+    ]
+    assert "--with-dependencies" in item["fix"]
+    pair.pgtide.follow(*RULES, "--with-dependencies", *accept)
+    pair.on_source("INSERT INTO other.secrets VALUES (-1, 'new'); INSERT INTO other.regions VALUES (4, 1, -1); INSERT INTO sales.spots (region) VALUES (4)")
+    pair.pgtide.caught_up()
+    pair.pgtide.finish()
+    pair.on_source("DROP TABLE sales.tmp_1, other.keyless; DROP TYPE other.unused; DROP FUNCTION other.unused_function")
+    pair.assert_equal()
+    pair.assert_nothing_left()
+
+
+def test_a_foreign_key_to_the_outside_can_be_left_out(pair: Pair):
+    pair.on_source("ALTER TABLE sales.orders ADD region integer DEFAULT 1 REFERENCES other.regions")
+    rules = ("--select", "sales.orders,sales.customers,sales.numbers")
+    item = report(pair, *rules)["dependencies"]
+    assert item["result"] == "ALARM" and item["objects"] == ["sales.orders needs other.regions: foreign key orders_region_fkey"]
+    pair.pgtide.start(*rules).expect(REFUSED)
+    pair.pgtide.sync(*rules, "--accept", "dependencies")
+    assert tables_on_target(pair) == {"sales.orders", "sales.customers", "sales.numbers", "sales.orders_id_seq", "sales.customers_id_seq"}
+    assert pair.pgtide.call("compare").status == OK
+    pair.on_source(DROP_THE_REST + "DROP SCHEMA parts, \"odd.schema\" CASCADE; DROP TABLE sales.log; DROP VIEW sales.names CASCADE")
+    pair.assert_equal()
+    # A second selection shares the type, the function and the schemas that the first one brought
+    pair.on_source("CREATE TABLE sales.more (id integer PRIMARY KEY, mood other.mood); INSERT INTO sales.more VALUES (1, 'sad')")
+    pair.pgtide.sync("--select", "sales.more")
+    assert pair.target_value("SELECT mood::text FROM sales.more") == "sad"
+    # What is there already is refused by name
+    assert report(pair, "--select", "sales.more")["target-empty"]["objects"] == ["table sales.more"]
+
+
+def test_rules_that_say_nothing_and_files(pair: Pair, tmp_path: Path):
+    item = report(pair, "--select", "sales.ordres,slaes.*,!nothing.*,sales.orders")["selected-objects"]
+    assert item["result"] == "FAILED" and len(item["objects"]) == 3
+    assert "did you mean sales.orders?" in item["objects"][0] and "did you mean sales.*?" in item["objects"][1]
+    assert report(pair, "--select", "sales.*,!nothing.*")["selected-objects"]["result"] == "ALARM"
+    assert pair.pgtide.call("check", "--select", "a.b.c").status == USAGE
+    assert pair.pgtide.call("check", "--with-dependencies").status == USAGE
+    assert pair.pgtide.call("check", "--select-from", str(tmp_path / "missing")).status == USAGE
+    listed = tmp_path / "list.csv"
+    listed.write_text('schema,table\nsales,customers\nodd.schema,"Tab*le, ""x"""\nsales\n')
+    wrong = pair.pgtide.call("check", "--select-from", str(listed))
+    assert wrong.status == USAGE and "line 4" in wrong.err
+    listed.write_text('schema,table\nsales,customers\nodd.schema,"Tab*le, ""x"""\nsales,customres\n')
+    item = report(pair, "--select-from", str(listed))["selected-objects"]
+    assert item["result"] == "FAILED" and "line 4" in item["objects"][0] and "did you mean sales.customers?" in item["objects"][0]
+    listed.write_text('schema,table\nsales,customers\nodd.schema,"Tab*le, ""x"""\n')
+    pair.pgtide.sync("--select-from", str(listed))
+    assert tables_on_target(pair) == {"sales.customers", "sales.customers_id_seq", 'odd.schema.Tab*le, "x"'}
+    # Rules of its own for a comparison: what only one side has differs
+    assert pair.pgtide.call("compare", "--select", "sales.customers").status == OK
+    assert pair.pgtide.call("compare", "--select", "sales.orders").status == 4
+    assert "matches nothing on either side" in pair.pgtide.call("compare", "--select", "nothing.*").err
+
+
+def test_a_user_with_rights_on_the_selected_tables_alone(pair: Pair):
+    """No publication can be made: the stream holds everything, and the feeder leaves out what is not selected."""
+    pair.source.execute("CREATE ROLE reader LOGIN REPLICATION", "postgres")
+    pair.on_source("GRANT USAGE ON SCHEMA sales, other, parts TO reader; GRANT SELECT ON ALL TABLES IN SCHEMA sales, parts TO reader;"
+                   "GRANT SELECT ON ALL SEQUENCES IN SCHEMA sales TO reader; REVOKE SELECT ON sales.tmp_1 FROM reader;"
+                   "ALTER ROLE reader BYPASSRLS")
+    pair.pgtide.source = pair.source.dsn(pair.database, user="reader")
+    pair.pgtide.follow("--select", "sales.*,!sales.tmp_*", "--accept", "all")
+    assert pair.source_value("SELECT plugin FROM pg_replication_slots") == "test_decoding"
+    for number in range(1, 6):
+        write(pair, number)
+    pair.on_source("TRUNCATE sales.tmp_1, sales.log, other.secrets; INSERT INTO sales.log VALUES (7, 7)")
+    pair.pgtide.caught_up()
+    assert pair.pgtide.status()["changes_left_out"] > 100
+    pair.pgtide.finish()
+    pair.on_source(DROP_THE_REST + 'DROP SCHEMA "odd.schema" CASCADE')
+    pair.assert_equal(objects=False)
+    pair.assert_nothing_left()
