@@ -130,7 +130,7 @@ static const struct command_spec commands[COMMAND_COUNT] = {
     },
     [COMMAND_RESUME] = {
         .name = "resume",
-        .summary = "go on after a stop at a conflict, with a decision",
+        .summary = "go on after a stop at a conflict, with a decision, or after a pause",
         .details =
             "A sync stops at a change that cannot be applied, with everything before its transaction applied and nothing\n"
             "lost; \"pgtide status\" and \"pgtide conflicts\" say which one and why. A choice is for that change alone and\n"
@@ -176,6 +176,18 @@ static const struct command_spec commands[COMMAND_COUNT] = {
             "pgtide speed service=old service=new off", "as fast as it can",
             NULL},
     },
+    [COMMAND_PAUSE] = {
+        .name = "pause",
+        .summary = "let the target rest while the source's changes are received",
+        .details =
+            "The running sync applies nothing from the next end of a transaction on, until \"pgtide resume\", \"pgtide stop\" or its\n"
+            "next start. What the source commits waits in the spool, so the source keeps no WAL for it (unless --ack target).",
+        .arguments = PAIR,
+        .examples = (const char *const[]){
+            "pgtide pause service=old service=new", "the target stands still",
+            "pgtide resume service=old service=new", "and goes on",
+            NULL},
+    },
     [COMMAND_COMPLETION] = {
         .name = "completion",
         .summary = "print a script that completes pgtide's commands and options in a shell",
@@ -195,7 +207,7 @@ static const struct command_spec commands[COMMAND_COUNT] = {
 
 enum {
     OF_PAIR = ON(SYNC) | ON(CHECK) | ON(STATUS) | ON(WAIT) | ON(STOP) | ON(COMPARE) | ON(CUTOVER) | ON(RESUME) |
-              ON(CONFLICTS) | ON(SPEED),
+              ON(PAUSE) | ON(CONFLICTS) | ON(SPEED),
     OF_RUN = ON(SYNC) | ON(RESUME), /* how it goes on */
     OF_TASK = ON(SYNC) | ON(CHECK), /* what the task is */
     OF_ALL = (1U << COMMAND_COUNT) - 1,
@@ -215,6 +227,8 @@ static const struct word dml_kinds[] = {
 static const struct word not_empty_policies[] = {
     {"refuse", NOT_EMPTY_REFUSE}, {"merge", NOT_EMPTY_MERGE}, {"truncate", NOT_EMPTY_TRUNCATE}, {0}};
 static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
+static const struct word slot_limit_actions[] = {
+    {"alert", SLOT_LIMIT_ALERT}, {"spool", SLOT_LIMIT_SPOOL}, {"drop", SLOT_LIMIT_DROP}, {0}};
 static const struct word cutover_compares[] = {{"all", CUTOVER_COMPARE_ALL}, {"none", CUTOVER_COMPARE_NONE}, {0}};
 static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"caught-up", WAIT_CAUGHT_UP}, {0}};
 
@@ -308,6 +322,16 @@ const struct option_spec option_specs[] = {
     {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},
+    {.name = "max-spool", .value = "SIZE", .commands = OF_RUN, .kind = OPTION_SIZE, FIELD(sync.max_spool), .least = 1024,
+     .help = "let no more than this wait on our disk, such as 20GB: then the source keeps its WAL; default: no limit"},
+    {.name = "max-slot-wal", .value = "SIZE", .commands = OF_RUN, .kind = OPTION_SIZE, FIELD(sync.max_slot_wal), .least = 1024,
+     .help = "how much WAL the source may keep for us, such as 10GB; default: as much as it takes"},
+    {.name = "on-slot-limit", .value = "alert|spool|drop", .commands = OF_RUN, .kind = OPTION_WORD,
+     FIELD(sync.on_slot_limit), .words = slot_limit_actions,
+     .help = "when it keeps more: say so (default), acknowledge what is in the spool, or drop the slot and begin anew later"},
+    {.name = "decoding-work-mem", .value = "SIZE", .commands = OF_RUN, .kind = OPTION_SIZE, FIELD(sync.decoding_work_mem),
+     .least = 64,
+     .help = "memory of the source for decoding before a large transaction is sent in pieces; default 256MB"},
     {.name = "publication", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.publication),
      .help = "use this publication, which somebody made and which stays; default: one of our own"},
     {.name = "slot", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.slot),

@@ -29,6 +29,7 @@ enum command {
     COMMAND_RESUME,
     COMMAND_CONFLICTS,
     COMMAND_SPEED,
+    COMMAND_PAUSE,
     COMMAND_COMPLETION,
     COMMAND_HELP,
     COMMAND_COUNT,
@@ -105,6 +106,7 @@ enum option_kind {
     OPTION_FLAG_OFF, /* bool: the option says no */
     OPTION_WORD,     /* an enum, by `words` */
     OPTION_NUMBER,   /* unsigned, `least` to `most` */
+    OPTION_SIZE,     /* uint64_t bytes: "64kB", "256MB", "10GB"; at least `least` kB */
     OPTION_TEXT,     /* const char *, not empty */
     OPTION_SET,      /* unsigned, a bit each of `words`; with commas, may be repeated */
     OPTION_LIST,     /* const char *const *, NULL-terminated; may be repeated or have commas */

@@ -310,7 +310,7 @@ static void spool_line(struct canvas *c, const struct frame_view *v)
 
 static double delay_seconds(const struct progress_counters *counters)
 {
-    return (double)atomic_load_explicit(&counters->delay_us, memory_order_relaxed) / 1e6;
+    return (double)progress_delay(counters).total_us / 1e6;
 }
 
 static void rate_parts(struct canvas *c, bool *is_first, const struct meter_reading *r)
@@ -331,6 +331,9 @@ static void follow_lines(struct canvas *c, const struct frame_view *v)
 
     label(c, "delay");
     canvas_put(c, delay < 1 ? INK_GOOD : delay < 60 ? INK_PLAIN : INK_WARN, format_delay(delay).text);
+    if (delay >= 1)
+        canvas_printf(c, INK_PLAIN, ", of that %s until it is here",
+                      format_delay((double)progress_delay(counters).receive_us / 1e6).text);
     canvas_end_line(c);
 
     label(c, "rate");

@@ -91,6 +91,33 @@ static struct error *take_number(struct parser *p, const struct option_spec *opt
     return NULL;
 }
 
+/* A number and a unit, as PostgreSQL's settings have them. */
+static struct error *take_size(struct parser *p, const struct option_spec *option, const char *value)
+{
+    static const struct {
+        const char *unit;
+        unsigned shift;
+    } units[] = {{"kB", 10}, {"MB", 20}, {"GB", 30}, {"TB", 40}};
+    enum { SHIFTED_MAX = 1 << 20 };
+    char *unit = NULL;
+
+    errno = 0;
+    unsigned long long n = strtoull(value, &unit, 10);
+    bool is_number = value[0] >= '0' && value[0] <= '9' && errno == 0 && n <= SHIFTED_MAX;
+    for (size_t i = 0; is_number && i < COUNT_OF(units); i++) {
+        uint64_t bytes = (uint64_t)n << units[i].shift;
+
+        if (strcmp(unit, units[i].unit) != 0)
+            continue;
+        if (bytes < (uint64_t)option->least << 10)
+            break;
+        *(uint64_t *)field(p, option->offset) = bytes;
+        return NULL;
+    }
+    return see_help(p, error_new(ERROR_USAGE, "option \"--%s\": \"%s\" is not a size of at least %ukB, such as 10GB",
+                                 option->name, value, option->least));
+}
+
 static struct error *take_until(struct parser *p, const struct option_spec *option, const char *value)
 {
     unsigned until = UNTIL_LSN;
@@ -201,6 +228,8 @@ static struct error *take_value(struct parser *p, const struct option_spec *opti
                          field(p, option->offset));
     case OPTION_NUMBER:
         return take_number(p, option, value);
+    case OPTION_SIZE:
+        return take_size(p, option, value);
     case OPTION_TEXT:
         return take_text(p, option, value);
     case OPTION_SET:

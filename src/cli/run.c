@@ -218,7 +218,18 @@ static struct error *resume_work(struct run *r, struct progress *progress, struc
 
 static struct error *run_resume(struct run *r)
 {
-    return run_shown(r, resume_work);
+    bool was_running = false;
+
+    TRY(worker_unpause(&r->options, r->stop, &was_running));
+    if (!was_running)
+        return run_shown(r, resume_work);
+    return r->line->wants_json || r->line->is_quiet ? NULL : print("applying goes on\n");
+}
+
+static struct error *run_pause(struct run *r)
+{
+    TRY(worker_pause(&r->options, r->stop));
+    return r->line->wants_json ? NULL : print("applying is paused; receiving goes on\n");
 }
 
 static struct error *run_sync(struct run *r)
@@ -386,6 +397,7 @@ static struct error *(*const runs[COMMAND_COUNT])(struct run *) = {
     [COMMAND_RESUME] = run_resume,
     [COMMAND_CONFLICTS] = run_conflicts,
     [COMMAND_SPEED] = run_speed,
+    [COMMAND_PAUSE] = run_pause,
     [COMMAND_COMPLETION] = run_completion,
     [COMMAND_HELP] = run_help,
     /* clang-format on */

@@ -166,12 +166,15 @@ static void applied_line(struct canvas *c, const json_t *document)
 static void delay_line(struct canvas *c, const json_t *document)
 {
     const json_t *delay = json_object_get(document, "delay_seconds");
+    const json_t *receive = json_object_get(document, "receive_delay_seconds");
     uint64_t behind = 0;
 
     if (!json_is_number(delay))
         return;
     label(c, "delay");
     canvas_put(c, INK_PLAIN, format_delay(json_number_value(delay)).text);
+    if (json_number_value(delay) >= 1 && json_is_number(receive))
+        canvas_printf(c, INK_PLAIN, ", of that %s until it is here", format_delay(json_number_value(receive)).text);
     if (count_of(document, "wal_behind_bytes", &behind)) {
         canvas_separator(c);
         canvas_printf(c, INK_PLAIN, "%s of WAL behind", format_bytes(behind).text);

@@ -137,6 +137,20 @@ static void add_copy(json_t *document, const struct progress_counters *c)
                         since_us == 0 ? json_null() : json_integer((json_int_t)age_s));
 }
 
+static json_t *delay(bool is_known, int64_t us)
+{
+    return is_known ? json_real((double)us / 1e6) : json_null();
+}
+
+static void add_delay(json_t *document, const struct progress_counters *c, bool is_known)
+{
+    struct progress_delay d = progress_delay(c);
+
+    json_object_set_new(document, "delay_seconds", delay(is_known, d.total_us));
+    json_object_set_new(document, "receive_delay_seconds", delay(is_known, d.receive_us));
+    json_object_set_new(document, "apply_delay_seconds", delay(is_known, d.apply_us));
+}
+
 static void add_rates(json_t *document, const struct meter_reading *r)
 {
     bool is_known = r != NULL && r->has_rates;
@@ -156,7 +170,6 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
     const struct progress_counters *c = progress_counters(p);
     enum phase phase = progress_phase(p);
     bool has_delay = phase >= PHASE_CATCH_UP && read_counter(&c->applied_lsn) != 0;
-    double delay = (double)atomic_load_explicit(&c->delay_us, memory_order_relaxed) / 1e6;
 
     json_object_set_new(document, "phase", json_string(phase_name(phase)));
     json_object_set_new(document, "steps", steps(p, reading));
@@ -166,10 +179,17 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
     add_counters(document, c);
     add_slot(document, c);
     add_copy(document, c);
-    json_object_set_new(document, "delay_seconds", has_delay ? json_real(delay) : json_null());
+    add_delay(document, c, has_delay);
     add_rates(document, reading);
     /* Past the catch-up every table's gate is behind what is applied: from there on (A1) holds at each commit. */
     json_object_set_new(document, "consistent", json_boolean(phase > PHASE_CATCH_UP));
+}
+
+static const char *running_state(struct progress *p)
+{
+    bool is_paused = atomic_load_explicit(&progress_counters(p)->is_paused, memory_order_relaxed);
+
+    return is_paused ? "paused" : status_phase_state(progress_phase(p));
 }
 
 static const char *state_name(const struct status_facts *f, struct progress *p)
@@ -184,7 +204,7 @@ static const char *state_name(const struct status_facts *f, struct progress *p)
         /* clang-format on */
     };
 
-    return f->state == STATUS_RUNNING && p != NULL ? status_phase_state(progress_phase(p)) : names[f->state];
+    return f->state == STATUS_RUNNING && p != NULL ? running_state(p) : names[f->state];
 }
 
 /* The whole list may be as long as a file. */

@@ -63,6 +63,19 @@ enum ack_mode {
     ACK_TARGET,
 };
 
+/* When the source keeps more WAL for our slot than --max-slot-wal. */
+enum slot_limit_action {
+    SLOT_LIMIT_ALERT, /* default: say so */
+    SLOT_LIMIT_SPOOL, /* from then on what is in the spool is acknowledged, as with --ack spool */
+    SLOT_LIMIT_DROP,  /* the source comes first: drop the slot, the task has to begin anew */
+};
+
+/*
+ * Memory that the source may use to decode transactions before it sends the largest in pieces (before 14: writes it to its disk).
+ * Larger ones are sent twice as fast in whole; what is sent in pieces lies on our disk, not on the source's, until its commit.
+ */
+#define SYNC_DECODING_WORK_MEM (UINT64_C(256) << 20)
+
 struct sync_options {
     const char *source; /* conninfo as given; held in a secret by whoever parses it */
     const char *target;
@@ -72,6 +85,10 @@ struct sync_options {
     enum conflict_policy on_conflict;
     enum not_empty_policy if_not_empty;
     enum ack_mode ack;
+    uint64_t decoding_work_mem; /* bytes; 0: SYNC_DECODING_WORK_MEM */
+    uint64_t max_spool;         /* bytes; 0: no limit */
+    uint64_t max_slot_wal;      /* bytes; 0: no limit of ours */
+    enum slot_limit_action on_slot_limit;
     unsigned dml;                   /* enum dml_kind; 0: not said, as the task was begun, else DML_ALL */
     unsigned jobs;                  /* copy and index workers; default 4 */
     unsigned lanes;                 /* apply lanes; default 1 */

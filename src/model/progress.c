@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 
 struct item {
@@ -164,4 +165,32 @@ double progress_step_percent(struct progress_step *s)
     while (before < now && !atomic_compare_exchange_weak(&s->shown, &before, now))
         ;
     return (double)(now > before ? now : before) / 10.0;
+}
+
+static int64_t read_us(const _Atomic int64_t *us)
+{
+    return atomic_load_explicit(us, memory_order_relaxed);
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+struct progress_delay progress_delay(const struct progress_counters *c)
+{
+    int64_t pending_us = read_us(&c->pending_us);
+    int64_t unheard_us = read_us(&c->unheard_us);
+    int64_t there_us = clock_wall_us() + read_us(&c->clock_offset_us);
+    struct progress_delay d = {.total_us = read_us(&c->delay_us)};
+
+    if (pending_us != 0)
+        d.total_us = larger(1, there_us - pending_us);
+    if (d.total_us > 0)
+        d.receive_us = larger(0, read_us(&c->receive_us));
+    if (unheard_us != 0)
+        d.receive_us = larger(d.receive_us, clock_now_us() - unheard_us);
+    d.total_us = larger(larger(0, d.total_us), d.receive_us);
+    d.apply_us = d.total_us - d.receive_us;
+    return d;
 }

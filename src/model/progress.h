@@ -70,7 +70,14 @@ struct progress_counters {
     _Atomic uint64_t windows_divided; /* of the fast ones: over several lanes */
     _Atomic uint64_t conflicts;
     _Atomic uint64_t changes_left_out; /* received since the start, of tables that are not part of the task */
-    _Atomic int64_t delay_us; /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
+
+    /* The delay; progress_delay makes one of these. Times of commits are by the source's clock. */
+    _Atomic int64_t delay_us;   /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
+    _Atomic int64_t pending_us; /* when the oldest one that is here and not applied was committed; 0: none */
+    _Atomic int64_t receive_us; /* source commit -> received here, of the newest one */
+    _Atomic int64_t unheard_us; /* clock_now_us from when on the source has WAL that has not come; 0: none */
+    _Atomic int64_t clock_offset_us; /* the source's clock minus ours */
+
     _Atomic uint64_t spool_bytes;
     _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
     _Atomic uint64_t max_rate_mb;         /* the copy's limit now, MB/s; 0: none */
@@ -78,6 +85,7 @@ struct progress_counters {
     _Atomic int64_t slot_growth;          /* of that, bytes a second over the last minute; 0: none, or not known yet */
     _Atomic uint64_t slot_room_bytes;     /* WAL until the source removes what the slot needs; 0: no such limit */
     _Atomic int64_t slot_seconds_left;    /* until then at that growth; 0: not known, or never */
+    _Atomic bool is_paused;               /* applying is; receiving goes on */
 };
 
 /* Lives in `a`. */
@@ -98,6 +106,18 @@ void progress_item_end(struct progress *p, unsigned slot);
 
 /* The items being worked on now, copied. Returns how many. */
 unsigned progress_items(struct progress *p, struct progress_item *out, unsigned max);
+
+/*
+ * How far the target is behind the source in time. It grows while a transaction is being applied or cannot be, and while the
+ * source has what does not come; 0 when everything is applied, however long ago the last commit was. Clocks may differ.
+ */
+struct progress_delay {
+    int64_t total_us;   /* commit on the source -> commit on the target */
+    int64_t receive_us; /* of that: until it is here. What a loss of the source would cost (RPO) */
+    int64_t apply_us;   /* the rest (RTO) */
+};
+
+struct progress_delay progress_delay(const struct progress_counters *c);
 
 /*
  * 0 to 100 in whole tenths, rounded down; 100 only when the step is done; never less than what it said before, also when

@@ -432,6 +432,7 @@ MUST_USE static struct error *pgoutput_boundary(void *self, const char *bytes, s
     case BOUNDARY_COMMIT:
         TRY(read_commit(&m, &event));
         out->end = event.end;
+        out->committed_us = event.committed_us;
         break;
     case BOUNDARY_RELATION:
         out->oid = cursor_u32(&m.c);

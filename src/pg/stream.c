@@ -15,12 +15,14 @@ enum {
     /* A flow is what brings so much over so long; single transactions, also in quick succession, are not. */
     FLOW_BYTES_PER_SECOND = 1000000,
     FLOW_WINDOW_US = 5000,
+    SENDER_TIMEOUT_MS_LEAST = 30000,
 };
 
 struct pg_stream {
     struct pg_conn *conn;
     struct pg_stream_options options;
     struct arena *arena;
+    int sender_timeout_ms;
     char *message;   /* libpq's; of the last call */
     bool has_unsent; /* feedback that the socket did not take */
     bool is_flowing;
@@ -68,7 +70,7 @@ static const char *start_command(struct arena *a, const struct pg_stream_options
                             pg_quote_identifier(a, o->slot), lsn_format(o->from).text);
     return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s%s%s)",
                         pg_quote_identifier(a, o->slot), lsn_format(o->from).text, protocol_version(version),
-                        publication_list(a, o), has_more ? ", messages 'true'" : "",
+                        publication_list(a, o), has_more ? ", messages 'true', streaming 'on'" : "",
                         has_more && o->binary ? ", binary 'true'" : "");
 }
 
@@ -102,15 +104,35 @@ static struct error *refused(struct pg_stream *s, const PGresult *result, const 
     return explain(pg_error(pg_conn_handle(s->conn), result, what), result);
 }
 
+/*
+ * A server that gives up on us within seconds would do so while our disk syncs or a processor is scarce, and would decode a huge
+ * transaction from its begin again and again: our session asks for more patience, which anybody may from 12 on.
+ */
+MUST_USE static struct error *settle_sender_timeout(struct pg_stream *s)
+{
+    const char *read_sql = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'";
+    char *text = NULL;
+
+    TRY(pg_query_text(s->conn, s->arena, "reading wal_sender_timeout", read_sql, NULL, 0, &text));
+    s->sender_timeout_ms = text == NULL ? 0 : (int)strtol(text, NULL, 10);
+    if (s->sender_timeout_ms == 0 || s->sender_timeout_ms >= SENDER_TIMEOUT_MS_LEAST ||
+        pg_conn_version(s->conn) < 120000)
+        return NULL;
+    s->sender_timeout_ms = SENDER_TIMEOUT_MS_LEAST;
+    return pg_execute_format(s->conn, "setting up the replication session", "SET wal_sender_timeout = %d",
+                             SENDER_TIMEOUT_MS_LEAST);
+}
+
 MUST_USE static struct error *start(struct pg_stream *s)
 {
     CLEANUP(pgresult_clear) PGresult *result = NULL;
     PGconn *pg = pg_conn_handle(s->conn);
     int version = pg_conn_version(s->conn);
 
-    if (s->options.decoding_work_mem != NULL && version >= 130000)
-        TRY(pg_execute_format(s->conn, "setting up the replication session", "SET logical_decoding_work_mem = %s",
-                              pg_quote_literal(s->arena, s->options.decoding_work_mem)));
+    if (s->options.decoding_work_mem_kb != 0 && version >= 130000)
+        TRY(pg_execute_format(s->conn, "setting up the replication session", "SET logical_decoding_work_mem = %u",
+                              s->options.decoding_work_mem_kb));
+    TRY(settle_sender_timeout(s));
     if (PQsetnonblocking(pg, 1) != 0 || PQsendQuery(pg, start_command(s->arena, &s->options, version)) != 1)
         return refused(s, NULL, "starting");
     TRY(pg_conn_result(s->conn, &result));
@@ -310,6 +332,11 @@ struct error *pg_stream_feedback(struct pg_stream *s, struct lsn written, struct
     if (PQputCopyData(pg_conn_handle(s->conn), message->bytes, (int)message->length) < 0)
         return lost(s);
     return send_rest(s);
+}
+
+int pg_stream_sender_timeout_ms(const struct pg_stream *s)
+{
+    return s->sender_timeout_ms;
 }
 
 int pg_stream_fd(const struct pg_stream *s)

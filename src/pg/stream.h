@@ -2,8 +2,8 @@
  * The replication connection: START_REPLICATION, messages in, feedback out.
  *
  * Protocol: "Streaming Replication Protocol" and "Logical Streaming Replication Parameters". Asks pgoutput for the highest
- * protocol version that the server knows (1, from 14 on 2, from 15 on 3, from 16 on 4), without streaming of in-progress
- * transactions and without two-phase; logical messages from 14 on.
+ * protocol version that the server knows (1, from 14 on 2, from 15 on 3, from 16 on 4), without two-phase; logical messages from
+ * 14 on, and from there on transactions that outgrow decoding_work_mem in pieces while they are in progress (pg/pgoutput_frames).
  *
  *     TRY(pg_stream_open(options, &stream));
  *     for (;;) {
@@ -45,8 +45,7 @@ struct pg_stream_options {
     struct lsn from; /* LSN_NONE: where the slot was confirmed up to */
     bool is_test_decoding; /* the slot's output plugin; publications and binary mean nothing then */
     bool binary;     /* from 14 on; older servers send text */
-    const char
-        *decoding_work_mem;  /* logical_decoding_work_mem of the session, from 13 on: "256MB"; NULL: the server's */
+    unsigned decoding_work_mem_kb; /* logical_decoding_work_mem of the session, from 13 on; 0: the server's */
     unsigned nap_us;         /* PG_STREAM_NAP_US; 0: never nap */
     const struct stop *stop; /* NULL: cannot be stopped */
 };
@@ -89,6 +88,9 @@ MUST_USE struct error *pg_stream_wait(struct pg_stream *s, int timeout_ms);
  */
 MUST_USE struct error *pg_stream_feedback(struct pg_stream *s, struct lsn written, struct lsn flushed,
                                           struct lsn applied, bool reply);
+
+/* Milliseconds without a word from us after which the server ends the stream (wal_sender_timeout); 0: never. */
+int pg_stream_sender_timeout_ms(const struct pg_stream *s);
 
 /* For whoever waits for more than the stream: readable when pg_stream_wait would return. */
 int pg_stream_fd(const struct pg_stream *s);

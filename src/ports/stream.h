@@ -82,6 +82,7 @@ enum boundary_kind {
 struct boundary {
     enum boundary_kind kind;
     struct lsn end;
+    int64_t committed_us; /* COMMIT: by the source's clock */
     uint32_t oid;
     bool is_type; /* RELATION: a TYPE message; a relation and a type may have the same oid */
     uint32_t xid; /* BEGIN */

@@ -17,7 +17,7 @@ struct held {
     size_t n_room;
     uint64_t stored;
     struct buffer tail;
-    struct buffer aborted; /* subxids, as uint32_t */
+    struct buffer aborted; /* subxids, as uint32_t; sorted before they are looked for */
     struct held *next;
 };
 
@@ -170,12 +170,26 @@ struct error *assembly_abort(struct assembly *a, uint32_t xid, uint32_t subxid)
     return NULL;
 }
 
+static int compare_xids(const void *left, const void *right)
+{
+    uint32_t l, r;
+
+    memcpy(&l, left, sizeof l);
+    memcpy(&r, right, sizeof r);
+    return l < r ? -1 : l > r;
+}
+
+static void sort_aborted(struct held *h)
+{
+    if (h->aborted.length > 0)
+        qsort(h->aborted.bytes, h->aborted.length / sizeof(uint32_t), sizeof(uint32_t), compare_xids);
+}
+
+/* Loops with a savepoint a row abort as many as there are rows. */
 static bool is_aborted(const struct held *h, uint32_t subxid)
 {
-    for (size_t at = 0; at < h->aborted.length; at += sizeof subxid)
-        if (memcmp(h->aborted.bytes + at, &subxid, sizeof subxid) == 0)
-            return true;
-    return false;
+    return h->aborted.length > 0 &&
+           bsearch(&subxid, h->aborted.bytes, h->aborted.length / sizeof subxid, sizeof subxid, compare_xids) != NULL;
 }
 
 MUST_USE static struct error *give(const struct held *h, const char *bytes, size_t length, struct assembly_sink sink)
@@ -216,6 +230,7 @@ struct error *assembly_commit(struct assembly *a, uint32_t xid, struct assembly_
 
     if (*at == NULL)
         return NULL;
+    sort_aborted(*at);
     TRY(give_blocks(a, *at, sink));
     TRY(give(*at, (*at)->tail.bytes, (*at)->tail.length, sink));
     return forget(a, at);

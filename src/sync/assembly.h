@@ -2,8 +2,8 @@
  * Transactions in the making: messages of transactions whose commit is not known yet, each transaction's in order.
  *
  * The spool takes only whole transactions that begin with what their COMMIT says. Where the source tells that at the end
- * (test_decoding, which says in BEGIN no position), the messages wait here and are given on in one go at the commit. A
- * transaction keeps at most ASSEMBLY_BLOCK_BYTES and one message in memory, the rest lies in the store.
+ * (test_decoding, which says in BEGIN no position; pgoutput for transactions that it sends in pieces while they are in
+ * progress), the messages wait here and are given on in one go at the commit. A transaction keeps at most ASSEMBLY_BLOCK_BYTES and one message in memory, the rest lies in the store.
  *
  * Nothing here outlives a connection: after it broke the source sends each transaction again in whole (P3: nothing of them
  * was confirmed), so assembly_reset forgets them all. Nothing is synced.

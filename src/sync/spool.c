@@ -334,7 +334,7 @@ static void note_boundary(struct spool *s, const struct boundary *b)
         s->complete.transactions++;
         note_complete(s, b->end);
         if (s->options.on_commit != NULL)
-            s->options.on_commit(s->options.commit_self, s->xid, b->end);
+            s->options.on_commit(s->options.commit_self, s->xid, b->end, b->committed_us);
         break;
     }
 }

@@ -343,6 +343,11 @@ struct lsn window_upto(const struct window *w)
     return w->upto;
 }
 
+int64_t window_committed_us(const struct window *w)
+{
+    return w->n_transactions == 0 ? 0 : w->transactions[0].committed_us;
+}
+
 bool window_begins_inside(const struct window *w)
 {
     return w->n_transactions > 0 && !w->transactions[0].begins;

@@ -64,6 +64,11 @@ MUST_USE static struct error *note_stopped(const struct pair *p, struct status_f
 {
     struct stopped stopped;
 
+    if (p->record->reset_reason != NULL) {
+        facts->state = STATUS_FAILED;
+        facts->problem = p->record->reset_reason;
+        return NULL;
+    }
     TRY(stopped_read(p->arena, p->folder, &stopped));
     if (stopped.is_stopped) {
         facts->state = STATUS_FAILED;
@@ -207,6 +212,33 @@ struct error *worker_speed(const struct sync_options *options, struct arena *a, 
         return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p.name),
                           "Give its next start the limit: \"pgtide sync\" takes --max-rate.");
     *out_text = arena_strdup(a, json_string_value(json_object_get(reply, "max_rate")));
+    return NULL;
+}
+
+/* ---- pause ---- */
+
+struct error *worker_pause(const struct sync_options *options, struct stop *stop)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "pause");
+    CLEANUP(json_decref) json_t *reply = NULL;
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    TRY(pair_ask(&p, "pause", NULL, &reply));
+    return reply != NULL
+               ? NULL
+               : error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p.name), "There is nothing to pause.");
+}
+
+struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_running)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "pause");
+    CLEANUP(json_decref) json_t *reply = NULL;
+    struct pair p;
+
+    TRY(pair_open(a, options, stop, &p));
+    TRY(pair_ask(&p, "unpause", NULL, &reply));
+    *out_was_running = reply != NULL;
     return NULL;
 }
 

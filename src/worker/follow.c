@@ -1,6 +1,5 @@
 #include "worker/follow.h"
 
-#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "pg/ddl_capture.h"
@@ -17,6 +16,7 @@
 #include "sys/thread.h"
 #include "worker/align.h"
 #include "worker/lane_threads.h"
+#include "worker/patience.h"
 #include "worker/selecting.h"
 #include "worker/stopped.h"
 
@@ -53,6 +53,10 @@ struct follow {
     struct thread *lane;
     struct lsn limit;     /* of a comparison; LSN_NONE: none */
     atomic_uint n_with_lane; /* windows handed over and not yet applied */
+    atomic_bool is_unflushed; /* the last commit did not wait for the target's disk */
+    atomic_uint n_handed, n_done;
+    _Atomic int64_t since_us[WINDOWS]; /* of those with the lane, a ring: when their first transaction was committed */
+    _Atomic int64_t filling_us;        /* likewise, of the window being filled; 0: it has none */
     int64_t durable_due_us;
 };
 
@@ -147,13 +151,22 @@ static struct error *resolve_table(void *self, struct arena *a, const struct str
     return f->lane_rules == NULL ? NULL : set_lane_rule(f, *out);
 }
 
+/* Of the transactions that are here and not applied the oldest: the delay grows by it. */
+static void note_pending(struct follow *f)
+{
+    unsigned done = atomic_load(&f->n_done);
+    const _Atomic int64_t *oldest = done == atomic_load(&f->n_handed) ? &f->filling_us : &f->since_us[done % WINDOWS];
+
+    atomic_store(&f->task->counters->pending_us, atomic_load(oldest));
+}
+
 static void note_commit(struct follow *f, bool durable)
 {
     struct task *t = f->task;
     struct progress_counters *c = t->counters;
     struct apply_position position = apply_position(f->apply);
     struct apply_counters counters = apply_counters(f->apply);
-    int64_t delay_us = clock_wall_us() + atomic_load(&t->clock_offset_us) - position.committed_us;
+    int64_t delay_us = clock_wall_us() + atomic_load(&c->clock_offset_us) - position.committed_us;
 
     if (position.committed_us != 0)
         atomic_store(&c->delay_us, delay_us < 0 ? 0 : delay_us);
@@ -164,6 +177,7 @@ static void note_commit(struct follow *f, bool durable)
     atomic_store(&c->windows_slow, counters.windows_slow);
     atomic_store(&c->windows_divided, counters.windows_divided);
     atomic_store(&c->conflicts, counters.conflicts);
+    atomic_store(&f->is_unflushed, !apply_is_flushed(f->apply));
     if (durable && apply_is_flushed(f->apply))
         atomic_store(&t->durable_lsn, position.end.value);
     if (atomic_load(&t->consistent_lsn) != 0 && apply_upto(f->apply).value >= atomic_load(&t->consistent_lsn))
@@ -199,6 +213,8 @@ MUST_USE static struct error *lane_loop(struct follow *f)
         note_commit(f, durable);
         TRY(forget_passed_stop(f));
         window_reset(w);
+        atomic_fetch_add(&f->n_done, 1);
+        note_pending(f);
         atomic_fetch_sub(&f->n_with_lane, 1);
         if (!queue_put(f->free_windows, w))
             return NULL;
@@ -220,9 +236,22 @@ static struct error *lane_run(void *self)
     return err;
 }
 
+/* Between transactions only: what is open on the target holds locks there. What comes meanwhile waits in the spool. */
+static void wait_while_paused(struct follow *f, const struct window *w)
+{
+    const struct task *t = f->task;
+
+    while (atomic_load(&t->counters->is_paused) && !window_begins_inside(w) && !stop_requested(t->stream_stop) &&
+           !thread_ended(f->lane))
+        wake_wait(t->news, t->stream_stop, IDLE_MS);
+}
+
 /* What was filled goes to the lane; false when the lane has ended. */
 static bool hand_over(struct follow *f, struct window *w)
 {
+    atomic_store(&f->since_us[atomic_load(&f->n_handed) % WINDOWS], window_committed_us(w));
+    atomic_fetch_add(&f->n_handed, 1);
+    atomic_store(&f->filling_us, 0);
     atomic_fetch_add(&f->n_with_lane, 1);
     window_close(w);
     return queue_put(f->to_lane, w);
@@ -288,6 +317,12 @@ static void note_rest(struct follow *f, const struct window *w, enum feeder_stat
     }
 }
 
+/* Nothing comes: an empty window makes durable what was applied, or a full spool would never be trimmed. */
+static bool may_flush(struct follow *f, const struct window *w)
+{
+    return window_is_empty(w) && lane_is_idle(f) && atomic_load(&f->is_unflushed);
+}
+
 /* Fills one window and hands it over. *out_goes_on is false when the lane has ended or a stop was requested. */
 MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bool *out_goes_on)
 {
@@ -302,15 +337,21 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
         atomic_store(&t->last_change_lsn, feeder_last_change(f->feeder).value);
         atomic_store(&t->counters->changes_left_out, feeder_n_left_out(f->feeder));
+        atomic_store(&f->filling_us, window_committed_us(w));
+        note_pending(f);
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
                                              !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
+            wait_while_paused(f, w);
             *out_goes_on = hand_over(f, w);
             return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
         }
         if (filling == FILLING_WAIT) {
             note_rest(f, w, state);
-            wake_wait(t->news, t->stream_stop, IDLE_MS);
+            if (!wake_wait(t->news, t->stream_stop, IDLE_MS) && may_flush(f, w)) {
+                *out_goes_on = hand_over(f, w);
+                return NULL;
+            }
         }
         if (thread_ended(f->lane))
             return NULL;
@@ -489,6 +530,9 @@ MUST_USE static struct error *run_session(struct follow *f)
             return error_new(ERROR_BUG, "a window had no room in its own queue");
     }
     atomic_store(&f->n_with_lane, 0);
+    atomic_store(&f->n_handed, 0);
+    atomic_store(&f->n_done, 0);
+    atomic_store(&f->filling_us, 0);
     TRY(thread_start("lane 1", lane_run, f, &f->lane));
     struct error *err = feed_loop(f);
     queue_close(f->to_lane);
@@ -504,22 +548,24 @@ static void end_session(struct follow *f)
 
 MUST_USE static struct error *follow_for_ever(struct follow *f)
 {
-    struct backoff backoff = {0};
+    struct patience patience = {.failures = 0};
     uint64_t applied = 0;
 
     for (;;) {
         struct error *err = run_session(f);
 
         end_session(f);
-        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
-            return err;
+        if (err == NULL)
+            return NULL;
         if (apply_counters(f->apply).transactions != applied)
-            backoff_reset(&backoff);
+            patience_renew(&patience);
         applied = apply_counters(f->apply).transactions;
-        if (backoff.tries == 0)
+        if (!patience_allows(&patience, err))
+            return err;
+        if (patience.backoff.tries == 0)
             log_warn("applying was interrupted, going on from the target's position: %s", error_message(err));
         error_free(err);
-        if (stop_wait_ms(f->task->stream_stop, backoff_next_ms(&backoff)))
+        if (patience_wait(&patience, f->task->stream_stop))
             return NULL;
     }
 }

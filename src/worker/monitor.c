@@ -4,9 +4,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/clock_offset.h"
 #include "model/growth.h"
 #include "pg/cells.h"
 #include "pg/sequence.h"
+#include "pg/slot.h"
 #include "worker/selecting.h"
 
 enum { EVERY_MS = 1000, HEARTBEAT_MS = 10000, SEQUENCES_MS = 60000, NEAR_S = 3600 };
@@ -19,7 +21,13 @@ struct monitor {
     bool is_failing;
     struct growth retained;
     bool is_near_limit;
+    bool is_over_limit; /* --max-slot-wal */
+    struct clock_offset clock;
+    struct lsn awaited; /* flushed on the source when looked at, and not received then; LSN_NONE: none */
+    int64_t awaited_since_us;
     int64_t heartbeat_due_us;
+    uint64_t transactions; /* received, when the last heartbeat was due */
+    bool may_not_beat;
     int64_t sequences_due_us;
 };
 
@@ -28,12 +36,26 @@ static int64_t after_ms(int64_t ms)
     return clock_now_us() + ms * 1000;
 }
 
-/* The source's clock minus ours, as if the server had read it in the middle of the round trip. */
-static void note_clock(struct task *t, const char *source_us, int64_t asked_us, int64_t answered_us)
+static void note_clock(struct monitor *m, int64_t asked_us, int64_t there_us)
 {
-    int64_t there = strtoll(source_us, NULL, 10);
+    clock_offset_note(&m->clock, asked_us, there_us, clock_wall_us());
+    if (m->clock.is_known)
+        atomic_store(&m->task->counters->clock_offset_us, m->clock.offset_us);
+}
 
-    atomic_store(&t->clock_offset_us, there - (asked_us + (answered_us - asked_us) / 2));
+/* What the source had flushed at one look must have come by the next; else it has been on the way since then. */
+static void note_received(struct monitor *m, struct lsn flushed)
+{
+    struct progress_counters *c = m->task->counters;
+    struct lsn received = {atomic_load(&c->received_lsn)};
+
+    if (!lsn_is_none(m->awaited) && lsn_before(received, m->awaited)) {
+        atomic_store(&c->unheard_us, m->awaited_since_us);
+        return;
+    }
+    m->awaited = lsn_before(received, flushed) ? flushed : LSN_NONE;
+    m->awaited_since_us = clock_now_us();
+    atomic_store(&c->unheard_us, 0);
 }
 
 MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
@@ -52,6 +74,71 @@ MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
     return NULL;
 }
 
+/* The source comes first. Its own session, for ours are told to stop; the reason is on disk before the slot goes (R1). */
+static void drop_slot(struct monitor *m, uint64_t retained)
+{
+    struct task *t = m->task;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "slot over its limit");
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct task_record record = *t->record;
+    char *reason =
+        arena_printf(a,
+                     "the source kept %" PRIu64 " bytes of WAL for slot \"%s\", more than --max-slot-wal %" PRIu64
+                     " allows: the slot was dropped",
+                     retained, t->record->slot, t->options->max_slot_wal);
+
+    record.reset_reason = reason;
+    struct error *err = task_record_write(t->folder, &record);
+    task_fail(
+        t, error_hint(error_new(ERROR_HISTORY, "history broken: %s", reason),
+                      "The target has all that was applied before. Run \"pgtide stop --force\", empty the target, and "
+                      "synchronize again."));
+    if (err == NULL)
+        err = pg_connect(t->source,
+                         (struct pg_connect_options){.application_name = task_session_name(a, t, "watchdog")}, &source);
+    if (err == NULL)
+        err = pg_slot_drop(source, t->record->slot);
+    if (err != NULL)
+        log_error(err, "could not drop slot \"%s\", for which the source keeps too much WAL", t->record->slot);
+    error_free(err);
+}
+
+static void act_on_limit(struct monitor *m, uint64_t retained)
+{
+    struct task *t = m->task;
+    uint64_t limit = t->options->max_slot_wal;
+    bool is_over = limit != 0 && retained > limit;
+
+    if (is_over == m->is_over_limit)
+        return;
+    m->is_over_limit = is_over;
+    if (!is_over) {
+        log_info("the source keeps less WAL for slot \"%s\" than --max-slot-wal again", t->record->slot);
+        return;
+    }
+    log_warn("the source keeps %" PRIu64 " bytes of WAL for slot \"%s\", more than --max-slot-wal %" PRIu64 " allows",
+             retained, t->record->slot, limit);
+    switch (t->options->on_slot_limit) {
+    case SLOT_LIMIT_ALERT:
+        return;
+    case SLOT_LIMIT_SPOOL:
+        atomic_store(&t->acks_spool, true);
+        return;
+    case SLOT_LIMIT_DROP:
+        drop_slot(m, retained);
+        return;
+    }
+}
+
+/* Of two limits the nearer one. */
+static uint64_t room_within_ours(const struct task *t, uint64_t retained, uint64_t room)
+{
+    uint64_t limit = t->options->max_slot_wal;
+    uint64_t ours = limit == 0 ? 0 : limit > retained ? limit - retained : 1;
+
+    return ours == 0 || (room != 0 && room < ours) ? room : ours;
+}
+
 /*
  * The source drops WAL that the slot needs when max_slot_wal_keep_size is reached; safe_wal_size (13+) says how far that is. We
  * confirm what is durable in the spool, so only a full or broken spool or a lost connection lets it come near.
@@ -63,6 +150,7 @@ static void note_retained(struct monitor *m, uint64_t retained, const char *safe
     int64_t room = cell_i64(safe);
     uint64_t room_bytes = safe == NULL ? 0 : room < 1 ? 1 : (uint64_t)room;
 
+    room_bytes = room_within_ours(m->task, retained, room_bytes);
     growth_note(&m->retained, clock_now_us(), retained);
     if (!growth_rate(&m->retained, &growth))
         growth = 0;
@@ -74,10 +162,13 @@ static void note_retained(struct monitor *m, uint64_t retained, const char *safe
 
     bool is_near = seconds >= 0 && seconds < NEAR_S;
     if (is_near && !m->is_near_limit)
-        log_warn("the source will remove WAL that slot \"%s\" needs in about %" PRId64 " s (max_slot_wal_keep_size): "
-                 "it keeps %" PRIu64 " bytes, %" PRId64 " more each second; raise the limit, or mend what holds up receiving",
+        log_warn("the limit of WAL for slot \"%s\" is reached in about %" PRId64
+                 " s (max_slot_wal_keep_size, --max-slot-wal): the "
+                 "source keeps %" PRIu64 " bytes, %" PRId64
+                 " more each second; raise the limit, or mend what holds up receiving",
                  m->task->record->slot, seconds, retained, growth);
     m->is_near_limit = is_near;
+    act_on_limit(m, retained);
 }
 
 MUST_USE static struct error *look_at_source(struct monitor *m)
@@ -86,31 +177,48 @@ MUST_USE static struct error *look_at_source(struct monitor *m)
         "SELECT pg_current_wal_insert_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text,"
         "       s.slot_name::text, to_jsonb(s) ->> 'wal_status',"
         "       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text,"
-        "       to_jsonb(s) ->> 'safe_wal_size'"
+        "       to_jsonb(s) ->> 'safe_wal_size', pg_current_wal_flush_lsn()::text"
         "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name::text = $1";
     struct task *t = m->task;
     struct pg_rows rows;
-    struct lsn insert;
+    struct lsn insert, flushed;
     int64_t asked_us = clock_wall_us();
 
     TRY(pg_query(m->source, m->scratch, "looking at the source's WAL and slot", sql,
                  (const char *const[]){t->record->slot}, 1, &rows));
     char **row = rows.rows[0];
-    note_clock(t, row[1], asked_us, clock_wall_us());
+    note_clock(m, asked_us, strtoll(row[1], NULL, 10));
+    if (lsn_parse(row[6], &flushed))
+        note_received(m, flushed);
     if (lsn_parse(row[0], &insert))
         atomic_store(&t->counters->source_lsn, insert.value);
     note_retained(m, cell_u64(row[4]), row[5]);
     return slot_is_good(t, row);
 }
 
-/* A transaction that holds nothing else: an idle database's slot moves on, and so does what the target has durably. */
+/*
+ * A transaction that holds nothing else: an idle database's slot moves on, and so does what the target has durably. Where
+ * transactions come anyway it is not needed; where we may not, keepalives move the slot.
+ */
 MUST_USE static struct error *beat(struct monitor *m)
 {
-    if (clock_now_us() < m->heartbeat_due_us)
+    uint64_t transactions = atomic_load(&m->task->counters->transactions_received);
+
+    if (m->may_not_beat || clock_now_us() < m->heartbeat_due_us)
         return NULL;
+    bool is_idle = transactions == m->transactions;
     m->heartbeat_due_us = after_ms(HEARTBEAT_MS);
-    return pg_execute(m->source, "sending a heartbeat through the source's WAL",
-                      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'heartbeat')");
+    m->transactions = transactions + is_idle; /* ours will come */
+    if (!is_idle)
+        return NULL;
+    struct error *err = pg_execute(m->source, "sending a heartbeat through the source's WAL",
+                                   "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'heartbeat')");
+    if (err == NULL || error_kind(err) == ERROR_TRANSIENT)
+        return err;
+    m->may_not_beat = true;
+    log_info("no heartbeats are sent, so an idle source's slot moves by keepalives alone: %s", error_message(err));
+    error_free(err);
+    return NULL;
 }
 
 MUST_USE static struct error *refresh_sequences(struct monitor *m)
@@ -148,6 +256,8 @@ MUST_USE static struct error *judge(struct monitor *m, struct error *err)
     }
     if (error_kind(err) == ERROR_HISTORY)
         return err;
+    if (atomic_load(&m->task->counters->unheard_us) == 0)
+        atomic_store(&m->task->counters->unheard_us, clock_now_us()); /* who knows what is committed there */
     if (!m->is_failing && error_kind(err) != ERROR_CANCELLED)
         log_warn("could not look at the source, trying again: %s", error_message(err));
     m->is_failing = true;

@@ -1,5 +1,6 @@
 #include "worker/prepare.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -156,9 +157,14 @@ static const char *task_tag_text(struct task *t)
     return arena_printf(t->arena, "%s %s", t->record->id, t->record->slot);
 }
 
-static void note_commit(void *self, uint32_t xid, struct lsn end)
+static void note_commit(void *self, uint32_t xid, struct lsn end, int64_t committed_us)
 {
-    commit_log_note(self, xid, end);
+    struct task *t = self;
+    struct progress_counters *c = t->counters;
+
+    commit_log_note(t->commits, xid, end);
+    atomic_store_explicit(&c->receive_us, clock_wall_us() + atomic_load(&c->clock_offset_us) - committed_us,
+                          memory_order_relaxed);
 }
 
 static void ring_news(void *self)
@@ -174,9 +180,10 @@ MUST_USE static struct error *open_spool(struct task *t)
     TRY(spool_folder_open(t->arena, arena_printf(t->arena, "%s/spool", t->folder), &store));
     return spool_open(store, pgoutput_decoder(t->arena),
                       (struct spool_options){.task_tag = hash_bytes(tag, strlen(tag), 0),
+                                             .limit_bytes = t->options->max_spool,
                                              .on_visible = ring_news,
                                              .on_commit = note_commit,
-                                             .commit_self = t->commits,
+                                             .commit_self = t,
                                              .self = t->news},
                       &t->spool);
 }

@@ -2,22 +2,23 @@
 
 #include <inttypes.h>
 
-#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/stream.h"
 #include "sync/spool.h"
-#include "worker/intake.h"
 #include "worker/history.h"
+#include "worker/intake.h"
+#include "worker/patience.h"
 
 enum {
     SYNC_EVERY_MS = 100,
     SYNC_EVERY_BYTES = 8 * 1024 * 1024,
-    PING_AFTER_MS = 10000,    /* of silence: the server is asked to say something */
-    SILENCE_MS = 60000,       /* without an answer the connection is given up; doubles each time it was no use */
+    PING_AFTER_MS = 10000, /* of silence: the server is asked to say something */
+    SILENCE_MS = 60000,    /* without an answer the connection is given up; doubles each time it was no use */
     SILENCE_DOUBLINGS_MAX = 5,
-    FEEDBACK_EVERY_MS = 1000, /* far below a third of any sensible wal_sender_timeout */
+    FEEDBACK_EVERY_MS = 1000,
+    FEEDBACKS_A_TIMEOUT = 4, /* at least, of wal_sender_timeout */
     MESSAGES_A_ROUND = 10000,
     WAIT_WHILE_FULL_MS = 100,
 };
@@ -25,7 +26,8 @@ enum {
 struct receiver {
     struct task *task;
     struct pg_stream *stream;
-    struct intake *intake; /* of test_decoding; NULL: pgoutput, whose messages the spool takes as they come */
+    struct intake *intake;
+    int64_t feedback_every_us;
     struct lsn durable;   /* on the spool's disk */
     struct lsn confirmed; /* what the source was told last */
     struct lsn heard;     /* the last WAL position that the source mentioned */
@@ -39,13 +41,6 @@ struct receiver {
     bool reply_requested;
     bool was_full;
 };
-
-MUST_USE static struct error *take_message(struct receiver *r, const struct stream_message *m)
-{
-    if (r->intake != NULL)
-        return intake_take(r->intake, m->bytes, m->length, m->start, clock_wall_us());
-    return spool_append(r->task->spool, m->bytes, m->length, m->start, clock_wall_us());
-}
 
 /* (P4) Until the spool has it, a keepalive is nothing but a number to show. */
 static void take_keepalive(struct receiver *r, const struct stream_message *m)
@@ -70,10 +65,10 @@ MUST_USE static struct error *take_messages(struct receiver *r)
             continue;
         }
         r->keepalive = LSN_NONE; /* older than what came now */
-        TRY(take_message(r, &m));
+        TRY(intake_take(r->intake, m.bytes, m.length, m.start, clock_wall_us()));
         r->unsynced += m.length;
     }
-    if (r->intake != NULL && intake_is_waiting(r->intake))
+    if (intake_is_waiting(r->intake))
         r->keepalive = LSN_NONE;
     if (!lsn_is_none(r->keepalive)) {
         TRY(spool_keepalive(r->task->spool, r->keepalive, clock_wall_us()));
@@ -100,7 +95,7 @@ static struct lsn may_be_forgotten(const struct receiver *r)
 {
     struct lsn on_target = {atomic_load(&r->task->durable_lsn)};
 
-    if (r->task->options->ack == ACK_TARGET && lsn_before(on_target, r->durable))
+    if (r->task->options->ack == ACK_TARGET && !atomic_load(&r->task->acks_spool) && lsn_before(on_target, r->durable))
         return on_target;
     return r->durable;
 }
@@ -144,7 +139,7 @@ MUST_USE static struct error *send_feedback(struct receiver *r)
                            ping_is_due(r, now)));
     r->confirmed = forget;
     r->reply_requested = false;
-    r->feedback_due_us = now + FEEDBACK_EVERY_MS * INT64_C(1000);
+    r->feedback_due_us = now + r->feedback_every_us;
     return NULL;
 }
 
@@ -154,8 +149,19 @@ static void show(struct receiver *r)
 
     atomic_store(&c->received_lsn, r->heard.value);
     atomic_store(&c->spooled_lsn, r->durable.value);
-    atomic_store(&c->spool_bytes, spool_bytes(r->task->spool));
+    atomic_store(&c->spool_bytes, spool_bytes(r->task->spool) + intake_stored_bytes(r->intake));
     atomic_store(&c->transactions_received, spool_transactions(r->task->spool));
+}
+
+/* A huge transaction is being given to the spool: the source must hear of us all the same, and stop be heeded. */
+static struct error *breathe(void *self)
+{
+    struct receiver *r = self;
+
+    TRY(stop_check(r->task->stream_stop));
+    r->heard_at_us = clock_now_us(); /* it is us who do not listen */
+    show(r);
+    return send_feedback(r);
 }
 
 static int wait_ms(const struct receiver *r)
@@ -202,6 +208,22 @@ MUST_USE static struct error *check_history(struct receiver *r)
     return history_check_slot(conn, t->record->slot, spool_end(t->spool));
 }
 
+static unsigned decoding_work_mem_kb(const struct sync_options *o)
+{
+    uint64_t bytes = o->decoding_work_mem == 0 ? SYNC_DECODING_WORK_MEM : o->decoding_work_mem;
+
+    return (unsigned)(bytes / 1024);
+}
+
+/* Often enough for the server's patience. */
+static int64_t feedback_every_us(const struct pg_stream *stream)
+{
+    int64_t timeout_us = (int64_t)pg_stream_sender_timeout_ms(stream) * 1000;
+    int64_t every_us = (int64_t)FEEDBACK_EVERY_MS * 1000;
+
+    return timeout_us == 0 || timeout_us / FEEDBACKS_A_TIMEOUT > every_us ? every_us : timeout_us / FEEDBACKS_A_TIMEOUT;
+}
+
 MUST_USE static struct error *open_stream(struct receiver *r)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "receiver");
@@ -215,7 +237,7 @@ MUST_USE static struct error *open_stream(struct receiver *r)
                                                      .n_publications = t->publications.n,
                                                      .from = spool_end(t->spool),
                                                      .binary = t->is_binary,
-                                                     .decoding_work_mem = "256MB",
+                                                     .decoding_work_mem_kb = decoding_work_mem_kb(t->options),
                                                      .is_test_decoding = t->is_test_decoding,
                                                      .nap_us = PG_STREAM_NAP_US,
                                                      .stop = t->stream_stop},
@@ -230,9 +252,9 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     r->durable = spool_end(t->spool);
     r->keepalive = LSN_NONE;
     r->unsynced = 0;
-    if (r->intake != NULL)
-        TRY(intake_restart(r->intake));
+    TRY(intake_restart(r->intake));
     TRY(open_stream(r));
+    r->feedback_every_us = feedback_every_us(r->stream);
     r->heard_at_us = clock_now_us();
     log_info("receiving changes from %s on", lsn_format(spool_end(t->spool)).text);
     while (!stop_requested(t->stream_stop)) {
@@ -249,24 +271,41 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     return NULL;
 }
 
+/* PostgreSQL's own defect, met in decoding: reading on is impossible, and what was not received yet cannot be had from this slot. */
+static struct error *explain(const struct receiver *r, struct error *err)
+{
+    if (err == NULL || strstr(error_message(err), "SQLSTATE XX") == NULL)
+        return err;
+    return error_hint(
+        error_new(ERROR_HISTORY, "history broken: the source cannot decode its WAL for slot \"%s\": %s",
+                  r->task->record->slot, error_message(err)),
+        "That is an internal error of the source, which came again at each try. Nothing was lost on either side, but "
+        "the changes from here on cannot be had from this slot: \"pgtide stop --force\", empty the target, and "
+        "synchronize again. The source's log says more.");
+}
+
 MUST_USE static struct error *receive_for_ever(struct receiver *r)
 {
     struct task *t = r->task;
-    struct backoff backoff = {0};
+    struct patience patience = {.failures = 0};
+    struct lsn reached = LSN_NONE;
 
     for (;;) {
         int64_t began_us = clock_now_us();
         struct error *err = receive_session(r);
 
         pg_stream_close(TAKE(r->stream));
-        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
-            return err;
-        if (clock_now_us() - began_us > 10 * 1000000)
-            backoff_reset(&backoff);
-        if (backoff.tries == 0)
+        if (err == NULL)
+            return NULL;
+        if (clock_now_us() - began_us > 10 * 1000000 || lsn_before(reached, spool_end(t->spool)))
+            patience_renew(&patience);
+        reached = spool_end(t->spool);
+        if (!patience_allows(&patience, err))
+            return explain(r, err);
+        if (patience.backoff.tries == 0)
             log_warn("the change stream broke, connecting again: %s", error_message(err));
         error_free(err);
-        if (stop_wait_ms(t->stream_stop, backoff_next_ms(&backoff)))
+        if (patience_wait(&patience, t->stream_stop))
             return NULL;
     }
 }
@@ -274,8 +313,8 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
 struct error *receive_run(void *self)
 {
     struct receiver r = {.task = self};
+    struct error *err = intake_open((struct intake_options){.task = r.task, .breathe = breathe, .self = &r}, &r.intake);
 
-    struct error *err = r.task->is_test_decoding ? intake_open(r.task, &r.intake) : NULL;
     if (err == NULL)
         err = receive_for_ever(&r);
     intake_close(r.intake);

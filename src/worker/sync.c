@@ -242,6 +242,18 @@ static struct error *handle_speed(struct task *t, json_t *request, json_t **out_
     return NULL;
 }
 
+/* Applying waits between two transactions; receiving goes on. */
+static struct error *handle_pause(struct task *t, bool is_paused, json_t **out_reply)
+{
+    if (!is_paused && !atomic_load(&t->counters->is_paused))
+        return error_new(ERROR_CONFIG, "the sync of %s is running and is not paused", t->pair);
+    atomic_store(&t->counters->is_paused, is_paused);
+    log_info(is_paused ? "applying is paused: what the source commits waits in the spool" : "applying goes on");
+    wake_ring(t->news);
+    *out_reply = json_object();
+    return NULL;
+}
+
 static struct error *handle(void *self, const char *command, json_t *request, json_t **out_reply)
 {
     struct task *t = self;
@@ -254,12 +266,16 @@ static struct error *handle(void *self, const char *command, json_t *request, js
     }
     if (strcmp(command, "speed") == 0)
         return handle_speed(t, request, out_reply);
+    if (strcmp(command, "pause") == 0 || strcmp(command, "unpause") == 0)
+        return handle_pause(t, strcmp(command, "pause") == 0, out_reply);
     if (strcmp(command, "fence") == 0)
         return fence_look(t, out_reply);
     if (strcmp(command, "stop") == 0) {
         log_info("a normal stop was asked for: what is committed now is applied first");
         TRY(fence_set(t, request));
         atomic_store(&t->stop_asked, true);
+        atomic_store(&t->counters->is_paused, false);
+        wake_ring(t->news);
         wake_ring(t->events);
         *out_reply = json_object();
         return NULL;
@@ -287,12 +303,24 @@ MUST_USE static struct error *check_dml(const struct task *t)
                       "\"pgtide stop\" and a new start.");
 }
 
+/* (P6) */
+MUST_USE static struct error *refuse_reset(const struct task *t)
+{
+    if (t->record->reset_reason == NULL)
+        return NULL;
+    return error_hint(
+        error_new(ERROR_HISTORY, "history broken: %s", t->record->reset_reason),
+        "What was committed on the source since then cannot be had. Run \"pgtide stop --force\", empty the target, "
+        "and synchronize again.");
+}
+
 MUST_USE static struct error *open_record(struct task *t)
 {
     struct selection *selection = NULL;
     struct chosen *chosen = NULL;
 
     if (prepare_finds_task(t)) {
+        TRY(refuse_reset(t));
         TRY(check_dml(t));
         TRY(given_compare(t));
         TRY(selecting_compare(t));

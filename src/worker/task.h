@@ -102,6 +102,7 @@ struct task {
     _Atomic uint64_t durable_lsn; /* on the target's disk; the spool is trimmed below it */
     _Atomic uint64_t until_lsn;   /* the feeder takes nothing that ends behind it; 0: no such limit */
     _Atomic bool is_at_until;     /* everything before until_lsn is applied */
+    _Atomic bool acks_spool;      /* in spite of --ack target: the source kept too much WAL */
     _Atomic bool stop_asked;      /* "pgtide stop": finish normally */
     _Atomic uint64_t
         last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */
@@ -109,7 +110,6 @@ struct task {
     _Atomic bool is_stop_refused;    /* it was: to be said to who asked */
     _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
     _Atomic bool is_consistent;      /* everything before it is applied */
-    _Atomic int64_t clock_offset_us; /* the source's clock minus ours */
 
     pthread_mutex_t mutex; /* of failure */
     struct error *failure;

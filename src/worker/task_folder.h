@@ -27,6 +27,7 @@ struct task_record {
     bool is_selected;         /* table level: file `selection` says which relations (worker/selecting.h) */
     bool has_ddl;             /* the capture of DDL is, or is about to be, on the source */
     bool counts_are_lost;     /* the spool was lost and begun anew: it and the target count transactions from other places */
+    const char *reset_reason; /* why the task has to begin anew, or NULL: we dropped the slot for the source's sake */
     bool is_stopping;         /* a normal stop had everything applied and began to remove: only that is left to do */
     bool is_completed;        /* a normal stop removed everything; only the log is left */
     const char *completed_at; /* position of the last transaction applied, when completed; or NULL */

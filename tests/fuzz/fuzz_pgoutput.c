@@ -1,8 +1,9 @@
 /*
  * pg/pgoutput: a session's messages, each after its length (u32, big-endian). The corpus was recorded from a PostgreSQL
- * 15: text and binary values, and what we do not ask for (streamed, two_phase).
+ * 15: text and binary values, transactions in pieces (streamed), and what we do not ask for (two_phase).
  *
- * Any input gives events or ERROR_DATA; events hold what they promise, and boundary says of a message what decode does.
+ * Any input gives events or ERROR_DATA; events hold what they promise, and boundary says of a message what decode does. What
+ * frames make of pieces goes the same way.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include "base/arena.h"
 #include "base/cursor.h"
 #include "pg/pgoutput.h"
+#include "pg/pgoutput_frames.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
 
@@ -80,8 +82,37 @@ static void check_message(struct decoder d, struct arena *scratch, const char *b
     check_boundary(&event, &boundary);
 }
 
+static void check_frame(struct decoder d, struct frames *frames, struct arena *scratch, const char *bytes,
+                        size_t length)
+{
+    struct frame f;
+    char begin[FRAME_BEGIN_BYTES];
+    char commit[FRAME_COMMIT_BYTES];
+
+    if (refused(pgoutput_frame(frames, scratch, bytes, length, &f)))
+        return;
+    switch (f.kind) {
+    case FRAME_WHOLE:
+        demand(f.bytes == bytes && f.length == length);
+        return check_message(d, scratch, f.bytes, f.length);
+    case FRAME_PIECE:
+        demand(f.xid == frames->xid && f.length > 0 && f.length <= length);
+        return check_message(d, scratch, f.bytes, f.length);
+    case FRAME_COMMIT:
+        pgoutput_frame_begin(&f, begin);
+        pgoutput_frame_commit(&f, commit);
+        check_message(d, scratch, begin, sizeof begin);
+        return check_message(d, scratch, commit, sizeof commit);
+    case FRAME_START:
+    case FRAME_STOP:
+    case FRAME_ABORT:
+        demand(frames->is_open == (f.kind == FRAME_START));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
+    struct frames frames = {.is_open = false};
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "session");
     struct arena *scratch = arena_new(a, "message");
     struct decoder d = pgoutput_decoder(a);
@@ -92,7 +123,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
         size_t size = wanted < cursor_left(&c) ? wanted : cursor_left(&c);
         char *message = memcpy(arena_bytes(scratch, size), cursor_bytes(&c, size), size);
 
-        check_message(d, scratch, message, size);
+        check_frame(d, &frames, scratch, message, size);
         arena_reset(scratch);
     }
     return 0;

@@ -151,3 +151,18 @@ struct error *worker_cutover(const struct sync_options *sync, const struct cutov
         hooks.stepped(hooks.self, out, CUTOVER_MARKER);
     return outcome();
 }
+
+struct error *worker_pause(const struct sync_options *options, struct stop *stop)
+{
+    (void)stop;
+    called(options);
+    return outcome();
+}
+
+struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_running)
+{
+    (void)options;
+    (void)stop;
+    *out_was_running = false;
+    return NULL;
+}

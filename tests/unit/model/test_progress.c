@@ -9,6 +9,7 @@
 #include <math.h>
 #include <pthread.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 #include "model/progress.h"
 
@@ -230,6 +231,64 @@ static void threads_add_and_read_at_the_same_time(void **state)
     assert_int_equal(progress_counters(p)->rows_copied, 20000);
 }
 
+static struct progress_counters *counters_of(struct arena **out_arena)
+{
+    *out_arena = arena_new(NULL, "test");
+    return progress_counters(progress_new(*out_arena));
+}
+
+static void nothing_left_to_apply_is_no_delay(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct progress_counters *c = counters_of(&a);
+
+    (void)state;
+    c->receive_us = 300000; /* of a commit long ago */
+    assert_int_equal(progress_delay(c).total_us, 0);
+    assert_int_equal(progress_delay(c).receive_us, 0);
+}
+
+static void a_delay_has_two_parts(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct progress_counters *c = counters_of(&a);
+
+    (void)state;
+    c->delay_us = 500000;
+    c->receive_us = 300000;
+    assert_int_equal(progress_delay(c).total_us, 500000);
+    assert_int_equal(progress_delay(c).receive_us, 300000);
+    assert_int_equal(progress_delay(c).apply_us, 200000);
+}
+
+/* The source's clock is an hour ahead: only what it says counts. */
+static void a_delay_grows_while_something_is_here_and_not_applied(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct progress_counters *c = counters_of(&a);
+    const int64_t hour_us = INT64_C(3600) * 1000000;
+
+    (void)state;
+    c->clock_offset_us = hour_us;
+    c->delay_us = 1000;
+    c->pending_us = clock_wall_us() + hour_us - 7000000;
+    assert_in_range(progress_delay(c).total_us, 7000000, 60000000);
+    c->pending_us = clock_wall_us() + 2 * hour_us; /* from the future: clocks are estimated */
+    assert_in_range(progress_delay(c).total_us, 0, 1);
+}
+
+static void what_does_not_come_is_a_delay_too(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct progress_counters *c = counters_of(&a);
+
+    (void)state;
+    c->unheard_us = clock_now_us() - 4000000;
+    assert_in_range(progress_delay(c).receive_us, 4000000, 60000000);
+    assert_in_range(progress_delay(c).total_us, 4000000, 60000000);
+    assert_int_equal(progress_delay(c).apply_us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +303,10 @@ int main(void)
         cmocka_unit_test(a_long_name_is_cut_between_characters),
         cmocka_unit_test(a_name_that_just_fits_is_whole),
         cmocka_unit_test(threads_add_and_read_at_the_same_time),
+        cmocka_unit_test(nothing_left_to_apply_is_no_delay),
+        cmocka_unit_test(a_delay_has_two_parts),
+        cmocka_unit_test(a_delay_grows_while_something_is_here_and_not_applied),
+        cmocka_unit_test(what_does_not_come_is_a_delay_too),
     };
 
     return cmocka_run_group_tests_name("model/progress", tests, make_arena, free_arena);

@@ -263,7 +263,7 @@ static struct pg_stream_options stream_options(const char *name)
                                       .publications = publications,
                                       .n_publications = 1,
                                       .binary = true,
-                                      .decoding_work_mem = "128MB",
+                                      .decoding_work_mem_kb = 131072,
                                       .nap_us = PG_STREAM_NAP_US,
                                       .stop = w.stop};
 }

@@ -1,0 +1,269 @@
+"""Transactions that come in pieces, prepared ones, and sources and targets that have little patience.
+
+    writers ──▶ source (decoding memory 64 kB) ── pgtide ──▶ target
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import pytest
+
+from harness.pgtide import FAILED, OK
+from harness.wait import let_pass, wait_until
+from harness.world import Pair, World
+
+IN_PIECES = "SELECT coalesce(sum(stream_txns), 0) FROM pg_stat_replication_slots WHERE slot_name LIKE 'pgtide%'"
+BROKE = "the change stream broke"
+TABLES = """
+CREATE TABLE t (id integer PRIMARY KEY, v text); CREATE TABLE small (id serial PRIMARY KEY, v text);
+CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE moods (id integer PRIMARY KEY, m mood, big text);
+"""
+
+
+def rows(low: int, high: int) -> str:
+    return f"INSERT INTO t SELECT n, repeat(md5(n::text), 8) FROM generate_series({low}, {high}) n"
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    pair = world.pair(options=("--decoding-work-mem", "64kB"), source_settings={"max_prepared_transactions": 10, "wal_sender_timeout": "1s"})
+    pair.on_source(TABLES)
+    return pair
+
+
+def session_of(pair: Pair) -> Any:
+    return pair.source.connect(pair.database, autocommit=False)
+
+
+def comes_in_pieces(pair: Pair) -> None:
+    """Statistics are told a moment later."""
+    had = pair.source.value(IN_PIECES)
+    wait_until(lambda: pair.source.value(IN_PIECES) > had, 60, "a transaction in progress is sent")
+
+
+def test_transactions_in_pieces(pair: Pair):
+    """Several at the same time, whole ones between them, savepoints rolled back, tables described and changed within, aborts."""
+    pair.pgtide.follow()
+    first, second, undone = session_of(pair), session_of(pair), session_of(pair)
+    first.execute(rows(1, 3000))
+    first.execute("SAVEPOINT a")
+    first.execute(rows(3001, 6000))
+    first.execute("INSERT INTO moods SELECT n, 'sad', repeat('x', 2000) FROM generate_series(1, 200) n")    # described in what is rolled back
+    second.execute("INSERT INTO moods SELECT n, 'ok', repeat('y', 2000) FROM generate_series(1001, 1300) n")
+    undone.execute("INSERT INTO moods SELECT n, 'sad', repeat('u', 500) FROM generate_series(9001, 11000) n")
+    comes_in_pieces(pair)
+    pair.on_source("INSERT INTO small (v) VALUES ('between')")
+    pair.pgtide.caught_up()    # nothing in progress is waited for
+    assert pair.target_value("SELECT count(*) FROM small") == 1 and pair.target_value("SELECT count(*) FROM t") == 0
+    first.execute("ROLLBACK TO a")
+    for n in range(300):    # a savepoint a row
+        first.execute("SAVEPOINT r")
+        first.execute(f"INSERT INTO t VALUES ({10000 + n}, repeat('z', 1000))")
+        first.execute("ROLLBACK TO r" if n % 3 == 0 else "RELEASE r")
+    first.execute("INSERT INTO moods SELECT n, 'ok', repeat('z', 2000) FROM generate_series(1, 100) n")
+    first.execute("ALTER TABLE t ADD COLUMN w integer DEFAULT 7")
+    first.execute("INSERT INTO t SELECT n, 'wide', n FROM generate_series(20001, 24000) n")
+    first.execute("UPDATE t SET v = v || '!' WHERE id % 2 = 0")
+    undone.rollback()
+    second.execute("TRUNCATE small")
+    second.execute(rows(30001, 30500).replace("INSERT INTO t", "INSERT INTO small (id, v)"))
+    second.commit()
+    first.commit()
+    third = session_of(pair)
+    third.execute(rows(40001, 44000).replace("INSERT INTO t", "INSERT INTO t (id, v)"))
+    third.execute("SELECT pg_logical_emit_message(true, 'app', repeat('m', 5000))")
+    third.execute("PREPARE TRANSACTION 'in pieces'")
+    pair.pgtide.caught_up()
+    assert pair.target_value("SELECT count(*) FROM t WHERE id > 40000") == 0
+    pair.on_source("COMMIT PREPARED 'in pieces'")
+    fourth = session_of(pair)
+    fourth.execute(rows(50001, 54000).replace("INSERT INTO t", "INSERT INTO t (id, v)"))
+    fourth.execute("PREPARE TRANSACTION 'undone'")
+    pair.on_source("ROLLBACK PREPARED 'undone'")
+    pair.finish()
+
+
+def test_what_is_in_progress_when_pgtide_or_the_source_dies_comes_again(pair: Pair):
+    pair.pgtide.follow()
+    long = session_of(pair)
+    long.execute(rows(1, 4000))
+    comes_in_pieces(pair)
+    pair.on_source("INSERT INTO small (v) VALUES ('before')")
+    pair.pgtide.caught_up()
+    pair.pgtide.run.kill()
+    long.execute(rows(4001, 8000))
+    pair.pgtide.follow()
+    pair.on_source("INSERT INTO small (v) VALUES ('after')")
+    long.commit()
+    lost = session_of(pair)
+    lost.execute(rows(10001, 14000))
+    comes_in_pieces(pair)
+    pair.source.crash()
+    pair.source.start()
+    pair.on_source(rows(10001, 14000))    # the same keys again
+    pair.finish()
+
+
+@pytest.mark.parametrize("strike", ["crash", "error"])
+@pytest.mark.parametrize("moment", ["intake.before_commit", "intake.breathe"])
+def test_struck_while_a_transaction_in_pieces_is_given_to_the_spool(pair: Pair, moment: str, strike: str):
+    run = pair.pgtide.follow(faults=f"{moment}={strike}@1")
+    long = session_of(pair)
+    long.execute(rows(1, 8000))
+    comes_in_pieces(pair)
+    long.commit()
+    if strike == "crash":
+        wait_until(lambda: not run.is_running, 60, "it is struck")
+        pair.pgtide.follow()
+    else:
+        wait_until(lambda: pair.target_value("SELECT count(*) FROM t") == 8000, 60, "the transaction comes again")
+        assert BROKE in run.err
+    pair.finish()
+
+
+def test_a_source_without_patience_is_kept_while_the_target_stands_still(pair: Pair):
+    """wal_sender_timeout is 1 s; a huge transaction arrives while a lock on the target holds up everything."""
+    pair.pgtide.follow()
+    pair.on_source("INSERT INTO small (v) VALUES ('first')")
+    pair.pgtide.caught_up()
+    lock = pair.target.connect(pair.database, autocommit=False)
+    lock.execute("LOCK TABLE small, t")
+    pair.on_source("INSERT INTO small (v) VALUES ('held up')")
+    pair.on_source(rows(1, 60000))
+    let_pass(4)    # four times the source's patience
+    confirmed = pair.source.value("SELECT pg_current_wal_lsn() - confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name LIKE 'pgtide%'")
+    assert confirmed < 1_000_000, "the source may forget what is in the spool"
+    delay = pair.pgtide.status()["delay_seconds"]
+    assert delay > 3, f"the delay grows while nothing can be applied: {delay}"
+    lock.rollback()
+    lock.close()
+    pair.pgtide.caught_up()
+    assert BROKE not in pair.pgtide.run.err
+    wait_until(lambda: pair.pgtide.status()["delay_seconds"] == 0, 20, "nothing is left to apply")
+    pair.finish()
+
+
+# What the source keeps for us
+
+def held_up(world: World, *options: str, **source_settings: Any) -> tuple[Pair, Any]:
+    """Nothing is applied, the spool is full, and the source writes on."""
+    pair = world.pair(options=("--max-spool", "1MB", *options), source_settings=source_settings)
+    pair.on_source(TABLES)
+    pair.pgtide.follow()
+    lock = pair.target.connect(pair.database, autocommit=False)
+    lock.execute("LOCK TABLE t")
+    for n in range(30):
+        pair.on_source(rows(1000 * n + 1, 1000 * n + 1000))
+    return pair, lock
+
+
+def says(pair: Pair, text: str) -> None:
+    wait_until(lambda: text in pair.pgtide.run.err, 60, f"it says \"{text}\"")
+
+
+def test_a_slot_over_its_limit_is_told_and_goes_on(world: World):
+    pair, lock = held_up(world, "--max-slot-wal", "2MB")
+    says(pair, "more than --max-slot-wal")
+    says(pair, "the spool is full")
+    assert pair.pgtide.status()["slot_room_bytes"] == 1
+    lock.close()
+    pair.finish()
+
+
+def test_a_slot_over_its_limit_is_dropped_and_the_task_begins_anew(world: World):
+    pair, lock = held_up(world, "--max-slot-wal", "2MB", "--on-slot-limit", "drop")
+    run = pair.pgtide.run.expect(FAILED, 90)
+    assert "history broken" in run.err and "--max-slot-wal" in run.err, run.err
+    assert pair.source.query("SELECT FROM pg_replication_slots") == []
+    lock.close()
+    assert "history broken" in pair.pgtide.start().expect(FAILED).err
+    status = pair.pgtide.status()
+    assert status["state"] == "failed" and "--max-slot-wal" in status["problem"], status
+    pair.pgtide.stop("--force")
+    pair.assert_nothing_left()
+
+
+def test_with_ack_target_a_slot_over_its_limit_may_go_on_from_the_spool(world: World):
+    pair = world.pair(options=("--ack", "target", "--max-slot-wal", "2MB", "--on-slot-limit", "spool"))
+    pair.on_source(TABLES)
+    pair.pgtide.follow()
+    lock = pair.target.connect(pair.database, autocommit=False)
+    lock.execute("LOCK TABLE t")
+    for n in range(30):
+        pair.on_source(rows(1000 * n + 1, 1000 * n + 1000))
+    position = str(pair.source_value("SELECT pg_current_wal_insert_lsn()"))
+    says(pair, "more than --max-slot-wal")
+    wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "the slot moves")
+    lock.close()
+    pair.finish()
+
+
+# An apply that stands still, and catches up
+
+FULL = os.environ.get("PGTIDE_FULL") == "1"
+SECONDS = float(os.environ.get("PGTIDE_PAUSE_SECONDS", "600" if FULL else "6"))
+MB_PER_S = 24
+
+
+def write_wal(pair: Pair, seconds: float) -> int:
+    """About 24 MB of WAL a second, in transactions of a megabyte, as far as the machine can. Returns the bytes written."""
+    begin = pair.source_value("SELECT pg_current_wal_insert_lsn()")
+    started, written = time.monotonic(), 0
+    with pair.source.connect(pair.database) as session:
+        while (elapsed := time.monotonic() - started) < seconds:
+            if written < elapsed * MB_PER_S * 1e6:
+                session.execute("INSERT INTO small (v) SELECT repeat(md5(random()::text), 60) FROM generate_series(1, 500)")
+                written = int(session.execute("SELECT pg_current_wal_insert_lsn() - %s", (begin,)).fetchone()[0])    # type: ignore[index]
+            else:
+                let_pass(0.02)
+    return written
+
+
+def test_a_paused_target_costs_the_source_nothing_and_catches_up(world: World):
+    pair = world.pair(source_settings={"max_wal_size": "256MB", "checkpoint_timeout": "30s"})
+    pair.on_source(TABLES)
+    run = pair.pgtide.follow()
+    assert pair.pgtide.call("pause").status == OK
+    assert pair.pgtide.state() == "paused"
+    written, most = 0, 0
+    for _ in range(max(1, int(SECONDS / 6))):
+        written += write_wal(pair, min(6, SECONDS))
+        pair.source.execute("CHECKPOINT")    # what a slot needs is only looked at when running transactions are logged: every 15 s, or so
+        position = pair.source_value("SELECT pg_current_wal_flush_lsn()")
+        wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "the source was told")    # pylint: disable=cell-var-from-loop
+        most = max(most, int(pair.source.value("SELECT pg_current_wal_flush_lsn() - restart_lsn FROM pg_replication_slots")))
+    status = pair.pgtide.status()
+    assert pair.target_value("SELECT count(*) FROM small") == 0
+    assert status["delay_seconds"] > SECONDS / 2 and status["apply_delay_seconds"] > SECONDS / 2, status
+    assert status["spool_bytes"] > written / 3, status
+    assert most < max(100_000_000, written / 5), f"the source kept {most} of {written} bytes"
+    assert pair.pgtide.call("resume").status == OK
+    began = time.monotonic()
+    pair.pgtide.caught_up(600)
+    print(f"{written / 1e6:.0f} MB of WAL in {SECONDS:.0f} s, at most {most / 1e6:.0f} MB kept by the source, spool {status['spool_bytes'] / 1e6:.0f} MB, "
+          f"caught up in {time.monotonic() - began:.1f} s, memory {run.peak_memory_mb:.0f} MB")
+    assert run.peak_memory_mb < 256
+    wait_until(lambda: pair.pgtide.status()["delay_seconds"] == 0, 20, "nothing is left to apply")
+    assert "is running and is not paused" in pair.pgtide.call("resume").err
+    pair.finish()
+
+
+def test_the_source_s_timeline_changed(world: World):
+    """It failed over, or was taken back from a backup and ran on: P6."""
+    pair = world.pair()
+    pair.on_source(TABLES)
+    pair.pgtide.follow()
+    pair.on_source("INSERT INTO small (v) VALUES ('before')")
+    pair.pgtide.caught_up()
+    pair.pgtide.run.interrupt()
+    pair.source.stop()
+    (pair.source.data / "standby.signal").touch()
+    pair.source.start()
+    pair.source.value("SELECT pg_promote()")
+    pair.on_source("INSERT INTO small (v) VALUES ('after')")
+    run = pair.pgtide.start().expect(FAILED)
+    assert "history broken" in run.err and "timeline" in run.err, run.err
+    assert pair.target_value("SELECT count(*) FROM small") == 1
