@@ -8,6 +8,7 @@
 #include "pg/slot.h"
 #include "pg/state.h"
 #include "worker/conflicts.h"
+#include "worker/drift.h"
 #include "worker/extras.h"
 #include "worker/full.h"
 #include "worker/selecting.h"
@@ -44,6 +45,7 @@ MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn 
 MUST_USE static struct error *remove_local(struct task *t)
 {
     TRY(stopped_forget(t->folder));
+    TRY(drift_forget(t->folder));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     return folder_remove(arena_printf(t->arena, "%s/schema", t->folder));
 }
@@ -68,6 +70,7 @@ struct error *finish_run(struct task *t)
     TRY(full_finish(t));
     TRY(task_connect_source(t, "finish", t->stop, &source));
     TRY(task_connect_target(t, "finish", t->stop, &target));
+    TRY(drift_check(t, source, false));
     TRY(copy_sequences(t, source, target));
     TRY(extras_finish(t, source, target));
     t->record->is_stopping = true;

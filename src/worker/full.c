@@ -13,6 +13,7 @@
 #include "pg/snapshot.h"
 #include "sync/pace.h"
 #include "worker/copy_jobs.h"
+#include "worker/drift.h"
 #include "worker/extras.h"
 
 enum { WAIT_MS = 500, HEAP_BLOCK_BYTES = 8192 };
@@ -41,6 +42,16 @@ MUST_USE static struct error *leave_out_unreadable(struct task *t, struct schema
     return NULL;
 }
 
+/* What the dump will show. */
+MUST_USE static struct error *remember_structure(struct task *t, const char *snapshot)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    TRY(task_connect_source(t, "structure", t->stop, &source));
+    TRY(pg_snapshot_import(source, snapshot));
+    return drift_remember(t, source);
+}
+
 /* With the slot's own snapshot; a synchronization that was killed before its dump was finished takes a new one. */
 MUST_USE static struct error *dump(struct task *t, const struct schema_programs *programs)
 {
@@ -64,6 +75,7 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
                                              .table = "",
                                              .gate = pg_snapshot_of(t->holder == NULL ? other : t->holder)->gate};
     TRY(state_set_relation(t->guard, t->record->id, &structure)); /* (G2) before the dump can be used */
+    TRY(remember_structure(t, options.snapshot));
     return schema_dump(t->arena, options);
 }
 

@@ -9,9 +9,18 @@
 #include "pg/cells.h"
 #include "pg/sequence.h"
 #include "pg/slot.h"
+#include "worker/drift.h"
 #include "worker/selecting.h"
 
-enum { EVERY_MS = 1000, HEARTBEAT_MS = 10000, SEQUENCES_MS = 60000, NEAR_S = 3600 };
+enum {
+    EVERY_MS = 1000,
+    HEARTBEAT_MS = 10000,
+    SEQUENCES_MS = 60000,
+    STRUCTURE_MS = 5000,
+    STRUCTURE_SHARE = 50,
+    DRIFT_MS = 30000,
+    NEAR_S = 3600
+};
 
 struct monitor {
     struct task *task;
@@ -29,6 +38,10 @@ struct monitor {
     uint64_t transactions; /* received, when the last heartbeat was due */
     bool may_not_beat;
     int64_t sequences_due_us;
+    int64_t structure_due_us;
+    struct error *drift; /* how the structure was changed; told when what was committed before it was seen is applied */
+    uint64_t drift_lsn;
+    int64_t drift_until_us;
 };
 
 static int64_t after_ms(int64_t ms)
@@ -238,13 +251,43 @@ MUST_USE static struct error *refresh_sequences(struct monitor *m)
     return sequence_write(m->target, m->scratch, sequences, n);
 }
 
+/* A large catalog takes its time: no more than a small share of it is spent on looking. */
+MUST_USE static struct error *look_at_structure(struct monitor *m)
+{
+    int64_t began_us = clock_now_us();
+
+    if (progress_phase(m->task->progress) != PHASE_INCREMENTAL || began_us < m->structure_due_us)
+        return NULL;
+    struct error *err = drift_check(m->task, m->source, false);
+    if (err != NULL && error_kind(err) != ERROR_CONFIG)
+        return err;
+    m->structure_due_us = after_ms(STRUCTURE_MS) + (clock_now_us() - began_us) * STRUCTURE_SHARE;
+    if (m->drift == NULL) {
+        m->drift_lsn = atomic_load(&m->task->counters->source_lsn);
+        m->drift_until_us = after_ms(DRIFT_MS);
+    }
+    error_free(m->drift);
+    m->drift = err;
+    return NULL;
+}
+
+/* The rows before the change fit the target as it is; whoever changes it should not have to think of them. */
+static struct error *take_drift(struct monitor *m)
+{
+    if (m->drift == NULL ||
+        (atomic_load(&m->task->counters->applied_lsn) < m->drift_lsn && clock_now_us() < m->drift_until_us))
+        return NULL;
+    return TAKE(m->drift);
+}
+
 MUST_USE static struct error *monitor_round(struct monitor *m)
 {
     if (m->source == NULL)
         TRY(task_connect_source(m->task, "monitor", m->task->stream_stop, &m->source));
     TRY(look_at_source(m));
     TRY(beat(m));
-    return refresh_sequences(m);
+    TRY(refresh_sequences(m));
+    return look_at_structure(m);
 }
 
 /* What a broken history means is the only thing decided here; the rest is looked at again in a second. */
@@ -278,11 +321,14 @@ struct error *monitor_run(void *self)
         arena_reset(m.scratch);
         err = judge(&m, monitor_round(&m));
         if (err == NULL)
+            err = take_drift(&m);
+        if (err == NULL)
             stop_wait_ms(t->stream_stop, EVERY_MS);
     }
     pg_conn_close(m.source);
     pg_conn_close(m.target);
     arena_free(m.scratch);
+    error_free(m.drift);
     task_fail(t, err);
     return NULL;
 }

@@ -13,6 +13,7 @@
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
+#include "worker/drift.h"
 #include "worker/selecting.h"
 #include "worker/spool_folder.h"
 
@@ -535,6 +536,8 @@ struct error *prepare_run(struct task *t)
     } else {
         TRY(find_slot(t, source));
         TRY(verify_capture(t, source));
+        if (t->state.task.structure_done)
+            TRY(drift_check(t, source, true));
     }
     TRY(choose_format(t, source));
     return note_slot_snapshot(t);

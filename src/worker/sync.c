@@ -13,6 +13,7 @@
 #include "sync/spool.h"
 #include "worker/align.h"
 #include "worker/conflicts.h"
+#include "worker/drift.h"
 #include "worker/fence.h"
 #include "worker/finish.h"
 #include "worker/follow.h"
@@ -333,6 +334,7 @@ MUST_USE static struct error *open_record(struct task *t)
     TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
     TRY(conflicts_forget(t->folder));
     TRY(stopped_forget(t->folder));
+    TRY(drift_forget(t->folder));
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
     if (t->options->dml != 0)
         t->record->dml = t->options->dml;

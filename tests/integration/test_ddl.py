@@ -249,3 +249,39 @@ def test_nothing_is_captured_when_not_wanted(world: World):
     pair.on_source("CREATE TABLE unknown (id integer PRIMARY KEY); INSERT INTO unknown VALUES (1)")
     assert pair.pgtide.run.wait(60) == FAILED    # drift is named, nothing is guessed
     assert "public.unknown" in pair.pgtide.run.err
+
+
+def test_without_the_right_to_make_event_triggers_what_changed_is_named(world: World):
+    """Nothing is guessed: the task stops, and goes on when the target was changed in the same way, or when it is told to."""
+    pair = world.pair()
+    for cluster in (pair.source, pair.target):
+        cluster.execute("CREATE ROLE plain LOGIN REPLICATION; GRANT pg_monitor TO plain; ALTER DATABASE app OWNER TO plain; ALTER SCHEMA public OWNER TO plain", pair.database)
+    source = pair.pgtide.source
+    pair.pgtide.source = pair.source.dsn(pair.database, user="plain")
+    plain = "SET ROLE plain; "
+    pair.on_source(plain + TABLES + "; CREATE TYPE e AS ENUM ('x'); CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
+    pair.pgtide.follow("--accept", "all")
+    changed = ("ALTER TABLE a ADD x integer DEFAULT 3", "ALTER TABLE a ALTER v TYPE varchar(20)", "ALTER TABLE b DROP n", "ALTER TABLE p DETACH PARTITION p1", "ALTER TYPE e ADD VALUE 'y'")
+    pair.on_source(plain + "; ".join(changed[:-1]))
+    pair.on_source(plain + changed[-1])
+    run = pair.pgtide.run.expect(FAILED, 60)
+    for named in ('column "x" of table "public.a" was added (integer)', 'column "v" of table "public.a" was text and is character varying(20) now', 'column "n" of table "public.b" was dropped',
+                  'table "public.p1" was a table, below public.p FOR VALUES FROM (0) TO (10) and is a table now', "enum ('x') and is enum ('x', 'y') now"):
+        assert named in run.err
+    assert pair.pgtide.start("--accept", "all").wait(60) == FAILED, "it stays stopped"
+    for statement in changed:
+        pair.target.execute(statement, pair.database)
+    pair.pgtide.follow("--accept", "all")
+    pair.on_source("INSERT INTO a VALUES (1000, 'w', 4); UPDATE a SET x = 5 WHERE id < 10; INSERT INTO p1 VALUES (77)")
+    pair.pgtide.caught_up()
+    pair.assert_equal(objects=False, sequences=False)
+
+    pair.on_source(plain + "CREATE TABLE apart (id integer PRIMARY KEY); INSERT INTO apart VALUES (1)")
+    run = pair.pgtide.run.expect(FAILED, 60)
+    assert 'table "public.apart" was created, and publication' in run.err and "--accept structure-drift" in run.err
+    pair.pgtide.start("--accept", "structure-drift", "--until", "caught-up").expect(OK, 60)
+    assert pair.target_value("SELECT to_regclass('apart')") is None
+    pair.on_source("DROP TABLE apart")
+    pair.assert_equal()
+    pair.assert_nothing_left()
+    pair.pgtide.source = source
