@@ -214,7 +214,7 @@ enum {
 };
 
 static const struct word sync_types[] = {
-    {"full", SYNC_FULL, "use --until caught-up, which ends by itself too"},
+    {"full", SYNC_FULL},
     {"full+incremental", SYNC_FULL_INCREMENTAL},
     {"incremental", SYNC_INCREMENTAL, "this version always begins with a copy"},
     {0},

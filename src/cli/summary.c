@@ -51,6 +51,33 @@ static void copied_line(struct canvas *c, const struct progress_counters *p)
     canvas_end_line(c);
 }
 
+static void broken_line(struct canvas *c, const struct progress_counters *p)
+{
+    uint64_t broken = count(&p->broken_keys);
+
+    if (broken == 0)
+        return;
+    label(c, "broken");
+    canvas_printf(c, INK_WARN, "%s foreign key%s", format_count(broken).text, broken == 1 ? "" : "s");
+    canvas_put(c, INK_PLAIN, ": rows of the source have no match; NOT VALID or left out on the target, see the log");
+    canvas_end_line(c);
+}
+
+static void compared_line(struct canvas *c, const struct progress_counters *p)
+{
+    uint64_t entries = count(&p->compared_entries), different = count(&p->compared_different);
+
+    if (entries == 0)
+        return;
+    label(c, "compared");
+    if (different == 0)
+        canvas_printf(c, INK_GOOD, "%s kinds of objects and tables are equal", format_count(entries).text);
+    else
+        canvas_printf(c, INK_WARN, "%s of %s kinds of objects and tables are not equal, see the log",
+                      format_count(different).text, format_count(entries).text);
+    canvas_end_line(c);
+}
+
 static void phases_line(struct canvas *c, const struct summary *s)
 {
     bool is_first = true;
@@ -96,6 +123,7 @@ static void applied_line(struct canvas *c, const struct progress_counters *p)
 static void remains_line(struct canvas *c, const struct summary *s)
 {
     bool is_made = progress_phase(s->progress) > PHASE_STARTING;
+    bool is_once = atomic_load(&progress_counters(s->progress)->is_once);
 
     if (s->status == EXIT_DONE) {
         label(c, "left");
@@ -103,10 +131,12 @@ static void remains_line(struct canvas *c, const struct summary *s)
         canvas_end_line(c);
     } else if (is_made) {
         label(c, "left");
-        canvas_put_wrapped(c, INK_PLAIN,
-                           "a slot and a publication on the source, which keeps WAL for them; the schema pgtide on the "
-                           "target. \"pgtide stop\" with the same arguments removes them",
-                           COLUMN_VALUE);
+        canvas_put_wrapped(
+            c, INK_PLAIN,
+            is_once ? "the schema pgtide on the target; \"pgtide stop --force\" removes it"
+                    : "a slot and a publication on the source, which keeps WAL for them; the schema pgtide on "
+                      "the target. \"pgtide stop\" with the same arguments removes them",
+            COLUMN_VALUE);
         canvas_end_line(c);
     }
 }
@@ -115,6 +145,8 @@ void summary_draw(struct canvas *c, const struct summary *s)
 {
     outcome_line(c, s);
     copied_line(c, progress_counters(s->progress));
+    broken_line(c, progress_counters(s->progress));
+    compared_line(c, progress_counters(s->progress));
     phases_line(c, s);
     applied_line(c, progress_counters(s->progress));
     remains_line(c, s);

@@ -94,6 +94,9 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         {"windows_divided", &c->windows_divided},
         {"conflicts", &c->conflicts},
         {"changes_left_out", &c->changes_left_out},
+        {"broken_foreign_keys", &c->broken_keys},
+        {"compared", &c->compared_entries},
+        {"compared_different", &c->compared_different},
         {"spool_bytes", &c->spool_bytes},
         {"slot_retained_bytes", &c->slot_retained_bytes},
     };

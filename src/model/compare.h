@@ -37,6 +37,7 @@ struct compare_options {
     unsigned jobs;                  /* tables at a time; default 4 */
     unsigned max_rate_mb;           /* a second and side, of table size; 0: no limit */
     bool repair;
+    bool is_alone; /* no sync is asked to align: the caller is a sync that has no stream */
 };
 
 enum difference_side {
@@ -68,7 +69,7 @@ struct compare_entry {
     enum compare_kind kind;
     const char *name;
     enum verdict verdict;
-    const char *reason; /* why it was not compared, or what the counts do not say; NULL */
+    const char *reason;                  /* why it was not compared, or what the counts do not say; NULL */
     uint64_t source_count, target_count; /* rows or objects */
     uint64_t n_differences[DIFFERENCE_SIDE_COUNT];
     unsigned n_kept; /* differences with details, in the order of finding */
@@ -79,10 +80,10 @@ enum { COMPARE_KEPT_EACH = 200, COMPARE_KEPT = 5000 };
 
 /* How the two snapshots relate to each other. */
 struct compare_alignment {
-    bool is_aligned;      /* both sides show `position` of the source */
+    bool is_aligned; /* both sides show `position` of the source */
     struct lsn position;
     unsigned tries;
-    int64_t pause_us;     /* for how long apply stood still */
+    int64_t pause_us;      /* for how long apply stood still */
     bool source_has_moved; /* not aligned: transactions were written on the source's server while we compared */
     bool target_has_moved;
 };
@@ -95,19 +96,20 @@ struct compare_result {
     uint64_t n_repaired;                        /* rows */
     int64_t repair_pause_us;                    /* for how long apply stood still for the repair */
     const struct compare_result *before_repair; /* NULL: nothing was to be repaired */
-    const char *const *notes; /* sentences that belong to the answer, NULL-terminated */
+    const char *const *notes;                   /* sentences that belong to the answer, NULL-terminated */
     int64_t elapsed_us;
 };
 
 struct compare_sink {
-    void (*found)(void *self, enum compare_kind kind, const struct difference *d); /* one call at a time; NULL for none */
+    void (*found)(void *self, enum compare_kind kind,
+                  const struct difference *d); /* one call at a time; NULL for none */
     void *self;
 };
 
 /* What a display shows meanwhile. */
 struct compare_progress {
     _Atomic uint64_t entries_done, entries_total;
-    _Atomic uint64_t rows;        /* read, of the source */
+    _Atomic uint64_t rows;                    /* read, of the source */
     _Atomic uint64_t bytes_done, bytes_total; /* sizes of tables on the source */
     _Atomic uint64_t n_differences;
     _Atomic int step; /* enum compare_step */

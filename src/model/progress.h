@@ -80,6 +80,10 @@ struct progress_counters {
 
     _Atomic uint64_t spool_bytes;
     _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
+    _Atomic uint64_t broken_keys; /* foreign keys that rows of the source break: left out or NOT VALID on the target */
+    _Atomic bool is_once;         /* --type full: nothing is made on the source */
+    _Atomic uint64_t compared_entries;   /* --type full: kinds of objects and tables compared at the end, */
+    _Atomic uint64_t compared_different; /* and those not found equal */
     _Atomic uint64_t max_rate_mb;         /* the copy's limit now, MB/s; 0: none */
     _Atomic int64_t snapshot_since_us;    /* by base/clock: when the copy's snapshot was taken; 0: none is held */
     _Atomic int64_t slot_growth;          /* of that, bytes a second over the last minute; 0: none, or not known yet */

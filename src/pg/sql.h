@@ -23,6 +23,7 @@ extern const char sql_not_owned[];
 extern const char sql_not_followed[];
 extern const char sql_structure[];
 extern const char sql_objects[];
+extern const char sql_orphans[];
 extern const char sql_other_sessions[];
 extern const char sql_publication_lacks[];
 extern const char sql_roles_used[];

@@ -722,6 +722,8 @@ static void begin(struct copy_plan *p)
     for (uint32_t i = 0; i < p->n_tables; i++)
         if (p->tables[i].is_copied && p->tables[i].group != NULL)
             release_group(p, p->tables[i].group);
+    for (uint32_t i = 0; i < p->n_tables; i++)
+        check_complete(p, i); /* nobody wrote down whether an earlier run came to gather their statistics */
 }
 
 struct copy_plan *copy_plan_new(struct arena *a, const struct copy_table *tables, uint32_t n_tables,

@@ -13,8 +13,15 @@
 #include "worker/compare_scope.h"
 #include "worker/compare_sides.h"
 
-enum { JOBS_DEFAULT = 4, JOBS_MAX = 64, VALUE_SHOWN = 200, KEY_SHOWN = 1000, ROW_SHOWN = 2000, KEEP_EVERY_MS = 5000,
-       KEEP_LOOK_MS = 100 };
+enum {
+    JOBS_DEFAULT = 4,
+    JOBS_MAX = 64,
+    VALUE_SHOWN = 200,
+    KEY_SHOWN = 1000,
+    ROW_SHOWN = 2000,
+    KEEP_EVERY_MS = 5000,
+    KEEP_LOOK_MS = 100
+};
 
 /* A table that both sides have. */
 struct table_job {
@@ -301,8 +308,9 @@ MUST_USE static struct error *compare_sequences(struct compare_run *run)
         return NULL;
     if (!run->has_sync)
         return compare_set(run, OBJECT_SET_SEQUENCES, COMPARE_OBJECTS, "sequence value");
-    compare_note(run->collector, "The values of sequences were not compared: the running sync sets them every minute, and exactly "
-                                 "at its end.");
+    compare_note(run->collector,
+                 "The values of sequences were not compared: the running sync sets them every minute, and exactly "
+                 "at its end.");
     return NULL;
 }
 
@@ -421,7 +429,8 @@ MUST_USE static struct error *plan_tables(struct compare_run *run)
 static void count_work(struct compare_run *run)
 {
     const bool *kinds = run->options->kinds;
-    uint64_t sets = (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
+    uint64_t sets =
+        (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
 
     atomic_store(&run->progress->entries_done, 0);
     atomic_store(&run->progress->bytes_done, 0);
@@ -601,7 +610,8 @@ static struct compare_run new_run(struct compare_sides *sides, const struct sync
     };
 }
 
-MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink, struct compare_result *out)
+MUST_USE static struct error *compare_once(struct compare_run *run, struct compare_sink sink,
+                                           struct compare_result *out)
 {
     run->collector = compare_collector_new(arena_new(run->arena, "differences"), sink, run->progress);
     return close_run(run, compare_everything(run), out);
@@ -671,7 +681,7 @@ struct error *worker_compare(const struct sync_options *options, const struct co
     struct compare_options filled = filled_in(compare);
     struct compare_sides sides;
 
-    TRY(compare_sides_open(a, options, stop, &sides));
+    TRY(compare_sides_open(a, options, filled.is_alone, stop, &sides));
     struct error *err = compare_all(&sides, options, &filled, sink, progress, a, stop, out);
     compare_sides_close(&sides);
     out->elapsed_us = clock_now_us() - began_us;

@@ -10,7 +10,7 @@
 
 enum { CALL_MS = 5000, POLL_MS = 5, BUSY_MS = 60000, BUSY_EVERY_MS = 100 };
 
-struct error *compare_sides_open(struct arena *a, const struct sync_options *options, struct stop *stop,
+struct error *compare_sides_open(struct arena *a, const struct sync_options *options, bool is_alone, struct stop *stop,
                                  struct compare_sides *out)
 {
     struct compare_sides s = {.arena = a, .stop = stop};
@@ -18,7 +18,8 @@ struct error *compare_sides_open(struct arena *a, const struct sync_options *opt
     TRY(pg_endpoint_parse(a, "source", options->source, &s.source));
     TRY(pg_endpoint_parse(a, "target", options->target, &s.target));
     s.folder = task_folder_path(a, options->state_dir, pg_endpoint_key(s.source), pg_endpoint_key(s.target));
-    TRY(control_connect(s.folder, &s.sync));
+    if (!is_alone)
+        TRY(control_connect(s.folder, &s.sync));
     *out = s;
     return NULL;
 }
@@ -180,8 +181,8 @@ MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg
     char *answer = NULL;
 
     TRY(connect_side(s, e, &conn));
-    TRY(pg_query_text(conn, scratch, "asking whether the server has moved",
-                      "SELECT txid_current_snapshot()::text", NULL, 0, &answer));
+    TRY(pg_query_text(conn, scratch, "asking whether the server has moved", "SELECT txid_current_snapshot()::text",
+                      NULL, 0, &answer));
     *out_moved = strcmp(answer, snapshot) != 0;
     return NULL;
 }

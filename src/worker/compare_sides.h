@@ -20,9 +20,9 @@ struct compare_sides {
     struct stop *stop;
     struct pg_endpoint *source, *target;
     const char *folder;
-    struct control_client *sync; /* NULL: none runs */
+    struct control_client *sync;                   /* NULL: none runs */
     const char *source_snapshot, *target_snapshot; /* not aligned: pg_current_snapshot() of each */
-    bool is_held;                /* the sync's apply waits for compare_sides_release */
+    bool is_held;                                  /* the sync's apply waits for compare_sides_release */
 };
 
 /* A pair of sessions in read-only transactions. */
@@ -31,8 +31,9 @@ struct compare_sessions {
     struct pg_conn *target;
 };
 
-MUST_USE struct error *compare_sides_open(struct arena *a, const struct sync_options *options, struct stop *stop,
-                                          struct compare_sides *out);
+/* Without a running sync when `is_alone`: it is the one that asks. */
+MUST_USE struct error *compare_sides_open(struct arena *a, const struct sync_options *options, bool is_alone,
+                                          struct stop *stop, struct compare_sides *out);
 void compare_sides_close(struct compare_sides *s);
 
 /*

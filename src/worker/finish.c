@@ -62,6 +62,16 @@ MUST_USE static struct error *remove_all(struct task *t, struct pg_conn *source,
     return task_record_write(t->folder, t->record);
 }
 
+struct error *finish_sequences(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_source(t, "finish", t->stop, &source));
+    TRY(task_connect_target(t, "finish", t->stop, &target));
+    return copy_sequences(source, target);
+}
+
 struct error *finish_run(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
@@ -93,10 +103,9 @@ struct error *finish_again(struct task *t)
 /* Once, without patience: a server that is gone for good must not keep us. */
 MUST_USE static struct error *connect_once(struct task *t, const struct pg_endpoint *e, struct pg_conn **out_conn)
 {
-    return pg_connect(e,
-                      (struct pg_connect_options){.application_name = task_session_name(t->arena, t, "finish"),
-                                                  .stop = t->stop},
-                      out_conn);
+    return pg_connect(
+        e, (struct pg_connect_options){.application_name = task_session_name(t->arena, t, "finish"), .stop = t->stop},
+        out_conn);
 }
 
 MUST_USE static struct error *force_source(struct task *t)
@@ -106,10 +115,12 @@ MUST_USE static struct error *force_source(struct task *t)
 
     if (err == NULL)
         err = remove_from_source(t, source);
-    return err == NULL ? NULL
-                       : error_wrap(err, "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
-                                         "slot keeps WAL for ever",
-                                    t->record->slot, t->record->publication);
+    return err == NULL
+               ? NULL
+               : error_wrap(err,
+                            "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
+                            "slot keeps WAL for ever",
+                            t->record->slot, t->record->publication);
 }
 
 MUST_USE static struct error *force_target(struct task *t)
@@ -141,6 +152,7 @@ struct error *finish_by_force(struct task *t)
         error_free(target_err);
         target_err = NULL;
     }
-    return error_hint(source_err != NULL ? source_err : target_err,
-                      "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
+    return error_hint(
+        source_err != NULL ? source_err : target_err,
+        "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
 }

@@ -16,3 +16,6 @@ MUST_USE struct error *finish_again(struct task *t);
 
 /* Removes whatever can be reached, applies nothing. An error that names what is left, when something is. */
 MUST_USE struct error *finish_by_force(struct task *t);
+
+/* The sequences alone, as they are on the source now. */
+MUST_USE struct error *finish_sequences(struct task *t);

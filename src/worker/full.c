@@ -8,6 +8,7 @@
 #include "pg/binary.h"
 #include "pg/cells.h"
 #include "pg/lineage.h"
+#include "pg/orphans.h"
 #include "pg/schema.h"
 #include "pg/schema_select.h"
 #include "pg/snapshot.h"
@@ -180,15 +181,16 @@ MUST_USE static struct error *read_catalog(struct task *t, struct pg_conn *sourc
 MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_conn *source, struct pg_conn *target,
                                              const char ***out_reasons)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "the target's catalog");
     struct task *t = in->task;
     struct type_list source_types, target_types;
     struct catalog target_catalog;
     struct server_facts target_facts;
 
-    TRY(catalog_server(target, t->arena, &target_facts));
-    TRY(catalog_read(target, t->arena, &target_catalog));
-    TRY(binary_read_types(source, t->arena, &source_types));
-    TRY(binary_read_types(target, t->arena, &target_types));
+    TRY(catalog_server(target, scratch, &target_facts));
+    TRY(catalog_read(target, scratch, &target_catalog));
+    TRY(binary_read_types(source, scratch, &source_types));
+    TRY(binary_read_types(target, scratch, &target_types));
     const char **reasons = arena_alloc(t->arena, (in->catalog.n_tables + 1) * sizeof *reasons);
     binary_choose(t->arena, &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
                   &(struct binary_side){target_facts.version_number, &target_catalog, &target_types}, reasons);
@@ -541,24 +543,66 @@ MUST_USE static struct error *run_patiently(struct task *t, struct pg_conn **tar
     }
 }
 
+/* What the operator must know to decide. The rows are on the source, too: they stay until somebody mends them there or here. */
+MUST_USE static struct error *tell_orphans(struct task *t, struct pg_conn *target, const struct entry *e)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "orphans");
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct orphans o;
+    bool is_found = false;
+
+    TRY(task_connect_source(t, "orphans", t->stop, &source));
+    TRY(orphans_find(source, target, scratch, e->oid, &is_found, &o));
+    if (is_found)
+        log_warn("foreign key \"%s\": %" PRIu64
+                 " row%s of table %s %s no match in %s, such as %s; to see them on the target: %s",
+                 e->name, o.rows, o.rows == 1 ? "" : "s", o.table, o.rows == 1 ? "has" : "have", o.referenced,
+                 o.example == NULL ? "none" : o.example, o.select);
+    return NULL;
+}
+
+/* Rows that break a foreign key are data as the source has it: the key stays out, or not valid, and the rest goes on. */
+MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **target, const struct entry *e,
+                                           enum entry_part part, struct error *cause)
+{
+    if (e->kind != ENTRY_FOREIGN_KEY || error_kind(cause) != ERROR_DATA || pg_conn_is_broken(*target))
+        return cause;
+    log_warn("%s; %s", error_message(cause),
+             part == ENTRY_VALIDATE ? "it stays NOT VALID: it is checked for new rows only"
+                                    : "it is left out on the target");
+    error_free(cause);
+    atomic_fetch_add(&t->counters->broken_keys, 1);
+    return tell_orphans(t, *target, e);
+}
+
+MUST_USE static struct error *run_one(struct task *t, struct pg_conn **target, const struct entry *e,
+                                      enum entry_part part)
+{
+    struct error *err = run_patiently(t, target, e, part);
+
+    return err == NULL ? NULL : leave_broken(t, target, e, part, err);
+}
+
 MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)
 {
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     struct progress_step *step = &t->counters->objects;
     const struct script *post = &t->schema.post;
 
+    atomic_store(&t->counters->broken_keys, 0);
+
     for (unsigned i = 0; i < post->n_entries; i++) {
         const struct entry *e = &post->entries[i];
 
         if (is_an_object(t, e) && (also_what_acts_on_rows || !acts_on_rows(e))) {
             FAULT_POINT("full.object");
-            TRY(run_patiently(t, &target, e, ENTRY_WHOLE));
+            TRY(run_one(t, &target, e, ENTRY_WHOLE));
         }
         atomic_store(&step->done, i + 1);
     }
     for (unsigned i = 0; i < post->n_entries && also_what_acts_on_rows; i++)
         if (post->entries[i].kind == ENTRY_FOREIGN_KEY)
-            TRY(run_patiently(t, &target, &post->entries[i], ENTRY_VALIDATE));
+            TRY(run_one(t, &target, &post->entries[i], ENTRY_VALIDATE));
     return NULL;
 }
 

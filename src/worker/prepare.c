@@ -90,8 +90,8 @@ struct error *prepare_check(struct task *t, struct arena *a, struct selection *s
 MUST_USE static struct error *create_database(struct task *t, struct pg_conn *source)
 {
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
-    const struct pg_connect_options options = {
-        .application_name = task_session_name(t->arena, t, "create database"), .stop = t->stop};
+    const struct pg_connect_options options = {.application_name = task_session_name(t->arena, t, "create database"),
+                                               .stop = t->stop};
 
     TRY(pg_connect(pg_endpoint_with_database(t->arena, t->target, "postgres"), options, &conn));
     char *exists = NULL;
@@ -143,13 +143,14 @@ MUST_USE static struct error *refuse_others(struct task *t, struct pg_conn *targ
 
     TRY(state_tasks(target, t->arena, &tasks, &n));
     for (unsigned i = 0; i < n; i++)
-        if (strcmp(tasks[i].task, t->record->id) != 0 && strcmp(tasks[i].source_system, t->source_facts.system_identifier) == 0 &&
+        if (strcmp(tasks[i].task, t->record->id) != 0 &&
+            strcmp(tasks[i].source_system, t->source_facts.system_identifier) == 0 &&
             tasks[i].source_database_oid == t->source_facts.database_oid)
-            return error_hint(error_new(ERROR_CONFIG,
-                                        "the target is already being synchronized from database \"%s\" by task %s",
-                                        tasks[i].source_database, tasks[i].task),
-                              "Its state folder is elsewhere (another machine, user or --state-dir). Go on with it there, or "
-                              "remove what it left with \"pgtide slots gc\" on both servers.");
+            return error_hint(
+                error_new(ERROR_CONFIG, "the target is already being synchronized from database \"%s\" by task %s",
+                          tasks[i].source_database, tasks[i].task),
+                "Its state folder is elsewhere (another machine, user or --state-dir). Go on with it there, or "
+                "remove what it left with \"pgtide slots gc\" on both servers.");
     return NULL;
 }
 
@@ -223,8 +224,9 @@ MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *sou
         return NULL;
     TRY(ddl_capture_install(source, t->record->id, &was_whole));
     if (!was_whole)
-        log_warn("the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "
-                 "known; run it on the target by hand");
+        log_warn(
+            "the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "
+            "known; run it on the target by hand");
     return NULL;
 }
 
@@ -272,14 +274,15 @@ static void add_whole(const struct task *t, const bool *is_whole, struct pg_publ
 /* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
 MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *source)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "tables to publish");
     struct pg_publication_plan plan = {.name = t->record->publication};
     struct catalog catalog;
     bool all_have_identity = true;
 
-    TRY(catalog_read(source, t->arena, &catalog));
+    TRY(catalog_read(source, scratch, &catalog));
     chosen_filter_catalog(t->chosen, &catalog);
     const bool *is_whole = t->chosen == NULL ? NULL : find_whole(t, &catalog);
-    struct pg_publication_table *tables = arena_alloc(t->arena, (catalog.n_tables + (t->chosen == NULL ? 0 : t->chosen->n_relations) + 1UL) * sizeof *tables);
+    struct pg_publication_table *tables = arena_alloc(scratch, (catalog.n_tables + (t->chosen == NULL ? 0 : t->chosen->n_relations) + 1UL) * sizeof *tables);
     if (t->record->has_ddl)
         tables[plan.n_tables++] = (struct pg_publication_table){
             .schema = "pgtide", .name = ddl_capture_table(t->arena, t->record->id), .inserts_only = false};
@@ -361,11 +364,10 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, b
     TRY(pg_catalog_mark(source, t->arena, &mark));
     FAULT_POINT("prepare.before_slot");
     TRY(pg_slot_create(replication, t->arena,
-                       &(struct pg_slot_create_options){
-                           .name = t->record->slot,
-                           .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
-                           .observer = source,
-                           .waiting = tell_waiting},
+                       &(struct pg_slot_create_options){.name = t->record->slot,
+                                                        .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
+                                                        .observer = source,
+                                                        .waiting = tell_waiting},
                        &slot));
     FAULT_POINT("prepare.after_slot");
     TRY(refuse_changed_catalog(t, source, mark, is_last));
@@ -428,7 +430,8 @@ MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *so
     if (!exists || t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), facts.confirmed) ||
         lsn_before(state_least(&t->state).end, facts.confirmed))
         return NULL;
-    log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving goes on",
+    log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving "
+             "goes on",
              lsn_format(facts.confirmed).text);
     t->record->counts_are_lost = true;
     TRY(task_record_write(t->folder, t->record));
@@ -438,9 +441,8 @@ MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *so
 MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 {
     const struct state_task *task = &t->state.task;
-    const struct history recorded = {.system = task->source_system,
-                                     .timeline = task->source_timeline,
-                                     .database_oid = task->source_database_oid};
+    const struct history recorded = {
+        .system = task->source_system, .timeline = task->source_timeline, .database_oid = task->source_database_oid};
 
     TRY(history_compare(&recorded, &t->history));
     TRY(adopt_confirmed(t, source));
@@ -493,12 +495,13 @@ MUST_USE static struct error *find_state(struct task *t, struct pg_conn *target)
     TRY(state_read(target, t->arena, t->record->id, &t->state));
     if (t->state.exists)
         return NULL;
-    if (!lsn_is_none(spool_end(t->spool)))
-        return error_hint(error_new(ERROR_HISTORY,
-                                    "history broken: the target has no state of task %s, though its stream was received",
-                                    t->record->id),
-                          "The target was restored, emptied or is another server. Remove what is left with \"pgtide stop "
-                          "--force\", then start again with an empty target.");
+    if (t->spool != NULL && !lsn_is_none(spool_end(t->spool)))
+        return error_hint(
+            error_new(ERROR_HISTORY,
+                      "history broken: the target has no state of task %s, though its stream was received",
+                      t->record->id),
+            "The target was restored, emptied or is another server. Remove what is left with \"pgtide stop "
+            "--force\", then start again with an empty target.");
     TRY(state_create(target, &fresh));
     return state_read(target, t->arena, t->record->id, &t->state);
 }
@@ -541,4 +544,26 @@ struct error *prepare_run(struct task *t)
     }
     TRY(choose_format(t, source));
     return note_slot_snapshot(t);
+}
+
+struct error *prepare_run_once(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    TRY(task_connect_source(t, "control", t->stop, &source));
+    TRY(catalog_server(source, t->arena, &t->source_facts));
+    TRY(history_read(source, t->arena, &t->history));
+    TRY(open_target(t, source, &t->guard));
+    TRY(find_state(t, t->guard));
+    if (nothing_is_copied(&t->state)) {
+        const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),
+                                                  .encoding = t->source_facts.encoding,
+                                                  .stop = t->stop};
+        return pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){0}, &t->holder);
+    }
+    const struct history recorded = {.system = t->state.task.source_system,
+                                     .timeline = t->state.task.source_timeline,
+                                     .database_oid = t->state.task.source_database_oid};
+    log_warn("an interrupted copy goes on with a new snapshot: its tables show different moments of the source");
+    return history_compare(&recorded, &t->history);
 }

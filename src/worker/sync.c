@@ -20,6 +20,7 @@
 #include "worker/full.h"
 #include "worker/given.h"
 #include "worker/monitor.h"
+#include "worker/once.h"
 #include "worker/prepare.h"
 #include "worker/receive.h"
 #include "worker/selecting.h"
@@ -102,8 +103,6 @@ MUST_USE static struct error *follow_until(struct task *t)
 {
     progress_set_phase(t->progress, PHASE_INCREMENTAL);
     log_info("following: changes are applied as they are committed on the source");
-    if (t->options->type == SYNC_FULL)
-        return NULL;
     switch (t->options->until) {
     case UNTIL_CAUGHT_UP:
         return catch_up(t);
@@ -171,6 +170,8 @@ static struct error *orchestrate(void *self)
         log_info("finishing an interrupted stop: removing what is left on the servers");
         progress_set_phase(t->progress, PHASE_STOPPING);
         err = finish_again(t);
+    } else if (t->record->is_once) {
+        err = once_run(t);
     } else {
         err = run_phases(t);
     }
@@ -315,6 +316,18 @@ MUST_USE static struct error *refuse_reset(const struct task *t)
         "and synchronize again.");
 }
 
+/* A sync that follows has a slot to give back. What an interrupted copy was begun as it stays, whatever is said. */
+MUST_USE static struct error *check_type(const struct task *t)
+{
+    if (t->record->is_once)
+        log_info("this copy was begun with --type full: it ends by itself");
+    if (t->options->type != SYNC_FULL || t->record->is_once)
+        return NULL;
+    return error_hint(
+        error_new(ERROR_CONFIG, "this synchronization was begun as one that follows, without --type full"),
+        "Leave the option out to go on. Another type needs a \"pgtide stop\" and a new start.");
+}
+
 MUST_USE static struct error *open_record(struct task *t)
 {
     struct selection *selection = NULL;
@@ -322,6 +335,7 @@ MUST_USE static struct error *open_record(struct task *t)
 
     if (prepare_finds_task(t)) {
         TRY(refuse_reset(t));
+        TRY(check_type(t));
         TRY(check_dml(t));
         TRY(given_compare(t));
         TRY(selecting_compare(t));
@@ -329,7 +343,9 @@ MUST_USE static struct error *open_record(struct task *t)
         return NULL;
     }
     TRY(selecting_parse(t->arena, t->options, &selection));
-    TRY(prepare_check(t, t->arena, selection, &chosen));
+    CLEANUP(arena_free) struct arena *precheck = arena_new(NULL, "precheck");
+    /* What is chosen lives as long as the task. */
+    TRY(prepare_check(t, selection != NULL ? t->arena : precheck, selection, &chosen));
     TRY(folder_remove(arena_printf(t->arena, "%s/spool", t->folder)));
     TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
     TRY(conflicts_forget(t->folder));
@@ -339,6 +355,10 @@ MUST_USE static struct error *open_record(struct task *t)
     if (t->options->dml != 0)
         t->record->dml = t->options->dml;
     TRY(selecting_begin(t, selection, chosen));
+    if (t->options->type == SYNC_FULL) {
+        t->record->is_once = true;
+        t->record->owns_slot = t->record->owns_publication = false;
+    }
     TRY(given_take(t));
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);
@@ -393,6 +413,7 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
                              &server));
     TRY(open_record(t));
     atomic_store(&t->has_record, true);
+    atomic_store(&t->counters->is_once, t->record->is_once);
     atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
     TRY(thread_start("orchestrator", orchestrate, t, &orchestrator));
     watch(t, stop, orchestrator);
@@ -401,8 +422,9 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
     return progress_phase(t->progress) == PHASE_COMPLETED
                ? NULL
                : error_hint(error_new(ERROR_CANCELLED, "the synchronization of %s was interrupted", t->pair),
-                            "The same command goes on where it was. Until then the source keeps WAL for slot \"%s\".",
-                            t->record->slot);
+                            "The same command goes on where it was.%s%s%s",
+                            t->record->is_once ? "" : " Until then the source keeps WAL for slot \"",
+                            t->record->is_once ? "" : t->record->slot, t->record->is_once ? "" : "\".");
 }
 
 static void free_task(struct task *t)

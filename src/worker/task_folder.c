@@ -47,6 +47,7 @@ MUST_USE static struct error *record_parse(struct arena *a, const json_t *docume
         .owns_slot = json_is_true(json_object_get(document, "owns_slot")),
         .owns_publication = json_is_true(json_object_get(document, "owns_publication")),
         .is_selected = json_is_true(json_object_get(document, "is_selected")),
+        .is_once = json_is_true(json_object_get(document, "is_once")),
         .has_ddl = json_is_true(json_object_get(document, "has_ddl")),
         .counts_are_lost = json_is_true(json_object_get(document, "counts_are_lost")),
         .reset_reason = member(a, document, "reset_reason"),
@@ -82,9 +83,10 @@ struct error *task_record_read(struct arena *a, const char *folder, struct task_
     struct error *err = document == NULL ? error_new(ERROR_DATA, "line %d: %s", where.line, where.text)
                                          : record_parse(a, document, record);
     if (err != NULL)
-        return error_hint(error_wrap(err, "could not read task file \"%s\"", path),
-                          "The file was damaged or written by another version. Without it pgtide does not know its slot "
-                          "on the source: look with \"pgtide slots list\", then remove the folder and start anew.");
+        return error_hint(
+            error_wrap(err, "could not read task file \"%s\"", path),
+            "The file was damaged or written by another version. Without it pgtide does not know its slot "
+            "on the source: look with \"pgtide slots list\", then remove the folder and start anew.");
     *out_record = record;
     return NULL;
 }
@@ -94,9 +96,9 @@ struct error *task_record_write(const char *folder, const struct task_record *re
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "task record");
     CLEANUP(json_release)
     json_t *document = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:i, s:b, s:b, s:b, s:s*, s:b, s:b, s:s*}", "version", FORMAT_VERSION, "id",
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:i, s:b, s:b, s:b, s:s*, s:b, s:b, s:s*}", "version", FORMAT_VERSION, "id",
         record->id, "source", record->source, "target", record->target, "slot", record->slot, "publication",
-        record->publication, "owns_slot", record->owns_slot, "owns_publication", record->owns_publication, "dml",
+        record->publication, "owns_slot", record->owns_slot, "owns_publication", record->owns_publication, "is_once", record->is_once, "dml",
         (int)record->dml, "is_selected", record->is_selected, "has_ddl", record->has_ddl, "counts_are_lost",
         record->counts_are_lost, "reset_reason", record->reset_reason, "is_stopping", record->is_stopping, "is_completed",
         record->is_completed, "completed_at", record->completed_at);

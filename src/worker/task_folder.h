@@ -16,13 +16,14 @@
 
 /* What the file says. Texts live in the arena given. */
 struct task_record {
-    const char *id;           /* 12 hexadecimal digits */
-    const char *source;       /* names for people, as pg_endpoint_name gives them */
+    const char *id;     /* 12 hexadecimal digits */
+    const char *source; /* names for people, as pg_endpoint_name gives them */
     const char *target;
-    const char *slot;         /* on the source */
-    const char *publication;  /* on the source */
-    bool owns_slot;           /* false: --slot or --publication named one that somebody else made */
+    const char *slot;        /* on the source */
+    const char *publication; /* on the source */
+    bool owns_slot;          /* false: --slot or --publication named one that somebody else made */
     bool owns_publication;
+    bool is_once;             /* --type full: ends with the copy; made nothing on the source */
     unsigned dml;             /* kinds of changes that are carried: enum dml_kind; never 0 */
     bool is_selected;         /* table level: file `selection` says which relations (worker/selecting.h) */
     bool has_ddl;             /* the capture of DDL is, or is about to be, on the source */

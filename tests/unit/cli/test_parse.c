@@ -279,7 +279,8 @@ static void what_a_later_version_brings_is_refused_and_never_ignored(void **stat
                 arena_printf(arena, "pgtide %s a b --%s%s", command, option->name, option->value == NULL ? "" : " 1"),
                 "is not in this version", "");
     }
-    expect_refusal("pgtide sync a b --type full", "\"full\" is not in this version", "--until caught-up");
+    expect_refusal("pgtide sync a b --max-rate 0", "is no speed limit", "");
+    expect_refusal("pgtide speed a b 20@25:00-26:00", "is no speed limit", "");
     expect_refusal("pgtide sync a b --type incremental", "\"incremental\" is not in this version", "");
 }
 
