@@ -90,11 +90,12 @@ struct error *compare_scope_find(struct compare_sides *sides, const struct sync_
 
     *out = (struct compare_scope){0};
     TRY(selecting_parse(sides->arena, options, &selection));
-    if (selection != NULL)
-        return by_rules(sides->arena, selection, options->with_dependencies, source, target, out);
     TRY(task_record_read(sides->arena, sides->folder, &record));
-    if (record == NULL || !record->is_selected)
+    if (record != NULL && record->is_selected)
+        TRY(selecting_read(sides->arena, sides->folder, &selected));
+    if (selection != NULL && !selecting_is_same(sides->arena, options, selection, selected))
+        return by_rules(sides->arena, selection, options->with_dependencies, source, target, out);
+    if (selected == NULL)
         return NULL;
-    TRY(selecting_read(sides->arena, sides->folder, &selected));
     return by_task(sides->arena, selected, source, out);
 }

@@ -2,7 +2,9 @@
 
 #include "base/buffer.h"
 #include "base/log.h"
+#include "pg/cells.h"
 #include "pg/structure.h"
+#include "worker/selecting.h"
 
 enum { SHOWN = 10, FIELDS = 4 };
 
@@ -69,6 +71,60 @@ MUST_USE static struct error *read_file(struct arena *a, const char *folder, cha
             return error_new(ERROR_DATA, "file \"%s\" cannot be read", path_of(a, folder));
         out->entries[out->n++] = (struct structure_entry){fields[0], fields[1], fields[2], record};
     }
+    return NULL;
+}
+
+/* ---- what is selected ---- */
+
+static int by_oid(const void *left, const void *right)
+{
+    const uint32_t *l = left, *r = right;
+
+    return (*l > *r) - (*l < *r);
+}
+
+/* Types of the chosen tables' columns, of arrays their elements. */
+MUST_USE static struct error *read_types(struct pg_conn *source, struct arena *a, const struct chosen *chosen,
+                                         uint32_t **out_oids, unsigned *out_n)
+{
+    static const char sql[] = "SELECT DISTINCT coalesce(nullif(t.typelem, 0), t.oid)::text FROM pg_attribute a "
+                              "JOIN pg_type t ON t.oid = a.atttypid "
+                              "WHERE a.attnum > 0 AND a.attrelid IN (SELECT unnest($1::oid[]))";
+    const char *oids = chosen_oids(a, chosen);
+    struct pg_rows rows;
+
+    TRY(pg_query(source, a, "reading the types of selected tables", sql, &oids, 1, &rows));
+    uint32_t *types = arena_alloc(a, (rows.n_rows + 1UL) * sizeof *types);
+    for (unsigned r = 0; r < rows.n_rows; r++)
+        types[r] = cell_u32(rows.rows[r][0]);
+    qsort(types, rows.n_rows, sizeof *types, by_oid);
+    *out_oids = types;
+    *out_n = rows.n_rows;
+    return NULL;
+}
+
+/* All of the structure that concerns the task. Keys begin with a letter and an oid: of a table, or (e) of a type. */
+MUST_USE static struct error *read_source(const struct task *t, struct pg_conn *source, struct arena *a, struct structure *out)
+{
+    struct chosen *chosen = NULL;
+    uint32_t *types = NULL;
+    unsigned n_types = 0, kept = 0;
+
+    TRY(structure_read(source, a, out));
+    TRY(selecting_now(t, source, a, &chosen));
+    if (chosen == NULL)
+        return NULL;
+    TRY(read_types(source, a, chosen, &types, &n_types));
+    for (unsigned i = 0; i < out->n; i++) {
+        const char *key = out->entries[i].key;
+        uint32_t oid = cell_u32(key + 1);
+        bool is_ours = key[0] == 'e' ? n_types > 0 && bsearch(&oid, types, n_types, sizeof oid, by_oid) != NULL
+                                     : chosen_has(chosen, oid);
+
+        if (is_ours)
+            out->entries[kept++] = out->entries[i];
+    }
+    out->n = kept;
     return NULL;
 }
 
@@ -156,7 +212,8 @@ MUST_USE static struct error *judge(struct task *t, struct arena *a, const struc
                                     bool may_accept)
 {
     if (n == 0) {
-        log_info("the source's structure was changed, and the target's in the same way");
+        log_info(t->chosen == NULL ? "the source's structure was changed, and the target's in the same way"
+                                   : "the source's structure was changed; of what is selected the target has it all");
         return NULL;
     }
     if (may_accept && is_accepted(t)) {
@@ -178,7 +235,7 @@ MUST_USE static struct error *compare(struct task *t, struct pg_conn *source, st
     struct structure now = {0}, there = {0};
     unsigned n = 0;
 
-    TRY(structure_read(source, a, &now));
+    TRY(read_source(t, source, a, &now));
     TRY(read_target(t, a, &there));
     struct structure_change *changes = structure_changes(a, before, &now, &there, &n);
     TRY(weed(t, source, a, changes, &n, &now, &there));
@@ -193,7 +250,7 @@ struct error *drift_remember(struct task *t, struct pg_conn *source)
     char *fingerprint = NULL;
 
     TRY(structure_fingerprint(source, a, &fingerprint));
-    TRY(structure_read(source, a, &now));
+    TRY(read_source(t, source, a, &now));
     return write_file(a, t->folder, fingerprint, &now);
 }
 

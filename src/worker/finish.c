@@ -69,7 +69,7 @@ struct error *finish_sequences(struct task *t)
 
     TRY(task_connect_source(t, "finish", t->stop, &source));
     TRY(task_connect_target(t, "finish", t->stop, &target));
-    return copy_sequences(source, target);
+    return copy_sequences(t, source, target);
 }
 
 struct error *finish_run(struct task *t)

@@ -552,6 +552,7 @@ struct error *prepare_run_once(struct task *t)
 
     TRY(task_connect_source(t, "control", t->stop, &source));
     TRY(catalog_server(source, t->arena, &t->source_facts));
+    TRY(selecting_restore(t, source));
     TRY(history_read(source, t->arena, &t->history));
     TRY(open_target(t, source, &t->guard));
     TRY(find_state(t, t->guard));

@@ -159,6 +159,13 @@ struct error *selecting_begin(struct task *t, const struct selection *selection,
     return write_file(t->folder, t->selection_rules, t->options->with_dependencies, chosen);
 }
 
+bool selecting_is_same(struct arena *a, const struct sync_options *options, const struct selection *selection,
+                       const struct selected *selected)
+{
+    return selected != NULL && options->with_dependencies == selected->with_dependencies &&
+           strcmp(selection_text(a, selection), selected->rules) == 0;
+}
+
 static struct error *another(const char *begun_with)
 {
     return error_hint(
@@ -176,8 +183,7 @@ struct error *selecting_compare(struct task *t)
     if (!t->record->is_selected)
         return selection == NULL ? NULL : another("the whole database, not a selection");
     TRY(selecting_read(t->arena, t->folder, &selected));
-    if (selection != NULL && (strcmp(selection_text(t->arena, selection), selected->rules) != 0 ||
-                              t->options->with_dependencies != selected->with_dependencies))
+    if (selection != NULL && !selecting_is_same(t->arena, t->options, selection, selected))
         return another("another selection");
     t->selected = selected;
     t->selection_rules = selected->rules;

@@ -29,6 +29,10 @@ struct selected {
 /* ERROR_DATA when it is missing or damaged: without it nobody knows what the task is about. */
 MUST_USE struct error *selecting_read(struct arena *a, const char *folder, struct selected **out);
 
+/* Whether the rules given are those of the task (NULL: of none). */
+bool selecting_is_same(struct arena *a, const struct sync_options *options, const struct selection *selection,
+                       const struct selected *selected);
+
 /* A task begins, with what the precheck resolved (NULL: the whole database). Sets t->chosen and the record, which is still to be written. */
 MUST_USE struct error *selecting_begin(struct task *t, const struct selection *selection, struct chosen *chosen);
 
