@@ -54,8 +54,9 @@ class Run:
 
     @property
     def status(self) -> Optional[int]:
-        """Negative when a signal ended it; None while it runs."""
-        return self._process.poll()
+        """Negative when a signal ended it; None while it runs. A SIGINT that comes before main() has its handler ends it as a shell says it: 130."""
+        status = self._process.poll()
+        return INTERRUPTED if status == -signal.SIGINT else status
 
     @property
     def out(self) -> str:
