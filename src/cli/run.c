@@ -218,10 +218,10 @@ static struct error *resume_work(struct run *r, struct progress *progress, struc
 
 static struct error *run_resume(struct run *r)
 {
-    bool was_running = false;
+    bool was_paused = false;
 
-    TRY(worker_unpause(&r->options, r->stop, &was_running));
-    if (!was_running)
+    TRY(worker_unpause(&r->options, r->stop, &was_paused));
+    if (!was_paused)
         return run_shown(r, resume_work);
     return r->line->wants_json || r->line->is_quiet ? NULL : print("applying goes on\n");
 }

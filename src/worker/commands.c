@@ -230,16 +230,17 @@ struct error *worker_pause(const struct sync_options *options, struct stop *stop
                : error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p.name), "There is nothing to pause.");
 }
 
-struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_running)
+struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "pause");
+    CLEANUP(json_decref) json_t *status = NULL;
     CLEANUP(json_decref) json_t *reply = NULL;
     struct pair p;
 
     TRY(pair_open(a, options, stop, &p));
-    TRY(pair_ask(&p, "unpause", NULL, &reply));
-    *out_was_running = reply != NULL;
-    return NULL;
+    TRY(pair_ask(&p, "status", NULL, &status));
+    *out_was_paused = status != NULL && text_is(status, "state", "paused");
+    return *out_was_paused ? pair_ask(&p, "unpause", NULL, &reply) : NULL;
 }
 
 /* ---- resume ---- */

@@ -247,8 +247,6 @@ static struct error *handle_speed(struct task *t, json_t *request, json_t **out_
 /* Applying waits between two transactions; receiving goes on. */
 static struct error *handle_pause(struct task *t, bool is_paused, json_t **out_reply)
 {
-    if (!is_paused && !atomic_load(&t->counters->is_paused))
-        return error_new(ERROR_CONFIG, "the sync of %s is running and is not paused", t->pair);
     atomic_store(&t->counters->is_paused, is_paused);
     log_info(is_paused ? "applying is paused: what the source commits waits in the spool" : "applying goes on");
     wake_ring(t->news);

@@ -57,11 +57,11 @@ MUST_USE struct error *worker_stop(const struct sync_options *options, bool forc
 
 /*
  * Applying stands still from now on, between two transactions, or goes on; receiving goes on, so the source keeps no WAL for it. The
- * running sync alone knows: the next start applies. ERROR_CONFIG when none runs; worker_unpause says with *out_was_running whether
- * one does, and refuses one that is not paused.
+ * running sync alone knows: the next start applies. worker_pause is ERROR_CONFIG when none runs; worker_unpause does nothing then, nor
+ * with one that is not paused.
  */
 MUST_USE struct error *worker_pause(const struct sync_options *options, struct stop *stop);
-MUST_USE struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_running);
+MUST_USE struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused);
 
 /*
  * Goes on with an interrupted sync, as worker_sync does; with a choice only with one that stopped at a change, about which the

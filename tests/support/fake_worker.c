@@ -159,10 +159,10 @@ struct error *worker_pause(const struct sync_options *options, struct stop *stop
     return outcome();
 }
 
-struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_running)
+struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused)
 {
     (void)options;
     (void)stop;
-    *out_was_running = false;
+    *out_was_paused = false;
     return NULL;
 }
