@@ -6,12 +6,13 @@ import os
 import random
 import shutil
 import tempfile
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import pytest
 
-from harness.cluster import Installation, Templates, give_to_server_user, installations
+from harness.cluster import Installation, NotHere, Templates, can_be_entered, give_to_server_user, installation
 from harness.world import World
 
 HERE = Path(__file__).parent
@@ -22,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                      help="the program under test, built with -Dfaults=true (or PGTIDE_BINARY)")
     parser.addoption("--seed", type=int, default=int(os.environ.get("PGTIDE_SEED", "0")), help="0: a new one for every test (or PGTIDE_SEED)")
     parser.addoption("--major", type=int, default=int(os.environ.get("PGTIDE_PG_MAJOR", "15")), help="PostgreSQL version of the clusters")
+    parser.addoption("--source-major", type=int, help="of the source, where it is another one")
+    parser.addoption("--target-major", type=int, help="of the target, where it is another one")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -56,12 +59,25 @@ def workshop() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def installation(pytestconfig: pytest.Config) -> Installation:
+@pytest.fixture
+def majors(pytestconfig: pytest.Config) -> tuple[int, int]:
+    """Versions of source and target; a test may be parametrized with others."""
     major = pytestconfig.getoption("major")
-    found = installations()
-    assert major in found, f"PostgreSQL {major} is not here; found {sorted(found)}"
-    return found[major]
+    return pytestconfig.getoption("source_major") or major, pytestconfig.getoption("target_major") or major
+
+
+@pytest.fixture(scope="session")
+def get_installation(workshop: Path) -> Callable[[int], Installation]:
+    @lru_cache
+    def get(major: int) -> Installation:
+        found = installation(major)
+        if can_be_entered(found):
+            return found
+        copy = workshop / f"postgresql-{major}"
+        shutil.copytree(found.bin.parent, copy, symlinks=True)
+        return Installation(major, copy / "bin")
+
+    return get
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +91,19 @@ def numbers() -> Iterator[int]:
 
 
 @pytest.fixture
-def world(workshop: Path, templates: Templates, installation: Installation, numbers: Iterator[int], pytestconfig: pytest.Config) -> Iterator[World]:
+def world(workshop: Path, templates: Templates, majors: tuple[int, int], get_installation: Callable[[int], Installation], numbers: Iterator[int],
+          pytestconfig: pytest.Config) -> Iterator[World]:
     def binary() -> Path:
         path = Path(pytestconfig.getoption("pgtide")).absolute()
         assert os.access(path, os.X_OK), f"{path} is not there: build it with -Dfaults=true and name it by --pgtide or PGTIDE_BINARY"
         return path
 
-    world = World(workshop / f"t{next(numbers)}", templates, installation, binary)
+    try:
+        source, target = (get_installation(major) for major in majors)
+        source.dump_programs()
+    except NotHere as reason:
+        pytest.skip(str(reason))
+    world = World(workshop / f"t{next(numbers)}", templates, source, target, binary)
     yield world
     world.close()
 

@@ -22,7 +22,7 @@ FROM pg_largeobject_metadata m ORDER BY 1
 
 def structure(cluster: Cluster, database: str) -> list[str]:
     """As pg_dump says it, the database's own properties included, without what differs from one call to the next."""
-    done = subprocess.run([str(cluster.installation.bin / "pg_dump"), "-s", "-C", "-d", cluster.dsn(database)], capture_output=True, text=True, check=True)
+    done = subprocess.run([cluster.installation.program("pg_dump"), "-s", "-C", "-d", cluster.dsn(database)], capture_output=True, text=True, check=True)
     return [line for line in done.stdout.splitlines() if not re.match(r"\\(un)?restrict ", line)]
 
 
@@ -36,7 +36,8 @@ def everything(world: World, *options: str) -> Pair:
     for cluster in (source, target):
         cluster.psql(SQL / "everything_roles.sql")
     source.create_database("app")
-    source.psql(SQL / "everything.sql", database="app")
+    methods = "SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'"
+    source.psql(SQL / "everything.sql", database="app", compression=max(set(source.value(methods)) & set(target.value(methods)), key="pglz".__ne__))
     return Pair(source, target, world.pgtide(source.dsn("app"), target.dsn("app"), ("--accept", "all", *options)), "app")
 
 

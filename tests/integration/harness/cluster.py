@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -25,25 +26,68 @@ from .ports import Port
 from .wait import wait_until
 
 SERVER_USER = "postgres"
-MAJORS = (10, 11, 12, 13, 14, 15, 16, 17, 18)
+TOOLS = Path(__file__).resolve().parent.parent.parent.parent / "tools"
+
+
+class NotHere(Exception):
+    """A version that this machine does not have and could not get."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """Where the programs of one PostgreSQL version are."""
+    """Where the programs of one PostgreSQL version are. What is not a server's own (psql, pgbench, pg_dump) may be of a newer version."""
 
     major: int
     bin: Path
 
+    def program(self, name: str) -> str:
+        folders = [self.bin, *sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+        if name in ("pg_dump", "pg_restore"):
+            folders = [self.dump_programs()]
+        for folder in folders:
+            if (folder / name).exists():
+                return str(folder / name)
+        raise NotHere(f"there is no {name} on this machine")
 
-def installations() -> dict[int, Installation]:
-    """What this machine has: Debian's folders, overridden by PGTIDE_PG_BIN_<major>."""
-    found = {}
-    for major in MAJORS:
-        folder = Path(os.environ.get(f"PGTIDE_PG_BIN_{major}", f"/usr/lib/postgresql/{major}/bin"))
-        if (folder / "postgres").exists():
-            found[major] = Installation(major, folder)
-    return found
+    def dump_programs(self) -> Path:
+        """The folder of a pg_dump that reads this version: it refuses newer servers than itself."""
+        if (self.bin / "pg_dump").exists():
+            return self.bin
+        found = [folder for folder in debian_folders().items() if folder[0] >= self.major and (folder[1] / "pg_dump").exists()]
+        return min(found)[1] if found else get_programs(f"client-{max(self.major, 17)}") / "bin"
+
+
+def debian_folders() -> dict[int, Path]:
+    return {int(folder.parent.name): folder for folder in Path("/usr/lib/postgresql").glob("*/bin") if folder.parent.name.isdigit()}
+
+
+_refused: dict[str, str] = {}
+
+
+@lru_cache
+def get_programs(name: str) -> Path:
+    """From the cache of tools/servers, which fetches what is not there. What could not be had once is not asked for again: it may be slow to fail."""
+    if name in _refused:
+        raise NotHere(_refused[name])
+    done = subprocess.run([TOOLS / "servers", name], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        _refused[name] = f"PostgreSQL {name} could not be had: {done.stderr.strip()}"
+        raise NotHere(_refused[name])
+    return Path(done.stdout.strip())
+
+
+def installation(major: int) -> Installation:
+    """PGTIDE_PG_BIN_<major>, Debian's folder, or one fetched by tools/servers. A path that the servers' user can enter."""
+    named = os.environ.get(f"PGTIDE_PG_BIN_{major}")
+    folder = Path(named) if named else debian_folders().get(major, Path("/nowhere"))
+    if not (folder / "postgres").exists():
+        folder = get_programs(str(major)) / "bin"
+    return Installation(major, folder)
+
+
+def can_be_entered(installation: Installation) -> bool:
+    """By the servers' user: a checkout below root's home folder cannot."""
+    return subprocess.run(as_server_user(["test", "-x", installation.bin / "postgres"]), check=False).returncode == 0
 
 
 def as_server_user(argv: Sequence[str | Path]) -> list[str]:
@@ -209,7 +253,7 @@ class Cluster:
         self.execute(f'CREATE DATABASE "{name}" {options}')
 
     def psql(self, *files: Path, database: str = "postgres", **variables: Any) -> str:
-        command: list[str] = [str(self.installation.bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database)]
+        command: list[str] = [self.installation.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn(database)]
         for name, value in variables.items():
             command += ["-v", f"{name}={value}"]
         for file in files:
@@ -220,8 +264,8 @@ class Cluster:
 
     def copy_database(self, database: str, to: "Cluster") -> None:
         """The native way, pg_dump into psql: the stand-in for pgtide when the tests test themselves."""
-        dump = subprocess.run([str(self.installation.bin / "pg_dump"), "-d", self.dsn(database)], capture_output=True, check=True)
-        done = subprocess.run([str(to.installation.bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", to.dsn(database)],
+        dump = subprocess.run([self.installation.program("pg_dump"), "-d", self.dsn(database)], capture_output=True, check=True)
+        done = subprocess.run([to.installation.program("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", to.dsn(database)],
                               input=dump.stdout, capture_output=True, check=False)
         assert done.returncode == 0, done.stderr.decode()
 

@@ -22,7 +22,7 @@ OBJECTS = (Path(__file__).parent / "objects.sql").read_text(encoding="utf-8")
 SHOWN = 20  # differing rows of a table
 
 SETTINGS = """
-SET search_path = ''; SET extra_float_digits = 3; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
+SET search_path = ''; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; SET timezone = 'UTC';
 SET bytea_output = 'hex'; SET row_security = off; SET statement_timeout = 0; SET lc_monetary = 'C'; SET xmloption = 'content';
 SET client_min_messages = warning
 """
@@ -30,7 +30,7 @@ SET client_min_messages = warning
 # Every table that stores rows itself, partitions, inheritance children and unlogged tables included, with its columns by name
 TABLES = """
 SELECT n.nspname, c.relname, ARRAY(SELECT attname::text FROM pg_attribute
-    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attname COLLATE "C")
+    WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped ORDER BY attname::text COLLATE "C")
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'pgtide')
     AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
@@ -79,9 +79,10 @@ class Comparison:
 class _Side:
     """One database in one repeatable-read transaction: everything is read as of one moment."""
 
-    def __init__(self, cluster: Cluster, database: str) -> None:
+    def __init__(self, cluster: Cluster, database: str, float_digits: int) -> None:
         self.session: psycopg.Connection[Any] = cluster.connect(database)
         self.session.execute(SETTINGS)
+        self.session.execute(f"SET extra_float_digits = {float_digits}")
         self.session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         self.tables = {(schema, name): columns for schema, name, columns in self.session.execute(TABLES)}
 
@@ -120,7 +121,9 @@ class _Side:
 def compare(source: Cluster, target: Cluster, database: str, target_database: str = "", *, objects: bool = True,
             sequences: bool = True, ignore: tuple[str, ...] = ()) -> Comparison:
     """`ignore`: "schema.table" of tables that need not be equal."""
-    sides = (_Side(source, database), _Side(target, target_database or database))
+    # What 12 and later print in the shortest form that is exact, earlier ones print in other digits: between them, 15 digits have to do.
+    float_digits = 3 if (source.installation.major < 12) == (target.installation.major < 12) else 0
+    sides = (_Side(source, database, float_digits), _Side(target, target_database or database, float_digits))
     try:
         found = Comparison()
         _compare_tables(sides, found, ignore)

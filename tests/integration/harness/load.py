@@ -24,7 +24,7 @@ Session = psycopg.Connection[Any]
 
 class Pgbench:
     def __init__(self, cluster: Cluster, database: str, log: Path) -> None:
-        self._program = str(cluster.installation.bin / "pgbench")
+        self._program = cluster.installation.program("pgbench")
         self._dsn = cluster.dsn(database)
         self._cluster = cluster
         self._database = database

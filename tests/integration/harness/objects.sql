@@ -1,21 +1,24 @@
 -- Every object of the database with its definition as the server prints it: one row (kind, identity, definition) each. Two databases
--- hold the same objects when this gives the same rows. Run with an empty search_path, so that every name comes qualified.
+-- hold the same objects when this gives the same rows. Run with an empty search_path, so that every name comes qualified. Columns that
+-- came after version 10 are asked for through to_jsonb, and before 12 "c.*" has no oid.
 WITH ours AS (
     SELECT oid, nspname FROM pg_namespace
     WHERE nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'pgtide')
 ), member AS (
     SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
 ), rel AS (
-    SELECT c.*, format('%I.%I', nspname, relname) AS name FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
+    SELECT c.oid, relkind, relpersistence, relreplident, relrowsecurity, relforcerowsecurity, reloptions, reloftype, relpartbound, relowner, relacl,
+        format('%I.%I', nspname, relname) AS name FROM pg_class c JOIN ours ON ours.oid = c.relnamespace
     WHERE NOT EXISTS (SELECT FROM member WHERE classid = 'pg_class'::regclass AND objid = c.oid)
 ), fn AS (
-    SELECT p.*, p.oid::regprocedure::text AS name FROM pg_proc p JOIN ours ON ours.oid = p.pronamespace
+    SELECT p.oid, proowner, proacl, coalesce(to_jsonb(p) ->> 'prokind', CASE WHEN (to_jsonb(p) ->> 'proisagg')::boolean THEN 'a' ELSE 'f' END) AS prokind,
+        p.oid::regprocedure::text AS name FROM pg_proc p JOIN ours ON ours.oid = p.pronamespace
     WHERE NOT EXISTS (SELECT FROM member WHERE classid = 'pg_proc'::regclass AND objid = p.oid)
 ), typ AS (
-    SELECT t.*, format('%I.%I', nspname, typname) AS name FROM pg_type t JOIN ours ON ours.oid = t.typnamespace
+    SELECT t.oid, typtype, typrelid, typbasetype, typtypmod, typnotnull, typdefault, format('%I.%I', nspname, typname) AS name FROM pg_type t JOIN ours ON ours.oid = t.typnamespace
     WHERE NOT EXISTS (SELECT FROM member WHERE classid = 'pg_type'::regclass AND objid = t.oid)
 ), found (kind, identity, definition) AS (
-    SELECT 'schema', quote_ident(nspname), pg_get_userbyid(n.nspowner)::text FROM ours JOIN pg_namespace n USING (oid, nspname)
+    SELECT 'schema', quote_ident(ours.nspname), pg_get_userbyid(n.nspowner)::text FROM ours JOIN pg_namespace n ON n.oid = ours.oid
     UNION ALL
     SELECT 'extension', extname::text, extversion FROM pg_extension
     UNION ALL
@@ -28,19 +31,21 @@ WITH ours AS (
     WHERE relkind IN ('r', 'p', 'f') GROUP BY rel.name
     UNION ALL
     SELECT 'column', format('%s.%I', name, attname), format('%s, not null %s, default %s, identity %s, generated %s, collation %s, storage %s, compression %s, statistics %s, place %s, inherited %s',
-        format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid), attidentity, attgenerated, nullif(attcollation, 0)::regcollation,
-        attstorage, attcompression, attstattarget, rank() OVER (PARTITION BY rel.oid ORDER BY attnum), attislocal)
-    FROM rel JOIN pg_attribute ON attrelid = rel.oid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        format_type(atttypid, atttypmod), attnotnull, pg_get_expr(adbin, adrelid), attidentity, coalesce(to_jsonb(a) ->> 'attgenerated', ''), (SELECT format('%s.%I', collnamespace::regnamespace, collname) FROM pg_collation WHERE oid = attcollation),
+        attstorage, coalesce(to_jsonb(a) ->> 'attcompression', ''), nullif(to_jsonb(a) ->> 'attstattarget', '-1'), rank() OVER (PARTITION BY rel.oid ORDER BY attnum), attislocal)
+    FROM rel JOIN pg_attribute a ON attrelid = rel.oid LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
     WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f')
     UNION ALL
     SELECT 'index', i.indexrelid::regclass::text, format('%s, identity %s, valid %s, clustered %s', pg_get_indexdef(indexrelid), indisreplident, indisvalid, indisclustered)
     FROM pg_index i JOIN rel ON rel.oid = i.indrelid
     UNION ALL
-    -- A foreign key to a partitioned table has one more row for each partition it points to; VALIDATE CONSTRAINT leaves those as they are
+    -- A foreign key to a partitioned table has one more row for each partition it points to; VALIDATE CONSTRAINT leaves those as they are.
+    -- Not-null constraints are rows from 18 on, and a property of their column before.
     SELECT 'constraint', format('%s %I', coalesce(rel.name, c.contypid::regtype::text), c.conname),
         CASE WHEN c.conrelid = parent.conrelid THEN regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '')
             ELSE format('%s, validated %s', pg_get_constraintdef(c.oid), c.convalidated) END
-    FROM pg_constraint c JOIN ours ON ours.oid = c.connamespace LEFT JOIN rel ON rel.oid = c.conrelid LEFT JOIN pg_constraint parent ON parent.oid = c.conparentid
+    FROM pg_constraint c JOIN ours ON ours.oid = c.connamespace LEFT JOIN rel ON rel.oid = c.conrelid LEFT JOIN pg_constraint parent ON parent.oid::text = to_jsonb(c) ->> 'conparentid'
+    WHERE c.contype <> 'n'
     UNION ALL
     SELECT 'trigger', format('%s %I', name, tgname), format('%s, enabled %s', pg_get_triggerdef(t.oid), tgenabled)
     FROM pg_trigger t JOIN rel ON rel.oid = tgrelid WHERE NOT tgisinternal
@@ -58,7 +63,7 @@ WITH ours AS (
         (SELECT format('%s.%s', refobjid::regclass, refobjsubid > 0) FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = seqrelid AND deptype IN ('a', 'i') AND refclassid = 'pg_class'::regclass))
     FROM pg_sequence JOIN rel ON rel.oid = seqrelid
     UNION ALL
-    SELECT 'function', name, pg_get_functiondef(oid) || ' owner ' || pg_get_userbyid(proowner) FROM fn WHERE prokind IN ('f', 'p', 'w')
+    SELECT 'function', name, pg_get_functiondef(oid) || ' owner ' || pg_get_userbyid(proowner) FROM (SELECT * FROM fn WHERE prokind IN ('f', 'p', 'w') OFFSET 0) plain
     UNION ALL
     SELECT 'aggregate', name, format('%s %s %s %s', aggtransfn, aggtranstype::regtype, agginitval, aggfinalfn) FROM fn JOIN pg_aggregate ON aggfnoid = fn.oid
     UNION ALL
@@ -81,7 +86,7 @@ WITH ours AS (
         ORDER BY privilege_type, grantee::regrole::text, grantor::regrole::text)
     FROM (SELECT rel.name, NULL AS column_name, acl.* FROM rel, aclexplode(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) acl WHERE relkind NOT IN ('i', 'I', 't', 'c')
         UNION ALL SELECT rel.name, quote_ident(attname), acl.* FROM rel JOIN pg_attribute ON attrelid = rel.oid, aclexplode(attacl) acl
-        UNION ALL SELECT 'schema ' || nspname, NULL, acl.* FROM ours JOIN pg_namespace n USING (oid, nspname), aclexplode(coalesce(nspacl, acldefault('n', nspowner))) acl
+        UNION ALL SELECT 'schema ' || ours.nspname, NULL, acl.* FROM ours JOIN pg_namespace n ON n.oid = ours.oid, aclexplode(coalesce(nspacl, acldefault('n', nspowner))) acl
         UNION ALL SELECT name, NULL, acl.* FROM fn, aclexplode(coalesce(proacl, acldefault('f', proowner))) acl
         UNION ALL SELECT 'default ' || coalesce(defaclnamespace::regnamespace::text, '') || defaclobjtype::text, NULL, acl.* FROM pg_default_acl, aclexplode(defaclacl) acl) AS acls
     GROUP BY name, column_name

@@ -119,6 +119,7 @@ class Pgtide:
         self.options = options
         self.runs: list[Run] = []
         self.others: list[Run] = []
+        self.environment: dict[str, str] = {}  # for every call
         self._folder = folder
 
     # Commands
@@ -217,10 +218,9 @@ class Pgtide:
                               env=self._environment("") | environment, check=False)
         return Done(name, done.returncode, done.stdout, done.stderr)
 
-    @staticmethod
-    def _environment(faults: str) -> dict[str, str]:
+    def _environment(self, faults: str) -> dict[str, str]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG_"))}
-        environment["NO_COLOR"] = "1"
+        environment |= {"NO_COLOR": "1"} | self.environment
         if faults:
             environment["PGTIDE_FAULT"] = faults
         return environment

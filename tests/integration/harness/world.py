@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 
-from .cluster import Cluster, Installation, Templates, give_to_server_user
+from .cluster import Cluster, Installation, Templates, debian_folders, give_to_server_user
 from .compare import Comparison, assert_equal
 from .leftovers import leftovers
 from .load import SQL, Mixed, Pgbench
@@ -77,10 +77,13 @@ class BadPair(Pair):
 
 
 class World:
-    def __init__(self, folder: Path, templates: Templates, installation: Installation, binary: Callable[[], Path]) -> None:
+    """Clusters whose name begins with "target" are of the target's version, all others of the source's."""
+
+    def __init__(self, folder: Path, templates: Templates, source: Installation, target: Installation, binary: Callable[[], Path]) -> None:
         self.folder = folder
         self._templates = templates
-        self._installation = installation
+        self._source = source
+        self._target = target
         self._binary = binary
         self._endings: list[Callable[[], Any]] = []
         self._clusters: list[Cluster] = []
@@ -92,8 +95,9 @@ class World:
 
     def cluster(self, name: str, family: str = "", start: bool = True, encoding: str = "UTF8", **settings: Any) -> Cluster:
         """Clusters of one family share their system identifier; by default each name is a family."""
-        template = self._templates.get(self._installation, family or name, encoding)
-        cluster = Cluster(name, self._installation, template, self.folder, reserve_port())
+        installation = self._target if name.startswith("target") else self._source
+        template = self._templates.get(installation, family or name, encoding)
+        cluster = Cluster(name, installation, template, self.folder, reserve_port())
         cluster.configure(**settings)
         self._clusters.append(cluster)
         self.at_end(cluster.destroy)
@@ -124,6 +128,8 @@ class World:
         folder = self.folder / f"pgtide-{len(self._pgtides) + 1}"
         folder.mkdir()
         pgtide = Pgtide(self._binary(), folder, source, target, options)
+        if self._source.major > max(debian_folders(), default=0):
+            pgtide.environment["PGTIDE_PG_BINDIR"] = str(self._source.dump_programs())
         self._pgtides.append(pgtide)
         self.at_end(lambda: [run.kill() for run in pgtide.runs + pgtide.others])
         return pgtide

@@ -1,5 +1,5 @@
 -- Each kind of object that a database can hold, at least once, under every kind of legal name; several hundred objects. Roles are in
--- everything_roles.sql. What PostgreSQL cannot make without a library of its own (label providers, access methods) is left out.
+-- everything_roles.sql. :compression is one that both servers were built with. What PostgreSQL cannot make without a library of its own (label providers, access methods) is left out.
 SET client_min_messages = warning;
 SET check_function_bodies = false;
 
@@ -170,7 +170,7 @@ INSERT INTO plain.parent (code, size, pairs, nested, note, base, spans, many, la
         plain.span(g, g + 1.5), plain.spans(plain.span(g, g + 1)), plain.hstore('k', g::text), xmlparse(content '<a>' || g || '</a>'), jsonb_build_object('g', g)
     FROM generate_series(1, 50) g;
 GRANT SELECT ON plain.parent TO "Owner One";
-ALTER TABLE plain.parent ALTER note SET STORAGE EXTERNAL, ALTER body SET COMPRESSION lz4, ALTER code SET STATISTICS 500, ALTER note SET (n_distinct = -0.5);
+ALTER TABLE plain.parent ALTER note SET STORAGE EXTERNAL, ALTER body SET COMPRESSION :compression, ALTER code SET STATISTICS 500, ALTER note SET (n_distinct = -0.5);
 ALTER TABLE plain.parent SET (fillfactor = 80, autovacuum_enabled = false, toast.autovacuum_enabled = false);
 CREATE TABLE plain.child (
     id serial,
