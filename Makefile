@@ -55,6 +55,12 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60)
 	@CC=clang tools/configure build-fuzz -Dtests=false -Dfuzz=true -Db_sanitize=address,undefined -Db_lundef=false
 	@tools/fuzz build-fuzz $(FUZZ_SECONDS)
 
+versions: ## one rich scenario over all pairs of PostgreSQL 10 to 18, fetched by npm and apt where they are not there
+	@tools/bootstrap build test
+	@tools/configure build-test -Dfaults=true
+	@ninja -C build-test src/bin/pgtide
+	@PGTIDE_FULL=1 PGTIDE_BINARY=build-test/src/bin/pgtide /usr/bin/python3 -m pytest -n 2 -q tests/integration/test_versions.py $(PYTEST_ARGS)
+
 torture: ## random histories under random mishaps for TORTURE_HOURS (4); PYTEST_ARGS=--seed=N repeats a plan
 	@tools/bootstrap build test
 	@tools/configure build-test -Dfaults=true
@@ -85,4 +91,4 @@ clean: ## remove all build folders
 help: ## this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
-.PHONY: all ready-build demo test unit lint asan tsan fuzz torture scale bench install clean help $(BUILD)/pgtide
+.PHONY: all ready-build demo test unit lint asan tsan fuzz versions torture scale bench install clean help $(BUILD)/pgtide

@@ -7,7 +7,7 @@
 #include "pg/sequence.h"
 #include "pg/sql.h"
 
-enum { SHOWN_MAX = 4000, MAJOR = 10000 };
+enum { SHOWN_MAX = 4000, MAJOR = 10000, MAINTAIN_SINCE = 170000 };
 
 enum object_cell { OBJECT_KIND, OBJECT_IDENTITY, OBJECT_DEFINITION, OBJECT_ROLE, OBJECT_CELLS };
 
@@ -55,19 +55,20 @@ MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a,
     TRY(sequence_read(c, a, scope->filter, &sequences, &n));
     char ***rows = arena_alloc(a, (n + 1U) * sizeof *rows);
     for (unsigned i = 0; i < n; i++)
-        rows[i] = object_row(a, "sequence value", pg_quote_name(a, sequences[i].schema, sequences[i].name),
-                             arena_printf(a, "%" PRId64 "%s", sequences[i].last_value,
-                                          sequences[i].is_called ? "" : ", not called"));
+        rows[i] = object_row(
+            a, "sequence value", pg_quote_name(a, sequences[i].schema, sequences[i].name),
+            arena_printf(a, "%" PRId64 "%s", sequences[i].last_value, sequences[i].is_called ? "" : ", not called"));
     if (n > 0)
         qsort((void *)rows, n, sizeof *rows, by_identity);
     *out = (struct objects){.n = n, .rows = rows};
     return NULL;
 }
 
+/* `foreign`: the privileges that the other side does not know, an array. */
 MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *a, const struct object_scope *scope,
-                                               struct objects *out)
+                                               const char *foreign, struct objects *out)
 {
-    const char *params[] = {scope->schemas, scope->names};
+    const char *params[] = {scope->schemas, scope->names, foreign};
     struct pg_rows rows;
 
     TRY(pg_query(c, a, "reading the definitions of all objects", sql_compare_objects, params, COUNT_OF(params), &rows));
@@ -76,11 +77,11 @@ MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *
 }
 
 MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum object_set set,
-                                       const struct object_scope *scope, struct objects *out)
+                                       const struct object_scope *scope, const char *foreign, struct objects *out)
 {
     switch (set) {
     case OBJECT_SET_DEFINITIONS:
-        return read_definitions(c, a, scope, out);
+        return read_definitions(c, a, scope, foreign, out);
     case OBJECT_SET_SEQUENCES:
         return read_sequences(c, a, scope, out);
     case OBJECT_SET_ACCOUNTS:
@@ -98,69 +99,73 @@ static bool is_name_byte(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '$' || (c & 0x80) != 0;
 }
 
-/* The next byte that counts, or NUL: no white space, no "name." in front of a name. */
-static const char *next_that_counts(const char *at)
+/* Behind what stands at `at`: a quoted text in whole, a name or a number in whole, else one byte. */
+static const char *word_end(const char *at)
 {
-    for (;;) {
-        const char *end = at;
+    const char *end = at + 1;
 
-        while (isspace((unsigned char)*at))
-            at++;
-        end = at;
+    if (*at == '\'' || *at == '"')
+        while (*end != '\0' && *end++ != *at)
+            ;
+    else if (is_name_byte(*at))
         while (is_name_byte(*end))
             end++;
-        if (end == at || *end != '.' || isdigit((unsigned char)*at))
-            return at;
-        at = end + 1;
-    }
+    return end;
 }
 
-/* Quoted text is compared byte by byte. *at stands behind an opening quote that both have. */
-static bool same_quoted(const char **a, const char **b, char quote)
+/* Both stand at the same word, as a qualification or not; they go behind it. */
+static bool take_same_word(const char **a, const char **b)
 {
-    while (**a != '\0' && **a == **b) {
-        bool is_end = **a == quote;
+    const char *a_end = word_end(*a), *b_end = word_end(*b);
+    size_t length = (size_t)(a_end - *a);
 
-        (*a)++;
-        (*b)++;
-        if (is_end)
-            return true;
-    }
-    return false;
-}
-
-/* A name or a number in whole, so that the next look does not begin in its middle. */
-static bool same_word(const char **a, const char **b)
-{
-    do {
-        if (**a != **b)
-            return false;
-        (*a)++;
-        (*b)++;
-    } while (is_name_byte((*a)[-1]) && (is_name_byte(**a) || is_name_byte(**b)));
+    if (length != (size_t)(b_end - *b) || memcmp(*a, *b, length) != 0 || (*a_end == '.') != (*b_end == '.'))
+        return false;
+    *a = a_end;
+    *b = b_end;
     return true;
+}
+
+/* Like that, but one of them has a qualification more. */
+static bool take_behind_qualification(const char **more, const char **less)
+{
+    bool is_name = **more == '"' || (is_name_byte(**more) && !isdigit((unsigned char)**more));
+    const char *name = word_end(*more);
+
+    if (!is_name || *name++ != '.' || !take_same_word(&name, less))
+        return false;
+    *more = name;
+    return true;
+}
+
+static const char *behind_space(const char *at)
+{
+    while (isspace((unsigned char)*at))
+        at++;
+    return at;
 }
 
 bool definitions_agree_loosely(const char *a, const char *b)
 {
     for (;;) {
-        a = next_that_counts(a);
-        b = next_that_counts(b);
-        if (*a != *b)
+        a = behind_space(a);
+        b = behind_space(b);
+        if (*a == '\0' || *b == '\0')
+            return *a == *b;
+        if (!take_same_word(&a, &b) && !take_behind_qualification(&a, &b) && !take_behind_qualification(&b, &a))
             return false;
-        if (*a == '\0')
-            return true;
-        if (*a == '\'' || *a == '"') {
-            char quote = *a;
-
-            a++;
-            b++;
-            if (!same_quoted(&a, &b, quote))
-                return false;
-        } else if (!same_word(&a, &b)) {
-            return false;
-        }
     }
+}
+
+/* What a server prints from its parsed form; all else is compared byte by byte. */
+static bool is_printed_from_parsed(const char *kind, const char *definition)
+{
+    static const char *const kinds[] = {"view", "materialized view", "rule"};
+
+    for (size_t i = 0; i < COUNT_OF(kinds); i++)
+        if (strcmp(kind, kinds[i]) == 0)
+            return true;
+    return strcmp(kind, "function") == 0 && strstr(definition, "\nAS $") == NULL; /* BEGIN ATOMIC, RETURN */
 }
 
 struct comparison {
@@ -173,9 +178,19 @@ struct comparison {
     unsigned n_only_target;      /* roles */
 };
 
-static bool agree(const struct comparison *c, const char *source, const char *target)
+static bool agree_between_majors(const char *kind, const char *source, const char *target)
 {
-    return strcmp(source, target) == 0 || (c->majors_differ && definitions_agree_loosely(source, target));
+    if (strcmp(kind, "extension") == 0) {
+        const char *s = strstr(source, ", schema "), *t = strstr(target, ", schema "); /* behind the version */
+        return s != NULL && t != NULL && strcmp(s, t) == 0;
+    }
+    return is_printed_from_parsed(kind, source) && definitions_agree_loosely(source, target);
+}
+
+static bool agree(const struct comparison *c, char **s, char **t)
+{
+    return strcmp(s[OBJECT_DEFINITION], t[OBJECT_DEFINITION]) == 0 ||
+           (c->majors_differ && agree_between_majors(s[OBJECT_KIND], s[OBJECT_DEFINITION], t[OBJECT_DEFINITION]));
 }
 
 static void report(struct comparison *c, enum difference_side side, char **s, char **t)
@@ -260,7 +275,7 @@ static void take_pair(struct comparison *c, char **s, char **t)
         report(c, ONLY_ON_SOURCE, s, NULL);
     else if (s == NULL)
         report(c, ONLY_ON_TARGET, NULL, t);
-    else if (!agree(c, s[OBJECT_DEFINITION], t[OBJECT_DEFINITION]))
+    else if (!agree(c, s, t))
         report(c, ON_BOTH, s, t);
 }
 
@@ -335,8 +350,11 @@ struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target
         .majors_differ = pg_conn_version(source) / MAJOR != pg_conn_version(target) / MAJOR,
     };
 
-    TRY(read_set(source, scratch, set, scope, &c.source));
-    TRY(read_set(target, scratch, set, scope, &c.target));
+    bool both_maintain = pg_conn_version(source) >= MAINTAIN_SINCE && pg_conn_version(target) >= MAINTAIN_SINCE;
+    const char *foreign = both_maintain ? "{}" : "{MAINTAIN}";
+
+    TRY(read_set(source, scratch, set, scope, foreign, &c.source));
+    TRY(read_set(target, scratch, set, scope, foreign, &c.target));
     if (set == OBJECT_SET_ACCOUNTS)
         TRY(add_passwords(&c, source, target));
     merge(&c);

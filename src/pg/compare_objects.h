@@ -2,8 +2,9 @@
  * Compares what catalogs say: objects by their definitions, values of sequences, accounts, large objects by their contents.
  *
  * Each answer is read whole and merged by kind and identity: memory grows with the number of objects. Between servers of different
- * majors the same view may be printed with and without its columns' qualification, and with other white space: definitions
- * that agree but for that are equal there.
+ * majors the same view, rule or parsed function body may be printed with and without its columns' qualification, and with other
+ * white space: definitions that agree but for that are equal there. So are versions of extensions: those that come with a server
+ * have others in each major.
  */
 #pragma once
 

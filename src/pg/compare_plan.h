@@ -29,7 +29,7 @@ struct compare_column {
     bool is_generated;
     bool is_identity;
     bool has_floats;  /* somewhere inside */
-    const char *send; /* of a built-in type; NULL */
+    const char *send; /* the same on each server: of a built-in type, or one made of such; NULL */
     bool is_not_null;
 };
 

@@ -177,7 +177,7 @@ struct error *copy_table_filled(struct pg_conn *target, struct arena *a, struct 
                  "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                  " WHERE c.relkind = 'r' AND c.relpersistence <> 't'"
                  " AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pgtide') AND pg_relation_size(c.oid) > 0"
-                 " ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
+                 " ORDER BY n.nspname::text COLLATE \"C\", c.relname::text COLLATE \"C\"",
                  NULL, 0, &rows));
     struct copy_filled *filled = arena_alloc(a, (rows.n_rows + 1) * sizeof *filled);
     for (unsigned i = 0; i < rows.n_rows; i++)

@@ -158,7 +158,7 @@ MUST_USE static struct error *copy_contents(struct sync *s, struct arena *a, str
         return NULL;
     TRY(pg_query_text(s->target, a, "making large objects",
                       arena_printf(a,
-                                   "WITH gone AS MATERIALIZED (SELECT lo_unlink(m.oid) FROM pg_largeobject_metadata m "
+                                   "WITH gone AS (SELECT lo_unlink(m.oid) FROM pg_largeobject_metadata m "
                                    "WHERE m.oid = ANY (%s::oid[])) SELECT (SELECT count(*) FROM gone)::text",
                                    oids),
                       NULL, 0, &count));

@@ -52,6 +52,7 @@ static const struct check {
     {"foreign-tables", CHECK_SOURCE_FACTS, "there are no foreign tables", NEEDS_SOURCE, check_foreign_tables},
     {"tablespaces", CHECK_SOURCE_FACTS, "only the default tablespace is used", NEEDS_SOURCE, check_tablespaces},
     {"source-ddl", CHECK_SOURCE_FACTS, "the structure stays as it is", NEEDS_SOURCE, check_source_ddl},
+    {"source-truncate", CHECK_SOURCE_FACTS, "the source sends TRUNCATE", NEEDS_SOURCE, check_source_truncate},
     {"long-transactions", CHECK_SOURCE_FACTS, "no old transaction delays the start", NEEDS_SOURCE,
      check_long_transactions},
     {"target-privileges", CHECK_PRIVILEGE, "the target user may create and write", NEEDS_TARGET,

@@ -5,6 +5,8 @@
 #include "pg/publication.h"
 #include "pg/sql.h"
 
+enum { TRUNCATE_SENT_SINCE = 110000 };
+
 struct error *check_source_reachable(struct precheck *p, struct check_item *item)
 {
     CLEANUP(pg_conn_close) struct pg_conn *c = NULL;
@@ -304,6 +306,22 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
             p->source_facts.user);
     item_fix(p, item, ON_SOURCE,
              "-- connect as a superuser, or run the same DDL on the target by hand first, or use --no-ddl");
+    return NULL;
+}
+
+struct error *check_source_truncate(struct precheck *p, struct check_item *item)
+{
+    unsigned dml = p->options->sync->dml;
+    bool is_wanted = precheck_follows(p) && (dml == 0 || (dml & DML_TRUNCATE) != 0);
+
+    if (!is_wanted || p->source_facts.version_number >= TRUNCATE_SENT_SINCE) {
+        item_is(p, item, CHECK_PASSED, is_wanted ? "it does" : "not needed");
+        return NULL;
+    }
+    item_is(
+        p, item, CHECK_ALARM,
+        "PostgreSQL 10 does not send TRUNCATE: a table that is truncated while the synchronization follows keeps its "
+        "former rows on the target; use DELETE there, or compare before you switch");
     return NULL;
 }
 

@@ -256,9 +256,9 @@ struct error *check_extensions(struct precheck *p, struct check_item *item)
         wanted = names_of_extensions(p);
     else
         TRY(pg_query(p->source, p->a, "reading the list of extensions",
-                     "SELECT extname FROM pg_extension ORDER BY extname COLLATE \"C\"", NULL, 0, &wanted));
+                     "SELECT extname FROM pg_extension ORDER BY extname::text COLLATE \"C\"", NULL, 0, &wanted));
     TRY(pg_query(p->target, p->a, "reading which extensions are available",
-                 "SELECT name FROM pg_available_extensions ORDER BY name COLLATE \"C\"", NULL, 0, &have));
+                 "SELECT name FROM pg_available_extensions ORDER BY name::text COLLATE \"C\"", NULL, 0, &have));
     struct pg_rows missing = precheck_select(p, &wanted, &have, false);
     item_objects_from_rows(p, item, &missing);
     if (missing.n_rows == 0)

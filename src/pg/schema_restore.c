@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "pg/cells.h"
 #include "pg/error.h"
+#include "pg/schema_dialect.h"
 #include "pg/schema_roles.h"
 #include "pg/schema_select.h"
 
@@ -47,14 +48,17 @@ struct job {
     const char **statements;
 };
 
-/* A schema that is there is as good as made: every new database has "public", and others may have been prepared. */
-static const char *as_this_target_takes_it(struct arena *a, const struct entry *e, const char *statement)
+/* As this target takes it. A schema that is there is as good as made: every new database has "public", and others may have been prepared. */
+static void add_statement(const struct schema_target *t, struct arena *a, struct job *job, const char *statement)
 {
     static const char create[] = "CREATE SCHEMA ";
+    const char *after = NULL;
 
-    if (e->kind != ENTRY_SCHEMA || strncmp(statement, create, strlen(create)) != 0)
-        return statement;
-    return arena_printf(a, "CREATE SCHEMA IF NOT EXISTS %s", statement + strlen(create));
+    if (job->entry->kind == ENTRY_SCHEMA && strncmp(statement, create, strlen(create)) == 0)
+        statement = arena_printf(a, "CREATE SCHEMA IF NOT EXISTS %s", statement + strlen(create));
+    job->statements[job->n_statements++] = schema_statement_for(a, statement, t->version, &after);
+    if (after != NULL)
+        job->statements[job->n_statements++] = after;
 }
 
 /* A database of another owner has one such statement for each of its objects: the log need not hold all of them. */
@@ -74,30 +78,18 @@ static void tell_left_out(const struct schema_target *t, const char *statement, 
 
 static struct job job_for(const struct schema_target *t, struct arena *a, const struct entry *e)
 {
-    struct job job = {.entry = e, .statements = arena_alloc(a, (e->n_statements + 1U) * sizeof(char *))};
+    struct job job = {.entry = e, .statements = arena_alloc(a, (2U * e->n_statements + 1U) * sizeof(char *))};
     struct role_filter filter = {.roles = &t->roles};
 
     for (unsigned i = 0; i < e->n_statements; i++) {
         const char *reason = role_filter_reason(&filter, a, e->statements[i]);
 
         if (reason == NULL)
-            job.statements[job.n_statements++] = as_this_target_takes_it(a, e, e->statements[i]);
+            add_statement(t, a, &job, e->statements[i]);
         else
             tell_left_out(t, e->statements[i], reason);
     }
     return job;
-}
-
-/* Access methods of tables came with 12; before there is only the one that a newer pg_dump asks for. */
-static const char *prelude_for(const struct schema_target *t, struct arena *a, const char *prelude)
-{
-    static const char unknown[] = "SET default_table_access_method";
-    const char *line = strstr(prelude, unknown);
-
-    if (t->version >= 120000 || line == NULL)
-        return prelude;
-    const char *end = line + strcspn(line, "\n");
-    return arena_printf(a, "%.*s%s", (int)(line - prelude), prelude, end);
 }
 
 /* ---- running ---- */
@@ -145,6 +137,7 @@ static void pgresult_clear_cleanup_(PGresult **result)
 struct outcome {
     struct error *failure; /* the statement's, when the session is fine */
     bool is_already_there;
+    bool is_refused_whole; /* the text of all jobs, because of the grammar of one of them */
 };
 
 /* The job and statement that the n-th result of a batch belongs to. */
@@ -189,6 +182,7 @@ static struct error *run_jobs(struct pg_conn *target, const struct job *jobs, un
 
             out->failure = name_failure(target, result, job, statement);
             out->is_already_there = is_already_there(result, job->entry);
+            out->is_refused_whole = pg_result_is(result, "42601") && n_results == 0;
         }
         n_results++;
     }
@@ -213,7 +207,8 @@ static struct error *run_transaction(struct pg_conn *target, const struct schema
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "prelude");
 
     TRY(pg_execute(target, "beginning to restore the structure", "BEGIN; SET LOCAL synchronous_commit = off"));
-    TRY(pg_execute(target, "setting up to restore the structure", prelude_for(t, scratch, jobs[0].entry->prelude)));
+    TRY(pg_execute(target, "setting up to restore the structure",
+                   schema_prelude_for(scratch, jobs[0].entry->prelude, t->version)));
     TRY(run_jobs(target, jobs, n_jobs, out));
     if (out->failure != NULL)
         return pg_execute(target, "giving up a part of the structure", "ROLLBACK");
@@ -242,7 +237,9 @@ static struct error *restore_jobs(struct pg_conn *target, const struct schema_ta
         error_free(outcome.failure);
         return err;
     }
-    if (!outcome.is_already_there || (n_jobs == 1 && !may_stay(t, jobs[0].entry)) || t->may_stay == EXISTING_NONE)
+    bool may_be_there =
+        outcome.is_already_there && t->may_stay != EXISTING_NONE && (n_jobs > 1 || may_stay(t, jobs[0].entry));
+    if (!may_be_there && (n_jobs == 1 || !outcome.is_refused_whole))
         return outcome.failure;
     error_free(outcome.failure);
 
@@ -394,7 +391,7 @@ static struct error *claim(struct pg_conn *target, struct arena *a, const struct
 static struct error *run_claimed(struct pg_conn *target, const struct schema_target *t, struct arena *a,
                                  const struct job *job, struct outcome *out)
 {
-    TRY(pg_execute(target, "setting up to restore an entry", prelude_for(t, a, job->entry->prelude)));
+    TRY(pg_execute(target, "setting up to restore an entry", schema_prelude_for(a, job->entry->prelude, t->version)));
     TRY(run_jobs(target, job, 1, out));
     if (out->failure != NULL)
         return NULL;

@@ -37,6 +37,11 @@ select q.attrelid::text, q.attname, q.attnum::text, q.atttypid::text, q.type_tex
        select a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod) as type_text,
               attgenerated, a.attnotnull, a.attidentity <> '' as is_identity,
               case when t.typtype = 'b' and (t.oid < 16384 or t.typlen = -1 and t.typelem between 1 and 16383)
+                        or t.typtype = 'd' and t.typbasetype < 16384
+                        or t.typtype = 'r' and exists (select from pg_range r where r.rngtypid = t.oid and r.rngsubtype < 16384)
+                        or t.typtype = 'c' and not exists (select from pg_attribute f -- a row's form names the types in it
+                                                            where f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
+                                                              and f.atttypid >= 10000)
                    then t.typsend::regproc::text end as send
          from ours o
          join pg_attribute a on a.attrelid = o.oid and a.attnum > 0 and not a.attisdropped

@@ -1,7 +1,9 @@
 -- Every object of the database with its definition as the server prints it: (kind, identity, definition). Two databases hold the
 -- same objects when this gives the same rows. The search_path is pg_catalog, so that every name comes qualified. Columns that
--- came after version 10 are asked for through to_jsonb. The order of a table's columns is not part of its definition, and what
--- PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names: only what belongs to these relations. Publications and subscriptions are not carried by a sync.
+-- came after version 10 are asked for through to_jsonb, and before 12 "c.*" has no oid. The order of a table's columns is not part
+-- of its definition, and what PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names:
+-- only what belongs to these relations. $3: privileges that the other server does not know. Publications and subscriptions are not
+-- carried by a sync.
 with ours as (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
@@ -11,21 +13,27 @@ with ours as (
                         where d.classid = 'pg_namespace'::regclass and d.objid = n.oid and d.deptype = 'e')
 ), member as (
     select classid, objid from pg_depend where deptype = 'e'
+), of_multirange as ( -- what a range type gets by itself from 14 on
+    select d.classid, d.objid from pg_depend d join pg_type t on d.refclassid = 'pg_type'::regclass and t.oid = d.refobjid
+     where d.deptype = 'i' and t.typtype in ('r', 'm')
 ), rel as (
-    select c.*, format('%I.%I', o.nspname, c.relname) as name, to_jsonb(c) ->> 'relispartition' as is_partition
+    select c.oid, c.relkind, c.relpersistence, c.relowner, c.relacl, c.reloptions, c.relpartbound, c.reloftype, c.relreplident, c.relam,
+           c.relrowsecurity, c.relforcerowsecurity, format('%I.%I', o.nspname, c.relname) as name
       from pg_class c
       join ours o on o.oid = c.relnamespace
      where c.relpersistence <> 't'
        and not exists (select from member m where m.classid = 'pg_class'::regclass and m.objid = c.oid)
        and ($1::text[] is null or (o.nspname::text, c.relname::text) in (select * from unnest($1::text[], $2::text[])))
 ), fn as (
-    select p.*, p.oid::regprocedure::text as name,
+    select p.oid, p.proowner, p.proacl, p.oid::regprocedure::text as name,
            coalesce(to_jsonb(p) ->> 'prokind', case when (to_jsonb(p) ->> 'proisagg')::bool then 'a' else 'f' end) as kind
       from pg_proc p
       join ours o on o.oid = p.pronamespace
      where not exists (select from member m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
+       and not exists (select from of_multirange m where m.classid = 'pg_proc'::regclass and m.objid = p.oid)
 ), typ as (
-    select t.*, format('%I.%I', o.nspname, t.typname) as name
+    select t.oid, t.typtype, t.typowner, t.typacl, t.typrelid, t.typelem, t.typbasetype, t.typtypmod, t.typnotnull, t.typdefault, t.typinput,
+           t.typoutput, format('%I.%I', o.nspname, t.typname) as name
       from pg_type t
       join ours o on o.oid = t.typnamespace
      where not exists (select from member m where m.classid = 'pg_type'::regclass and m.objid = t.oid)
@@ -100,20 +108,25 @@ with ours as (
            || case when i.indisclustered then ', clustered' else '' end || case when i.indisvalid then '' else ', not valid' end
       from pg_index i join rel r on r.oid = i.indrelid
     union all
-    -- A foreign key to a partitioned table has one more row for each partition it points to; VALIDATE CONSTRAINT leaves those as they are
-    select 'constraint', format('%s %I', coalesce(r.name, c.contypid::regtype::text), c.conname),
-           case when exists (select from pg_constraint p where p.oid::text = to_jsonb(c) ->> 'conparentid' and p.conrelid = c.conrelid)
-                then regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '') else pg_get_constraintdef(c.oid) end
+    -- A foreign key to a partitioned table has one more row for each partition it points to, under names that differ from version to
+    -- version; VALIDATE CONSTRAINT leaves those as they are
+    select 'constraint', format('%s %I', coalesce(r.name, c.contypid::regtype::text), coalesce(whole.conname, c.conname))
+                         || coalesce(' to ' || nullif(case when whole.oid is not null then c.confrelid end, 0)::regclass::text, ''),
+           case when whole.oid is not null then regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', '') else pg_get_constraintdef(c.oid) end
       from pg_constraint c
       join ours o on o.oid = c.connamespace
       left join rel r on r.oid = c.conrelid
+      left join pg_constraint whole on whole.oid::text = to_jsonb(c) ->> 'conparentid' and whole.conrelid = c.conrelid
      where c.contype not in ('n', 't')
        and (c.conrelid = 0 and $1::text[] is null or r.oid is not null)
        and ($1::text[] is null or c.confrelid = 0 or c.confrelid in (select oid from rel))
     union all
-    select 'trigger', format('%s %I', r.name, t.tgname), format('%s, enabled %s', pg_get_triggerdef(t.oid), t.tgenabled)
+    -- FUNCTION is printed from 12 on. The copies that partitions have of a trigger are internal before 13; later they may be another way
+    -- enabled than the trigger itself.
+    select 'trigger', format('%s %I', r.name, t.tgname), format('%s, enabled %s', replace(pg_get_triggerdef(t.oid), ' EXECUTE PROCEDURE ', ' EXECUTE FUNCTION '), t.tgenabled)
       from pg_trigger t join rel r on r.oid = t.tgrelid
      where not t.tgisinternal
+       and not exists (select from pg_trigger p where p.oid::text = to_jsonb(t) ->> 'tgparentid' and p.tgenabled = t.tgenabled)
     union all
     select 'rule', format('%s %I', r.name, w.rulename), format('%s, enabled %s', pg_get_ruledef(w.oid), w.ev_enabled)
       from pg_rewrite w join rel r on r.oid = w.ev_class
@@ -137,8 +150,14 @@ with ours as (
                       and d.refclassid = 'pg_class'::regclass))
       from pg_sequence s join rel r on r.oid = s.seqrelid
     union all
-    select case when kind = 'p' then 'procedure' else 'function' end, name, pg_get_functiondef(oid) || 'owner ' || quote_ident(pg_get_userbyid(proowner))
-      from (select * from fn where kind <> 'a' offset 0) plain
+    select 'function', name, pg_get_functiondef(oid) || 'owner ' || quote_ident(pg_get_userbyid(proowner))
+      from (select * from fn where kind not in ('a', 'p') offset 0) plain
+    union all
+    -- A procedure's IN is printed from 14 on
+    select 'procedure', name, replace(pg_get_functiondef(oid), '(' || pg_get_function_arguments(oid) || ')',
+                                      '(' || regexp_replace(pg_get_function_arguments(oid), '(^|, )IN ', '\1', 'g') || ')')
+                              || 'owner ' || quote_ident(pg_get_userbyid(proowner))
+      from (select * from fn where kind = 'p' offset 0) plain
     union all
     select 'aggregate', f.name, format('%s over %s from %s to %s, combined by %s, owner %I', a.aggtransfn, a.aggtranstype::regtype, a.agginitval,
                                        a.aggfinalfn, a.aggcombinefn, pg_get_userbyid(f.proowner))
@@ -178,6 +197,7 @@ with ours as (
       from pg_cast c
      where c.oid >= 16384
        and not exists (select from member m where m.classid = 'pg_cast'::regclass and m.objid = c.oid)
+       and not exists (select from of_multirange m where m.classid = 'pg_cast'::regclass and m.objid = c.oid)
     union all
     select 'text search configuration', format('%s.%I', c.cfgnamespace::regnamespace, c.cfgname),
            format('parser %s, %s', (select prsname from pg_ts_parser p where p.oid = c.cfgparser),
@@ -220,6 +240,7 @@ with ours as (
                                             case when is_grantable then ' with grant option' end), ', '
                                      order by privilege_type collate "C", coalesce(nullif(grantee, 0)::regrole::text, 'public') collate "C", grantor::regrole::text collate "C")
       from acl
+     where privilege_type <> all ($3::text[])
      group by name
 )
 select kind, identity, definition

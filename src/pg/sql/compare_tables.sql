@@ -51,4 +51,4 @@ select o.oid::text,
        o.relpersistence::text
   from ours o
   left join size s on s.root = o.oid
- order by o.nspname collate "C", o.relname collate "C"
+ order by o.nspname::text collate "C", o.relname::text collate "C"

@@ -6,4 +6,4 @@ select n.nspname, c.relname, coalesce(e.extcondition[i.i], ''), e.extname, c.rel
   join pg_class c on c.oid = e.extconfig[i.i]
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'S')
- order by e.extname collate "C", i.i
+ order by e.extname::text collate "C", i.i

@@ -137,8 +137,8 @@ begin
                                                then ' COLLATE ' || collation_name else '' end,
                                           ', ' order by attnum), options) end
               into made
-              from (select *, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', '') as options
-                      from pg_class where oid = first_object) r
+              from (select oid, relkind, relpersistence, coalesce(' WITH (' || array_to_string(reloptions, ', ') || ')', '') as options
+                      from pg_class where oid = first_object) r -- before 12 "*" has no oid
               left join (select a.*, t.typcollation,
                                 (select quote_ident(nspname) || '.' || quote_ident(collname) from pg_collation k
                                    join pg_namespace n on n.oid = collnamespace where k.oid = attcollation) as collation_name

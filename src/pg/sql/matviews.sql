@@ -19,4 +19,4 @@ select n.nspname, c.relname, c.oid::text
    and not exists (select from pg_depend d
                     where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
  order by (select count(distinct m.oid) from reads a join pg_class m on m.oid = a.read and m.relkind = 'm' where a.reader = c.oid),
-          n.nspname collate "C", c.relname collate "C"
+          n.nspname::text collate "C", c.relname::text collate "C"

@@ -7,4 +7,4 @@ select n.nspname, c.relname, c.oid::text
    and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'pgtide')
    and not exists (select from pg_depend d
                     where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
- order by n.nspname collate "C", c.relname collate "C"
+ order by n.nspname::text collate "C", c.relname::text collate "C"

@@ -1,6 +1,6 @@
 -- What this session is and has: whose it is, and settings that we or an application rely on. Any user may ask, 10 to 18.
 select pg_backend_pid()::text,
-       extract(epoch from pg_postmaster_start_time())::text,
+       (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint::text,
        current_setting('lc_monetary'),
        current_setting('TimeZone'),
        extract(timezone from timestamptz '2026-01-15 12:00+00') || ','
