@@ -35,10 +35,13 @@ static const struct command_spec commands[COMMAND_COUNT] = {
         .name = "check",
         .summary = "tell what stands in the way of a sync, and how to mend it",
         .details =
-            "Changes nothing on either side. Exit status 0 when a sync with the same options would begin, 3 when not.",
+            "Changes nothing on either side, but with --fix. Exit status 0 when a sync with the same options would begin, 3 when\n"
+            "not. --fix never restarts a server, changes its configuration, ends a session or drops anything, and waits three\n"
+            "seconds at most for a lock; it says what it ran and checks again. docs/checks.md tells of each item.",
         .arguments = PAIR,
         .examples = (const char *const[]){
             "pgtide check service=old service=new", "a report with the SQL that mends each finding",
+            "pgtide check service=old service=new --fix", "mend what is safe to mend, then report",
             "pgtide check service=old service=new --json | jq '.items[] | select(.result == \"FAILED\")'",
             "what failed, for a program",
             NULL},
@@ -274,8 +277,8 @@ const struct option_spec option_specs[] = {
      .help = "accept an alarm of the precheck, or all; may be repeated or a list with commas"},
     {.name = "skip-check", .value = "ITEM", .commands = OF_TASK, .kind = OPTION_LIST, FIELD(sync.skip_checks),
      .help = "leave out a precheck item; may be repeated or a list with commas"},
-    {.name = "fix", .commands = ON(CHECK), .kind = OPTION_FLAG,
-     .later = "the report has the SQL that mends each finding; run it yourself", .help = "mend what is safe to mend"},
+    {.name = "fix", .commands = ON(CHECK), .kind = OPTION_FLAG, FIELD(wants_fix),
+     .help = "run what mends a finding and is safe: GRANT, REPLICA IDENTITY FULL, ALTER EXTENSION UPDATE; check again"},
     {.name = "skip-change", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(skips_change),
      .help = "leave out the change at which it stopped"},
     {.name = "skip-transaction", .commands = ON(RESUME), .kind = OPTION_FLAG, FIELD(skips_transaction),

@@ -71,6 +71,7 @@ struct command_line {
     struct cutover_options cutover;                   /* cutover; `compares` is made of the next */
     enum cutover_compare cutover_compare;
     bool says_yes; /* cutover: without being asked */
+    bool wants_fix; /* check */
     bool wants_json;
     bool is_quiet;
 };

@@ -4,6 +4,7 @@
 
 enum {
     COLUMN_TEXT = 4,
+    COLUMN_REASON = 29,     /* beside the longest id */
     OBJECTS_SHOWN_MAX = 20, /* all of them are in the JSON form */
 };
 
@@ -54,26 +55,54 @@ static void put_objects(struct canvas *c, const struct check_item *item)
     }
 }
 
-static void put_item(struct canvas *c, const struct check_item *item)
+static bool is_finding(const struct check_item *item)
 {
-    bool is_finding = item->result == CHECK_ALARM || item->result == CHECK_FAILED;
+    return item->result == CHECK_ALARM || item->result == CHECK_FAILED;
+}
+
+/* ---- all items, a line each ---- */
+
+static void put_line(struct canvas *c, const struct check_item *item)
+{
+    bool is_told_below = is_finding(item);
+    bool has_reason = item->reason != NULL && item->reason[0] != '\0';
 
     canvas_move_to(c, 2);
     canvas_mark(c, looks[item->result].mark);
     canvas_move_to(c, COLUMN_TEXT);
-    canvas_put(c, looks[item->result].ink, item->title);
-    canvas_printf(c, INK_DIM, "  %s%s", item->id, item->is_accepted ? ", accepted" : "");
+    canvas_put(c, looks[item->result].ink, item->id);
+    canvas_move_to(c, COLUMN_REASON);
+    if (is_told_below)
+        canvas_printf(c, looks[item->result].ink, "%s%s", check_result_name(item->result),
+                      item->is_accepted ? ", accepted" : "");
+    else
+        canvas_put_wrapped(c, INK_DIM, has_reason ? item->reason : item->title, COLUMN_REASON);
     canvas_end_line(c);
-    if (item->reason != NULL)
-        put_lines(c, is_finding ? INK_PLAIN : INK_DIM, item->reason, true);
-    if (!is_finding)
-        return;
-    put_objects(c, item);
-    if (item->is_accepted)
-        return;
+}
+
+static void put_group(struct canvas *c, enum check_group group, const struct check_item *items, unsigned n)
+{
+    bool is_first = true;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (items[i].group != group)
+            continue;
+        if (is_first) {
+            canvas_put(c, INK_BOLD, check_group_name(group));
+            canvas_end_line(c);
+        }
+        is_first = false;
+        put_line(c, &items[i]);
+    }
+}
+
+/* ---- findings ---- */
+
+static void put_remedy(struct canvas *c, const struct check_item *item)
+{
     if (item->fix != NULL) {
         canvas_move_to(c, COLUMN_TEXT);
-        canvas_put(c, INK_DIM, "to mend it:");
+        canvas_put(c, INK_DIM, item->n_repairs > 0 ? "to mend it (or by pgtide check --fix):" : "to mend it:");
         canvas_end_line(c);
         put_lines(c, INK_BUSY, item->fix, false);
     }
@@ -84,27 +113,39 @@ static void put_item(struct canvas *c, const struct check_item *item)
     }
 }
 
-static bool is_shown(const struct check_item *item, enum report_extent extent)
+static void put_finding(struct canvas *c, const struct check_item *item)
 {
-    return extent == REPORT_ALL || item->result == CHECK_ALARM || item->result == CHECK_FAILED;
+    canvas_move_to(c, 2);
+    canvas_mark(c, looks[item->result].mark);
+    canvas_move_to(c, COLUMN_TEXT);
+    canvas_put(c, looks[item->result].ink, check_result_name(item->result));
+    canvas_put(c, INK_PLAIN, ": ");
+    canvas_put(c, INK_BOLD, item->title);
+    canvas_printf(c, INK_DIM, "  %s%s", item->id, item->is_accepted ? ", accepted" : "");
+    canvas_end_line(c);
+    if (item->reason != NULL)
+        put_lines(c, INK_PLAIN, item->reason, true);
+    put_objects(c, item);
+    if (!item->is_accepted)
+        put_remedy(c, item);
+    canvas_end_line(c);
 }
 
-static void put_group(struct canvas *c, enum check_group group, const struct check_item *items, unsigned n,
-                      enum report_extent extent)
+/* What keeps it from beginning first. */
+static void put_findings(struct canvas *c, const struct check_item *items, unsigned n)
 {
-    bool is_first = true;
+    static const struct {
+        enum check_result result;
+        bool is_accepted;
+    } order[] = {{CHECK_FAILED, false}, {CHECK_ALARM, false}, {CHECK_ALARM, true}};
 
-    for (unsigned i = 0; i < n; i++) {
-        if (items[i].group != group || !is_shown(&items[i], extent))
-            continue;
-        if (is_first) {
-            canvas_put(c, INK_BOLD, check_group_name(group));
-            canvas_end_line(c);
-        }
-        is_first = false;
-        put_item(c, &items[i]);
-    }
+    for (size_t o = 0; o < COUNT_OF(order); o++)
+        for (unsigned i = 0; i < n; i++)
+            if (items[i].result == order[o].result && items[i].is_accepted == order[o].is_accepted)
+                put_finding(c, &items[i]);
 }
+
+/* ---- the sum ---- */
 
 static void put_count(struct canvas *c, bool *is_first, unsigned n, enum ink ink, const char *what)
 {
@@ -131,11 +172,61 @@ static void put_counts(struct canvas *c, const struct check_item *items, unsigne
     canvas_end_line(c);
 }
 
+/* What to type next. */
+static void put_next(struct canvas *c, const struct check_item *items, unsigned n)
+{
+    unsigned n_repairs = 0, n_alarms = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        if (!is_finding(&items[i]) || items[i].is_accepted)
+            continue;
+        n_repairs += items[i].n_repairs;
+        n_alarms += items[i].result == CHECK_ALARM;
+    }
+    if (n_repairs > 0) {
+        canvas_printf(c, INK_DIM, "  pgtide check --fix runs %u statement%s that %s safe, and checks again", n_repairs,
+                      n_repairs == 1 ? "" : "s", n_repairs == 1 ? "is" : "are");
+        canvas_end_line(c);
+    }
+    if (n_alarms == 0 || check_count(items, n).failed > 0)
+        return;
+    canvas_put(c, INK_DIM, "  to begin in spite of the alarms: --accept ");
+    for (unsigned i = 0, n_named = 0; i < n; i++)
+        if (items[i].result == CHECK_ALARM && !items[i].is_accepted)
+            canvas_printf(c, INK_DIM, "%s%s", n_named++ == 0 ? "" : ",", items[i].id);
+    canvas_end_line(c);
+}
+
 void report_draw(struct canvas *c, const struct check_item *items, unsigned n, enum report_extent extent)
 {
-    for (enum check_group group = 0; group < CHECK_GROUP_COUNT; group++)
-        put_group(c, group, items, n, extent);
+    struct check_counts counts = check_count(items, n);
+
+    for (enum check_group group = 0; extent == REPORT_ALL && group < CHECK_GROUP_COUNT; group++)
+        put_group(c, group, items, n);
+    if (extent == REPORT_ALL && counts.failed + counts.alarms + counts.accepted > 0)
+        canvas_end_line(c);
+    put_findings(c, items, n);
     put_counts(c, items, n);
+    put_next(c, items, n);
+}
+
+void report_draw_repairs(struct canvas *c, const struct check_repair *repairs, unsigned n)
+{
+    if (n == 0)
+        return;
+    canvas_put(c, INK_BOLD, "done by --fix");
+    canvas_end_line(c);
+    for (unsigned i = 0; i < n; i++) {
+        canvas_move_to(c, 2);
+        canvas_mark(c, repairs[i].is_done ? MARK_DONE : MARK_FAILED);
+        canvas_move_to(c, COLUMN_TEXT);
+        canvas_printf(c, INK_DIM, "on the %s  ", repairs[i].on_source ? "source" : "target");
+        canvas_put(c, repairs[i].is_done ? INK_PLAIN : INK_BAD, repairs[i].sql);
+        canvas_end_line(c);
+        if (repairs[i].problem != NULL)
+            put_lines(c, INK_PLAIN, repairs[i].problem, true);
+    }
+    canvas_end_line(c);
 }
 
 static json_t *item_document(const struct check_item *item)
@@ -144,10 +235,10 @@ static json_t *item_document(const struct check_item *item)
 
     for (unsigned i = 0; i < item->n_objects; i++)
         json_array_append_new(objects, json_text(item->objects[i]));
-    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "id", item->id, "group", check_group_name(item->group),
-                     "result", check_result_name(item->result), "accepted", (int)item->is_accepted, "title",
-                     json_text(item->title), "reason", json_text(item->reason), "objects", objects, "fix",
-                     json_text(item->fix));
+    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:i}", "id", item->id, "group",
+                     check_group_name(item->group), "result", check_result_name(item->result), "accepted",
+                     (int)item->is_accepted, "title", json_text(item->title), "reason", json_text(item->reason),
+                     "objects", objects, "fix", json_text(item->fix), "safe_fixes", (int)item->n_repairs);
 }
 
 json_t *report_document(const struct check_item *items, unsigned n)
@@ -161,4 +252,16 @@ json_t *report_document(const struct check_item *items, unsigned n)
                      check_allows_start(items, n) ? "passed" : "refused", "counts", "passed", (int)counts.passed,
                      "alarms", (int)counts.alarms, "accepted", (int)counts.accepted, "failed", (int)counts.failed,
                      "skipped", (int)counts.skipped, "items", all);
+}
+
+json_t *report_repairs_document(const struct check_repair *repairs, unsigned n)
+{
+    json_t *all = json_array();
+
+    for (unsigned i = 0; i < n; i++)
+        json_array_append_new(all,
+                              json_pack("{s:s, s:s, s:o, s:b, s:o}", "id", repairs[i].id, "side",
+                                        repairs[i].on_source ? "source" : "target", "sql", json_text(repairs[i].sql),
+                                        "done", (int)repairs[i].is_done, "problem", json_text(repairs[i].problem)));
+    return all;
 }

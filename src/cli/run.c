@@ -242,30 +242,31 @@ static struct error *run_stop(struct run *r)
     return run_shown(r, stop_work);
 }
 
-static struct error *print_report(const struct run *r, const struct check_item *items, unsigned n)
+static struct error *print_report(const struct run *r, const struct check_findings *found)
 {
     if (r->line->wants_json) {
-        CLEANUP(json_decref) json_t *document = report_document(items, n);
+        CLEANUP(json_decref) json_t *document = report_document(found->items, found->n_items);
 
+        json_object_set_new(document, "fixes", report_repairs_document(found->repairs, found->n_repairs));
         return print_document(document);
     }
     struct canvas c = stdout_canvas();
-    report_draw(&c, items, n, REPORT_ALL);
+    report_draw_repairs(&c, found->repairs, found->n_repairs);
+    report_draw(&c, found->items, found->n_items, REPORT_ALL);
     return print_canvas(&c);
 }
 
 static struct error *run_check(struct run *r)
 {
-    struct check_item *items = NULL;
-    unsigned n = 0;
-    struct error *err = worker_check(&r->options, r->arena, r->stop, &items, &n);
+    struct check_findings found = {.n_items = 0};
+    struct error *err = worker_check(&r->options, r->line->wants_fix, r->arena, r->stop, &found);
 
     /* A refusal has its findings to show, too. */
-    if (err != NULL && (error_kind(err) != ERROR_REFUSED || n == 0))
+    if (err != NULL && (error_kind(err) != ERROR_REFUSED || found.n_items == 0))
         return err;
     CLEANUP(error_free) struct error *refusal = err;
-    TRY(print_report(r, items, n));
-    if (refusal == NULL && !check_allows_start(items, n))
+    TRY(print_report(r, &found));
+    if (refusal == NULL && !check_allows_start(found.items, found.n_items))
         return error_new(ERROR_REFUSED, "the precheck refuses a sync of this pair");
     return TAKE(refusal);
 }

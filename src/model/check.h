@@ -29,6 +29,15 @@ enum check_result {
     CHECK_RESULT_COUNT,
 };
 
+/* A statement that mends a finding, is safe to run, and what came of it. */
+struct check_repair {
+    const char *id; /* of the item; NULL until it was run */
+    bool on_source; /* else on the target */
+    const char *sql;
+    bool is_done;
+    const char *problem; /* why not; NULL when it is done or was not run */
+};
+
 struct check_item {
     const char *id; /* kebab-case, what --accept and --skip-check name: "replica-identity" */
     enum check_group group;
@@ -38,7 +47,17 @@ struct check_item {
     const char *reason;         /* what was found, lower case, no full stop; NULL when there is nothing to add */
     const char *const *objects; /* names of what it concerns, as the user would write them; NULL when n_objects is 0 */
     unsigned n_objects;
+    struct check_repair *repairs; /* what --fix runs: the part of `fix` that is safe; NULL when n_repairs is 0 */
+    unsigned n_repairs;
     const char *fix; /* the exact SQL or setting that mends it, may have several lines; NULL when there is none */
+};
+
+/* What `pgtide check` has to tell. */
+struct check_findings {
+    struct check_item *items;
+    unsigned n_items;
+    struct check_repair *repairs; /* that --fix ran, before the items were asked again; NULL when n_repairs is 0 */
+    unsigned n_repairs;
 };
 
 struct check_counts {

@@ -40,13 +40,23 @@ static const struct check {
      check_source_slots},
     {"source-wal-senders", CHECK_PARAMETER, "the source has a free WAL sender", NEEDS_SOURCE, check_source_senders},
     {"source-locks", CHECK_PARAMETER, "the source can lock all tables for the dump", NEEDS_SOURCE, check_source_locks},
+    {"source-wal-keep", CHECK_PARAMETER, "the source keeps WAL for a slot long enough", NEEDS_SOURCE, check_wal_keep},
+    {"source-sender-timeout", CHECK_PARAMETER, "the source does not take us for dead too soon", NEEDS_SOURCE,
+     check_sender_timeout},
     {"source-privileges", CHECK_PRIVILEGE, "the source user may read and replicate", NEEDS_SOURCE,
      check_source_privileges},
+    {"row-security", CHECK_PRIVILEGE, "no policy hides rows from us", NEEDS_SOURCE, check_row_security},
+    {"output-plugin", CHECK_SOURCE_FACTS, "changes can be decoded", NEEDS_SOURCE, check_output_plugin},
     {"source-replication", CHECK_NETWORK, "the source takes a replication session", NEEDS_SOURCE,
      check_source_replication},
     {"source-standby", CHECK_SOURCE_FACTS, "the source is a primary", NEEDS_SOURCE, check_source_standby},
     {"replica-identity", CHECK_SOURCE_FACTS, "every table has a replica identity", NEEDS_SOURCE,
      check_replica_identity},
+    {"generated-identity", CHECK_SOURCE_FACTS, "no replica identity has generated columns", NEEDS_SOURCE,
+     check_generated_identity},
+    {"partitions", CHECK_SOURCE_FACTS, "partitions and inheritance have ordinary shapes", NEEDS_SOURCE,
+     check_partitions},
+    {"long-rows", CHECK_SOURCE_FACTS, "no row is longer than 1 GB", NEEDS_SOURCE, check_long_rows},
     {"unlogged-tables", CHECK_SOURCE_FACTS, "there are no unlogged tables", NEEDS_SOURCE, check_unlogged},
     {"large-objects", CHECK_SOURCE_FACTS, "there are no large objects", NEEDS_SOURCE, check_large_objects},
     {"foreign-tables", CHECK_SOURCE_FACTS, "there are no foreign tables", NEEDS_SOURCE, check_foreign_tables},
@@ -59,11 +69,24 @@ static const struct check {
      check_target_privileges},
     {"target-settings", CHECK_PARAMETER, "the target takes writes and our sessions", NEEDS_TARGET,
      check_target_settings},
+    {"target-objects", CHECK_PRIVILEGE, "the target user may write what is there already", NEEDS_BOTH,
+     check_target_objects},
+    {"superuser-objects", CHECK_PRIVILEGE, "all objects can be created by the target user", NEEDS_BOTH,
+     check_superuser_objects},
+    {"target-limits", CHECK_PARAMETER, "the target's limits are wide enough", NEEDS_BOTH, check_target_limits},
+    {"target-disk", CHECK_DISK, "the target has room for rows and indexes", NEEDS_BOTH, check_target_disk},
+    {"block-size", CHECK_TARGET_STATE, "the target's blocks are as large", NEEDS_BOTH, check_block_size},
     {"encoding", CHECK_TARGET_STATE, "the encoding of the target fits", NEEDS_BOTH, check_encoding},
+    {"collation", CHECK_TARGET_STATE, "texts are sorted alike", NEEDS_BOTH, check_collation},
     {"time-zone", CHECK_TARGET_STATE, "both sides have the same default time zone", NEEDS_BOTH, check_time_zone},
     {"lc-monetary", CHECK_TARGET_STATE, "money means the same on both sides", NEEDS_BOTH, check_lc_monetary},
     {"extensions", CHECK_TARGET_STATE, "all extensions are available on the target", NEEDS_BOTH, check_extensions},
+    {"extension-versions", CHECK_TARGET_STATE, "no extension is older on the target", NEEDS_BOTH,
+     check_extension_versions},
+    {"libraries", CHECK_TARGET_STATE, "the libraries of C functions are on the target", NEEDS_BOTH, check_libraries},
     {"roles-missing", CHECK_TARGET_STATE, "all owners and grantees exist on the target", NEEDS_BOTH, check_roles},
+    {"target-writers", CHECK_OBJECT_CONFLICT, "nobody else synchronizes into the target", NEEDS_BOTH,
+     check_target_writers},
     {"target-empty", CHECK_OBJECT_CONFLICT, "the target has no objects of the same names", NEEDS_BOTH,
      check_target_empty},
 };
@@ -151,6 +174,28 @@ void item_fix_each(struct precheck *p, struct check_item *item, enum check_side 
     if (item->n_objects > OBJECTS_IN_FIX)
         buffer_printf(fix, "\n-- and for %u more", item->n_objects - OBJECTS_IN_FIX);
     item_fix(p, item, side, buffer_text(fix));
+}
+
+/* Grows by doubling: the arena keeps what was there before, at most as much again. */
+void item_repair(struct precheck *p, struct check_item *item, enum check_side side, const char *sql)
+{
+    unsigned n = item->n_repairs;
+
+    if ((n & (n - 1)) == 0) {
+        struct check_repair *more = arena_alloc(p->a, (n == 0 ? 1U : 2U * n) * sizeof *more);
+
+        if (n > 0)
+            memcpy(more, item->repairs, n * sizeof *more);
+        item->repairs = more;
+    }
+    item->repairs[item->n_repairs++] = (struct check_repair){.on_source = side == ON_SOURCE, .sql = sql};
+}
+
+void item_repair_each(struct precheck *p, struct check_item *item, enum check_side side, const char *before,
+                      const char *after)
+{
+    for (unsigned i = 0; i < item->n_objects; i++)
+        item_repair(p, item, side, arena_printf(p->a, "%s%s%s", before, item->objects[i], after));
 }
 
 bool precheck_follows(const struct precheck *p)

@@ -35,5 +35,14 @@ struct precheck_options {
  */
 MUST_USE struct error *precheck_run(struct arena *a, struct precheck_options options, struct precheck_report *out);
 
+/*
+ * Runs what is safe of what mends the findings (check_item.repairs) that failed or are alarms nobody accepted: grants, REPLICA
+ * IDENTITY FULL, updates of extensions. Never what restarts a server, touches its configuration, ends a session or drops
+ * anything. Waits three seconds at most for a lock. What fails is told with its repair.
+ */
+MUST_USE struct error *precheck_mend(struct arena *a, struct precheck_options options,
+                                     const struct precheck_report *report, struct check_repair **out_repairs,
+                                     unsigned *out_n);
+
 /* The ids, for help texts and for checking --accept; NULL-terminated. */
 const char *const *precheck_ids(void);

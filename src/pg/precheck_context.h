@@ -60,6 +60,11 @@ void item_fix_each(struct precheck *p, struct check_item *item, enum check_side 
 /* `fix` is what to run or to set there; the side is told before it. */
 void item_fix(struct precheck *p, struct check_item *item, enum check_side side, const char *fix);
 
+/* A statement for --fix: nothing that restarts, interrupts or takes away. One, or one for each object. */
+void item_repair(struct precheck *p, struct check_item *item, enum check_side side, const char *sql);
+void item_repair_each(struct precheck *p, struct check_item *item, enum check_side side, const char *before,
+                      const char *after);
+
 /* Those of `wanted` that are (or are not) in `have`, by their first columns; both sorted bytewise by it. */
 struct pg_rows precheck_select(struct precheck *p, const struct pg_rows *wanted, const struct pg_rows *have,
                                bool is_common);
@@ -81,3 +86,12 @@ extern precheck_function check_source_tls, check_target_tls, check_source_sessio
 /* What Test Connection says of a session that came about: server, role, user, latency. */
 MUST_USE struct error *precheck_describe(struct precheck *p, struct pg_conn *c, const struct server_facts *facts,
                                          char **out_text);
+
+/* precheck_shapes.c */
+extern precheck_function check_row_security, check_generated_identity, check_partitions, check_superuser_objects,
+    check_libraries, check_long_rows, check_output_plugin;
+/* precheck_room.c */
+extern precheck_function check_wal_keep, check_sender_timeout, check_target_disk, check_target_limits;
+/* precheck_fit.c */
+extern precheck_function check_extension_versions, check_collation, check_block_size, check_target_writers,
+    check_target_objects;

@@ -73,7 +73,7 @@ struct error *precheck_describe(struct precheck *p, struct pg_conn *c, const str
     double latency_ms;
 
     TRY(measure_latency(c, p->a, &latency_ms));
-    *out_text = arena_printf(p->a, "\"%s\": PostgreSQL %s, %s; user \"%s\"%s; %s; %.1f ms a round trip",
+    *out_text = arena_printf(p->a, "\"%s\": PostgreSQL %s, %s; user \"%s\"%s; %s; %.2f ms a round trip",
                              pg_endpoint_name(pg_conn_endpoint(c)), facts->version,
                              facts->is_in_recovery ? "standby" : "primary", facts->user,
                              facts->user_is_superuser ? ", superuser" : "", tls_text(p, c), latency_ms);
@@ -206,8 +206,7 @@ static struct error *check_sessions(struct precheck *p, struct check_item *item,
                 unheeded);
     else
         item_is(p, item, CHECK_PASSED,
-                "the same server each time, no pooler, and our settings are in force (timeouts for idle sessions and "
-                "transactions are off in them)");
+                "one server, no pooler, and our settings are in force (no timeouts for idle sessions or transactions)");
     if (item->result == CHECK_FAILED)
         item_fix(p, item, side, hint);
     return NULL;
@@ -293,6 +292,15 @@ struct error *check_time_zone(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
+/* C, POSIX and C.UTF-8 write money alike. */
+static bool is_same_money(const char *left, const char *right)
+{
+    bool is_plain_left = strcmp(left, "C") == 0 || strcmp(left, "POSIX") == 0 || strncmp(left, "C.", 2) == 0;
+    bool is_plain_right = strcmp(right, "C") == 0 || strcmp(right, "POSIX") == 0 || strncmp(right, "C.", 2) == 0;
+
+    return strcmp(left, right) == 0 || (is_plain_left && is_plain_right);
+}
+
 struct error *check_lc_monetary(struct precheck *p, struct check_item *item)
 {
     const struct session_facts *source = &p->source_session, *target = &p->target_session;
@@ -300,20 +308,22 @@ struct error *check_lc_monetary(struct precheck *p, struct check_item *item)
 
     if (!sessions_are_known(p, item))
         return NULL;
-    if (strcmp(source->lc_monetary, target->lc_monetary) == 0) {
-        item_is(p, item, CHECK_PASSED, "both have %s", source->lc_monetary);
+    if (is_same_money(source->lc_monetary, target->lc_monetary)) {
+        item_is(p, item, CHECK_PASSED, "%s on the source, %s on the target", source->lc_monetary, target->lc_monetary);
         return NULL;
     }
     if (source->lc_monetary_is_carried && precheck_copies(p)) {
         item_is(p, item, CHECK_PASSED, "%s is a setting of the database, which comes along", source->lc_monetary);
         return NULL;
     }
-    TRY(pg_query(p->source, p->a, "reading which columns hold money",
-                 "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname) FROM pg_attribute a "
-                 "JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-                 "WHERE a.atttypid IN ('money'::regtype, 'money[]'::regtype) AND a.attnum > 0 AND NOT a.attisdropped "
-                 "AND c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
-                 NULL, 0, &rows));
+    TRY(pg_query(
+        p->source, p->a, "reading which columns hold money",
+        "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text FROM pg_attribute a "
+        "JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE a.atttypid IN ('money'::regtype, 'money[]'::regtype) AND a.attnum > 0 AND NOT a.attisdropped "
+        "AND c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
+        NULL, 0, &rows));
+    chosen_filter_rows(p->chosen, &rows, 1);
     if (rows.n_rows == 0) {
         item_is(p, item, CHECK_PASSED, "%s and %s; no table holds money", source->lc_monetary, target->lc_monetary);
         return NULL;

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "base/buffer.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/publication.h"
@@ -94,6 +95,43 @@ struct error *check_source_locks(struct precheck *p, struct check_item *item)
 
 /* ---- privileges ---- */
 
+enum {
+    GRANTS_LISTED = 50,
+    /* Columns of unreadable.sql */
+    GRANT = 3,
+    LOCKED_SCHEMA = 4,
+    SCHEMA = 5,
+};
+
+/* Schemas once each: the rows are sorted by them. With many tables their schema is granted as a whole. */
+static void grant_reading(struct precheck *p, struct check_item *item, const struct pg_rows *rows)
+{
+    CLEANUP(buffer_free) struct buffer *fix = buffer_new();
+    const char *user = pg_quote_identifier(p->a, p->source_facts.user), *schema = "";
+
+    for (unsigned r = 0; r < rows->n_rows; r++) {
+        char **row = rows->rows[r];
+        bool is_new = strcmp(row[SCHEMA], schema) != 0;
+
+        schema = row[SCHEMA];
+        if (is_new && row[LOCKED_SCHEMA][0] != '\0') {
+            buffer_printf(fix, "GRANT USAGE ON SCHEMA %s TO %s;\n", schema, user);
+            item_repair(p, item, ON_SOURCE, arena_printf(p->a, "GRANT USAGE ON SCHEMA %s TO %s", schema, user));
+        }
+        if (row[GRANT][0] == '\0')
+            continue;
+        if (rows->n_rows <= GRANTS_LISTED)
+            buffer_printf(fix, "GRANT %s TO %s;\n", row[GRANT], user);
+        else if (is_new)
+            buffer_printf(fix,
+                          "GRANT SELECT ON ALL TABLES IN SCHEMA %s TO %s;\nGRANT SELECT ON ALL SEQUENCES IN SCHEMA %s "
+                          "TO %s;\n",
+                          schema, user, schema, user);
+        item_repair(p, item, ON_SOURCE, arena_printf(p->a, "GRANT %s TO %s", row[GRANT], user));
+    }
+    item_fix(p, item, ON_SOURCE, buffer_text(fix));
+}
+
 static struct error *check_reading(struct precheck *p, struct check_item *item, bool *out_passed)
 {
     struct pg_rows rows;
@@ -106,9 +144,7 @@ static struct error *check_reading(struct precheck *p, struct check_item *item, 
     item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u tables or sequences", p->source_facts.user,
             rows.n_rows);
     item_objects_from_rows(p, item, &rows);
-    item_fix_each(
-        p, item, true, "GRANT SELECT ON ",
-        arena_printf(p->a, " TO %s; -- and USAGE on its schema", pg_quote_identifier(p->a, p->source_facts.user)));
+    grant_reading(p, item, &rows);
     return NULL;
 }
 
@@ -184,6 +220,7 @@ struct error *check_replica_identity(struct precheck *p, struct check_item *item
             "source; if you accept, only their INSERT and TRUNCATE are followed and their other changes are not",
             item->n_objects);
     item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL;");
+    item_repair_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL");
     return NULL;
 }
 
@@ -194,13 +231,21 @@ static bool is_unlogged(const struct catalog_table *t)
 
 struct error *check_unlogged(struct precheck *p, struct check_item *item)
 {
+    char *temporary;
+
+    TRY(pg_query_text(p->source, p->a, "counting temporary tables",
+                      "SELECT count(*)::text FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence = 't'", NULL,
+                      0, &temporary));
+    const char *besides = cell_u32(temporary) == 0
+                              ? ""
+                              : arena_printf(p->a, "; %s temporary tables belong to sessions and stay", temporary);
     item_objects_from_tables(p, item, is_unlogged);
     if (item->n_objects == 0 || !precheck_follows(p)) {
-        item_is(p, item, CHECK_PASSED, item->n_objects == 0 ? "there are none" : "they are copied");
+        item_is(p, item, CHECK_PASSED, "%s%s", item->n_objects == 0 ? "there are none" : "they are copied", besides);
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM, "%u unlogged tables are copied once; their later changes are not in the WAL",
-            item->n_objects);
+    item_is(p, item, CHECK_ALARM, "%u unlogged tables are copied once; their later changes are not in the WAL%s",
+            item->n_objects, besides);
     item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " SET LOGGED;");
     return NULL;
 }
@@ -286,8 +331,9 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
         return NULL;
     }
     if (p->chosen != NULL) {
-        item_is(p, item, CHECK_PASSED, "DDL is not carried with a selection: when a change meets a table that does not fit, the "
-                                       "task stops and names it");
+        item_is(p, item, CHECK_PASSED,
+                "DDL is not carried with a selection: when a change meets a table that does not fit, the "
+                "task stops and names it");
         return NULL;
     }
     if (!p->options->sync->with_ddl) {
@@ -332,12 +378,14 @@ struct error *check_long_transactions(struct precheck *p, struct check_item *ite
     TRY(pg_query(p->source, p->a, "reading the list of old transactions", sql_long_transactions, NULL, 0, &rows));
     item_objects_from_rows(p, item, &rows);
     if (rows.n_rows == 0 || !precheck_follows(p)) {
-        item_is(p, item, CHECK_PASSED, "no writing transaction is older than 5 minutes");
+        item_is(p, item, CHECK_PASSED, "no writing transaction is older than 5 minutes, none is prepared");
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM,
-            "%u writing transactions are older than 5 minutes; the replication slot cannot be made before they end",
-            rows.n_rows);
+    item_is(
+        p, item, CHECK_ALARM,
+        "%u writing transactions are older than 5 minutes, or prepared and left for 10 seconds; the replication slot "
+        "cannot be made before they end",
+        rows.n_rows);
     item_fix(p, item, ON_SOURCE,
              "SELECT pg_terminate_backend(PID); -- or ROLLBACK PREPARED 'GID'; only when nobody needs them any more");
     return NULL;

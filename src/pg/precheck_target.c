@@ -4,7 +4,6 @@
 #include "pg/schema.h"
 #include "pg/schema_roles.h"
 #include "pg/sql.h"
-#include "pg/state.h"
 
 enum {
     OLDEST_MAJOR = 10,
@@ -317,36 +316,16 @@ struct error *check_roles(struct precheck *p, struct check_item *item)
 
 /* ---- the target's content ---- */
 
-static struct error *check_other_task(struct precheck *p, struct check_item *item, bool *out_passed)
-{
-    struct state_task *tasks;
-    unsigned n;
-
-    TRY(state_tasks(p->target, p->a, &tasks, &n));
-    *out_passed = n == 0;
-    if (n > 0)
-        item_is(
-            p, item, CHECK_FAILED,
-            "the target is written by task %s, which reads database \"%s\": go on with it where its state folder is, "
-            "or end it with pgtide stop",
-            tasks[0].task, tasks[0].source_database);
-    return NULL;
-}
-
 struct error *check_target_empty(struct precheck *p, struct check_item *item)
 {
     bool may_exist = p->options->sync->if_not_empty != NOT_EMPTY_REFUSE;
     struct pg_rows wanted, have;
-    bool passed = false;
 
     if (p->target_is_missing || !precheck_copies(p)) {
         item_is(p, item, CHECK_PASSED,
                 p->target_is_missing ? "the database is created" : "the structure is not copied");
         return NULL;
     }
-    TRY(check_other_task(p, item, &passed));
-    if (!passed)
-        return NULL;
     TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));
     chosen_filter_rows(p->chosen, &wanted, 1);
     TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, NULL, 0, &have));

@@ -19,19 +19,28 @@ enum {
 
 /* ---- check ---- */
 
-struct error *worker_check(const struct sync_options *options, struct arena *a, struct stop *stop,
-                           struct check_item **out_items, unsigned *out_n)
+struct error *worker_check(const struct sync_options *options, bool fix, struct arena *a, struct stop *stop,
+                           struct check_findings *out)
 {
     struct pg_endpoint *source = NULL, *target = NULL;
     struct precheck_report report;
     struct selection *selection = NULL;
+    struct check_findings found = {.n_repairs = 0};
 
     TRY(selecting_parse(a, options, &selection));
     TRY(pg_endpoint_parse(a, "source", options->source, &source));
     TRY(pg_endpoint_parse(a, "target", options->target, &target));
     TRY(prepare_report(options, a, source, target, selection, stop, &report));
-    *out_items = report.items;
-    *out_n = report.n_items;
+    if (fix) {
+        TRY(precheck_mend(
+            a, (struct precheck_options){.source = source, .target = target, .sync = options, .selection = selection, .stop = stop}, &report,
+            &found.repairs, &found.n_repairs));
+        if (found.n_repairs > 0)
+            TRY(prepare_report(options, a, source, target, selection, stop, &report));
+    }
+    found.items = report.items;
+    found.n_items = report.n_items;
+    *out = found;
     return prepare_judge(a, &report);
 }
 

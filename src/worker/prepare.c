@@ -13,6 +13,7 @@
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
+#include "worker/accepted.h"
 #include "worker/drift.h"
 #include "worker/selecting.h"
 #include "worker/spool_folder.h"
@@ -83,7 +84,8 @@ struct error *prepare_check(struct task *t, struct arena *a, struct selection *s
     *out_chosen = report.chosen;
     if (t->hooks.checked != NULL)
         t->hooks.checked(t->hooks.self, report.items, report.n_items);
-    return prepare_judge(a, &report);
+    TRY(prepare_judge(a, &report));
+    return accepted_record(a, t->folder, report.items, report.n_items);
 }
 
 /* The target's database, made like the source's when it is missing. */

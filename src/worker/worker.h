@@ -29,9 +29,12 @@ struct worker_hooks {
 MUST_USE struct error *worker_sync(const struct sync_options *options, struct progress *progress, struct stop *stop,
                                    struct worker_hooks hooks);
 
-/* Only the precheck. *out_items live in `a`. ERROR_REFUSED when something failed or an alarm was not accepted. */
-MUST_USE struct error *worker_check(const struct sync_options *options, struct arena *a, struct stop *stop,
-                                    struct check_item **out_items, unsigned *out_n);
+/*
+ * Only the precheck. With `fix` what is safe is mended first (pg/precheck.h), and all asked again. *out live in `a`. ERROR_REFUSED when
+ * something failed or an alarm was not accepted; then they are set all the same.
+ */
+MUST_USE struct error *worker_check(const struct sync_options *options, bool fix, struct arena *a, struct stop *stop,
+                                    struct check_findings *out);
 
 /*
  * The status document (control/status.h): the running sync's own answer; without one, what the state folder and the target

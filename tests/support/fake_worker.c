@@ -31,14 +31,17 @@ struct error *worker_sync(const struct sync_options *options, struct progress *p
     return outcome();
 }
 
-struct error *worker_check(const struct sync_options *options, struct arena *a, struct stop *stop,
-                           struct check_item **out_items, unsigned *out_n)
+struct error *worker_check(const struct sync_options *options, bool fix, struct arena *a, struct stop *stop,
+                           struct check_findings *out)
 {
     (void)stop;
     called(options);
-    *out_items = arena_alloc(a, (fake_worker.n_items + 1) * sizeof **out_items);
-    memcpy(*out_items, fake_worker.items, fake_worker.n_items * sizeof **out_items);
-    *out_n = fake_worker.n_items;
+    fake_worker.has_fix = fix;
+    out->items = arena_alloc(a, (fake_worker.n_items + 1) * sizeof *out->items);
+    memcpy(out->items, fake_worker.items, fake_worker.n_items * sizeof *out->items);
+    out->n_items = fake_worker.n_items;
+    out->repairs = fake_worker.repairs;
+    out->n_repairs = fix ? fake_worker.n_repairs : 0;
     return outcome();
 }
 

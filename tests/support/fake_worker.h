@@ -14,10 +14,12 @@ struct fake_worker {
     const char *message;
     const struct check_item *items;
     unsigned n_items;
+    struct check_repair *repairs; /* of a check with --fix */
+    unsigned n_repairs;
     struct leftover *leftovers;
     unsigned n_leftovers;
     const struct difference *difference; /* what worker_compare finds; NULL: both sides are equal */
-    const json_t *conflicts; /* what worker_conflicts answers */
+    const json_t *conflicts;             /* what worker_conflicts answers */
     void (*work)(struct progress *progress, struct stop *stop); /* what a sync does; NULL: nothing */
 
     /* Seen by the worker */
@@ -27,7 +29,7 @@ struct fake_worker {
     const char *server;
     enum wait_for wait_for;
     int timeout_ms;
-    bool has_force, is_gc;
+    bool has_force, is_gc, has_fix;
     struct compare_options compare;
     struct cutover_options cutover;
     enum resume_choice choice;

@@ -1,8 +1,7 @@
--- What a restored structure could collide with, as "kind name", and the oid of a relation: relations, routines, types. Bytewise sorted.
+-- What a restored structure could collide with: relations of all kinds and types by name, which share their names with each other, and
+-- routines; and the oid of a relation. Bytewise sorted.
 select distinct o.text collate "C", case when o.class = 'pg_class'::regclass then o.oid else 0 end::text
-  from (select case c.relkind when 'S' then 'sequence ' when 'v' then 'view ' when 'm' then 'materialized view '
-                              when 'c' then 'type ' else 'table ' end
-               || quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.tableoid, c.oid, n.nspname
+  from (select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.tableoid, c.oid, n.nspname
           from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'c') and c.relpersistence <> 't'
         union all
@@ -11,7 +10,7 @@ select distinct o.text collate "C", case when o.class = 'pg_class'::regclass the
           from pg_proc f join pg_namespace n on n.oid = f.pronamespace
          where n.nspname not in ('pg_catalog', 'information_schema')
         union all
-        select 'type ' || quote_ident(n.nspname) || '.' || quote_ident(t.typname), t.tableoid, t.oid, n.nspname
+        select quote_ident(n.nspname) || '.' || quote_ident(t.typname), t.tableoid, t.oid, n.nspname
           from pg_type t join pg_namespace n on n.oid = t.typnamespace
          where t.typtype in ('e', 'd', 'r')) as o(text, class, oid, schema)
  where o.schema not in ('pg_catalog', 'information_schema', 'pg_toast', 'pgtide')

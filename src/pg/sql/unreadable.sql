@@ -1,5 +1,14 @@
--- Tables and sequences that this user cannot read, or not reach because of their schema.
-select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text, c.relkind::text
+-- Tables and sequences that this user cannot read, or not reach because of their schema: name, oid, kind, the GRANT without its grantee or '',
+-- the schema if it is one that may not be used or ''.
+select quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+       c.oid::text,
+       c.relkind::text,
+       case when case when c.relkind = 'S' then has_sequence_privilege(c.oid, 'SELECT') else has_table_privilege(c.oid, 'SELECT') end
+            then ''
+            else 'SELECT ON ' || case c.relkind when 'S' then 'SEQUENCE ' else 'TABLE ' end
+                 || quote_ident(n.nspname) || '.' || quote_ident(c.relname) end,
+       case when has_schema_privilege(n.oid, 'USAGE') then '' else quote_ident(n.nspname) end,
+       quote_ident(n.nspname)
   from pg_class c
   join pg_namespace n on n.oid = c.relnamespace
  where c.relkind in ('r', 'p', 'S')
@@ -10,4 +19,4 @@ select quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text, c.r
    and not (has_schema_privilege(n.oid, 'USAGE')
             and case when c.relkind = 'S' then has_sequence_privilege(c.oid, 'SELECT')
                      else has_table_privilege(c.oid, 'SELECT') end)
- order by 1
+ order by quote_ident(n.nspname), 1

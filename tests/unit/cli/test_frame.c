@@ -244,6 +244,9 @@ static void no_frame_is_larger_than_its_screen(void **state)
 
 static const char *const tables[] = {"public.audit", "public.\"Mixed\nCase\""};
 
+static struct check_repair repairs_of_identity[] = {{.on_source = true, .sql = "ALTER TABLE a REPLICA IDENTITY FULL"},
+                                                    {.on_source = true, .sql = "ALTER TABLE b REPLICA IDENTITY FULL"}};
+
 static const struct check_item findings[] = {
     {.id = "target-empty",
      .group = CHECK_TARGET_STATE,
@@ -261,6 +264,8 @@ static const struct check_item findings[] = {
      .reason = "2 tables have none",
      .objects = tables,
      .n_objects = 2,
+     .repairs = repairs_of_identity,
+     .n_repairs = 2,
      .fix = "ALTER TABLE a REPLICA IDENTITY FULL;\nALTER TABLE b REPLICA IDENTITY FULL;"},
     {.id = "unlogged-tables",
      .group = CHECK_SOURCE_FACTS,
@@ -286,39 +291,70 @@ static void the_report_is_grouped_and_says_how_to_mend(void **state)
     report_draw(&c, findings, COUNT_OF(findings), REPORT_ALL);
     assert_string_equal(buffer_text(&c.text),
                         "parameter\n"
-                        "  ✓ wal_level is logical  source-wal-level\n"
-                        "  · the target has room  target-settings\n"
-                        "    the target could not be reached\n"
+                        "  ✓ source-wal-level         wal_level is logical\n"
+                        "  · target-settings          the target could not be reached\n"
                         "target state\n"
-                        "  ✗ the target has no rows  target-empty\n"
+                        "  ✗ target-empty             FAILED\n"
+                        "object dependency\n"
+                        "  ! replica-identity         ALARM\n"
+                        "source facts\n"
+                        "  ! unlogged-tables          ALARM, accepted\n"
+                        "\n"
+                        "  ✗ FAILED: the target has no rows  target-empty\n"
                         "    1 table has rows\n"
                         "      public.audit\n"
                         "    to mend it:\n"
                         "    TRUNCATE public.audit;\n"
-                        "object dependency\n"
-                        "  ! every table has a replica identity  replica-identity\n"
+                        "\n"
+                        "  ! ALARM: every table has a replica identity  replica-identity\n"
                         "    2 tables have none\n"
                         "      public.audit\n"
                         "      public.\"Mixed?Case\"\n"
-                        "    to mend it:\n"
+                        "    to mend it (or by pgtide check --fix):\n"
                         "    ALTER TABLE a REPLICA IDENTITY FULL;\n"
                         "    ALTER TABLE b REPLICA IDENTITY FULL;\n"
                         "    or accept it: --accept replica-identity\n"
-                        "source facts\n"
-                        "  ! no table is unlogged  unlogged-tables, accepted\n"
+                        "\n"
+                        "  ! ALARM: no table is unlogged  unlogged-tables, accepted\n"
                         "    1 table is\n"
                         "      public.audit\n"
-                        "✗ precheck: 1 passed · 1 failed · 1 alarm · 1 alarm accepted · 1 not checked\n");
+                        "\n"
+                        "✗ precheck: 1 passed · 1 failed · 1 alarm · 1 alarm accepted · 1 not checked\n"
+                        "  pgtide check --fix runs 2 statements that are safe, and checks again\n");
     canvas_clear(&c);
     report_draw(&c, findings, 2, REPORT_FINDINGS);
-    assert_string_equal(buffer_text(&c.text), "target state\n"
-                                              "  ✗ the target has no rows  target-empty\n"
+    assert_string_equal(buffer_text(&c.text), "  ✗ FAILED: the target has no rows  target-empty\n"
                                               "    1 table has rows\n"
                                               "      public.audit\n"
                                               "    to mend it:\n"
                                               "    TRUNCATE public.audit;\n"
+                                              "\n"
                                               "✗ precheck: 1 passed · 1 failed\n");
+    canvas_clear(&c);
+    report_draw(&c, findings + 1, 2, REPORT_FINDINGS); /* only alarms are in the way */
+    assert_non_null(strstr(buffer_text(&c.text), "  to begin in spite of the alarms: --accept replica-identity\n"));
     canvas_drop(&c);
+}
+
+static void the_report_says_what_was_mended(void **state)
+{
+    static const struct check_repair repairs[] = {
+        {.id = "replica-identity", .on_source = true, .sql = "ALTER TABLE a REPLICA IDENTITY FULL", .is_done = true},
+        {.id = "target-objects", .sql = "GRANT CREATE ON SCHEMA s TO u", .problem = "permission denied"},
+    };
+    struct canvas c = canvas_with((struct canvas_style){.has_utf8 = true});
+    CLEANUP(json_decref) json_t *document = report_repairs_document(repairs, COUNT_OF(repairs));
+
+    (void)state;
+    report_draw_repairs(&c, repairs, COUNT_OF(repairs));
+    assert_string_equal(buffer_text(&c.text), "done by --fix\n"
+                                              "  ✓ on the source  ALTER TABLE a REPLICA IDENTITY FULL\n"
+                                              "  ✗ on the target  GRANT CREATE ON SCHEMA s TO u\n"
+                                              "    permission denied\n"
+                                              "\n");
+    canvas_drop(&c);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(document, 1), "problem")), "permission denied");
+    assert_true(json_is_true(json_object_get(json_array_get(document, 0), "done")));
 }
 
 static void the_report_for_programs_has_it_all(void **state)
@@ -457,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(plain_lines_have_the_same_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(no_frame_is_larger_than_its_screen, setup, teardown),
         cmocka_unit_test(the_report_is_grouped_and_says_how_to_mend),
+        cmocka_unit_test(the_report_says_what_was_mended),
         cmocka_unit_test(the_report_for_programs_has_it_all),
         cmocka_unit_test_setup_teardown(the_end_says_what_was_done_and_what_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(a_status_can_be_read, setup, teardown),

@@ -205,9 +205,15 @@ static void check_without_findings_is_0_also_as_a_document(void **state)
     fake_worker.items = passed;
     fake_worker.n_items = 1;
     assert_int_equal(run(a, *state, "pgtide check a b").status, 0);
-    struct ran ran = run(a, *state, "pgtide check a b --json");
+    assert_false(fake_worker.has_fix);
+    struct check_repair repair = {.id = "replica-identity", .on_source = true, .sql = "ALTER TABLE a", .is_done = true};
+    fake_worker.repairs = &repair;
+    fake_worker.n_repairs = 1;
+    struct ran ran = run(a, *state, "pgtide check a b --json --fix");
     CLEANUP(json_decref) json_t *document = json_loads(ran.out, JSON_REJECT_DUPLICATES, NULL);
     assert_int_equal(ran.status, 0);
+    assert_true(fake_worker.has_fix);
+    assert_int_equal(json_array_size(json_object_get(document, "fixes")), 1);
     assert_string_equal(json_string_value(json_object_get(document, "result")), "passed");
 }
 
