@@ -273,6 +273,22 @@ static void add_whole(const struct task *t, const bool *is_whole, struct pg_publ
                                                            .name = t->chosen->relations[i].name};
 }
 
+/* Tables of extensions are not in the catalog: a publication of all tables would have them, and they could not be updated any more. */
+MUST_USE static struct error *extensions_have_identity(struct task *t, struct pg_conn *source, bool *out)
+{
+    static const char sql[] =
+        "SELECT count(*)::text FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = "
+        "c.oid AND d.deptype = 'e'"
+        " WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.relreplident IN ('d', 'n') AND NOT "
+        "(c.relreplident = 'd' AND"
+        "       EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate))";
+    char *n = NULL;
+
+    TRY(pg_query_text(source, t->arena, "looking at the tables of extensions", sql, NULL, 0, &n));
+    *out = strcmp(n, "0") == 0;
+    return NULL;
+}
+
 /* (G1) Complete before the slot. Tables without identity are published for INSERT and TRUNCATE only: the precheck asked. */
 MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *source)
 {
@@ -299,6 +315,8 @@ MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *sou
     }
     add_whole(t, is_whole, tables, &plan.n_tables);
     plan.tables = tables;
+    if (t->chosen == NULL && all_have_identity)
+        TRY(extensions_have_identity(t, source, &all_have_identity));
     if (t->chosen == NULL && all_have_identity && t->source_facts.user_is_superuser) {
         plan.all_tables = true;
         plan.n_tables = 0;

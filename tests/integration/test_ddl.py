@@ -57,6 +57,8 @@ def test_every_kind_of_statement(pair: Pair):
          "ALTER DOMAIN d SET DEFAULT 'q'", "CREATE FUNCTION f(x integer) RETURNS integer LANGUAGE sql AS 'SELECT x; SELECT x + 1;'",
          "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN NULL; END $$", "CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
          "CREATE TRIGGER tr BEFORE INSERT ON a FOR EACH ROW EXECUTE FUNCTION tf()", "ALTER TABLE a DISABLE TRIGGER tr",
+         "CREATE TABLE late (a int PRIMARY KEY DEFERRABLE, v text)", "INSERT INTO late SELECT n, 'v' FROM generate_series(1, 9) n", "UPDATE late SET a = 10 - a",
+         "CREATE TABLE keyless (a int PRIMARY KEY)", "INSERT INTO keyless SELECT generate_series(1, 9)", "ALTER TABLE keyless DROP CONSTRAINT keyless_pkey", "UPDATE keyless SET a = 1",
          "ALTER TABLE a ENABLE ROW LEVEL SECURITY", "CREATE POLICY po ON a TO reader USING (id < 5)", "ALTER POLICY po ON a USING (id < 6)",
          "CREATE RULE ru AS ON UPDATE TO v DO INSTEAD NOTHING", "COMMENT ON TABLE a IS 'it''s; a \"table\"'", "COMMENT ON COLUMN a.v IS 'v'",
          "GRANT SELECT ON a TO reader", "GRANT UPDATE (v) ON a TO reader", "REVOKE SELECT ON a FROM reader",
@@ -170,6 +172,8 @@ def test_rows_that_a_statement_gives_values(pair: Pair):
     """Each server would compute others: the source's values come."""
     each(pair, "ALTER TABLE a ADD r float8 DEFAULT random()", "ALTER TABLE a ADD s bigserial", "ALTER TABLE a ADD u uuid DEFAULT gen_random_uuid()",
          "ALTER TABLE a ADD g integer GENERATED ALWAYS AS (id * 2) STORED", "INSERT INTO a (id) VALUES (5000)", "ALTER TABLE b ADD at timestamptz DEFAULT now()",
+         "CREATE DOMAIN dice AS float8 DEFAULT random(); ALTER TABLE a ADD dice dice",
+         "CREATE TABLE bag (x int, c int DEFAULT 3); INSERT INTO bag VALUES (1), (1)", "ALTER TABLE bag ADD d text DEFAULT 'constant'", "ALTER TABLE bag ADD g int GENERATED ALWAYS AS (5) STORED", "ALTER TABLE bag ALTER x TYPE bigint",
          "ALTER TABLE a ALTER v TYPE text USING v || clock_timestamp()", "ALTER TABLE b ALTER n TYPE float8 USING n * random()", "ALTER TABLE a ALTER v TYPE varchar USING v || current_user",
          "CREATE TABLE new (a serial PRIMARY KEY); INSERT INTO new SELECT generate_series(1, 10); SELECT 1; ALTER TABLE new ADD u uuid DEFAULT gen_random_uuid(); ALTER TABLE new ADD plain int",
          "BEGIN; CREATE TABLE new2 (a serial PRIMARY KEY); INSERT INTO new2 SELECT generate_series(1, 10); SAVEPOINT s; ALTER TABLE new2 ADD u uuid DEFAULT gen_random_uuid(); ROLLBACK TO s;"
@@ -198,6 +202,21 @@ def test_killed_between_statements_and_gone_on(pair: Pair):    # P1: neither los
     pair.pgtide.run.kill()
     pair.pgtide.follow()
     pair.finish()
+
+
+def test_new_tables_join_a_publication_that_lists_its_tables(world: World):
+    """Because one table has no key: it is followed for INSERT only, and all others stay what they are."""
+    pair = world.pair()
+    pair.on_source(TABLES + "; CREATE TABLE keyless (x integer)")
+    pair.pgtide.follow("--accept", "all")
+    each(pair, "INSERT INTO keyless VALUES (1)", "CREATE TABLE n1 (id integer PRIMARY KEY, v text); INSERT INTO n1 SELECT n, 'v' FROM generate_series(1, 20) n", "UPDATE n1 SET v = 'w' WHERE id < 5",
+         "BEGIN; CREATE TABLE n2 (v text); INSERT INTO n2 VALUES ('a'), ('a'), ('b'); DELETE FROM n2 WHERE v = 'b'; COMMIT", "CREATE TABLE n3 AS SELECT * FROM a WHERE false", "INSERT INTO n3 VALUES (1, 'x')", "UPDATE n3 SET v = 'y'",
+         "CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5)", "UPDATE p SET id = 6",
+         "CREATE UNLOGGED TABLE u (id integer)", "CREATE TABLE keyless2 (x integer PRIMARY KEY); INSERT INTO keyless2 VALUES (1); ALTER TABLE keyless2 DROP CONSTRAINT keyless2_pkey; UPDATE keyless2 SET x = 2")
+    pair.pgtide.caught_up()
+    pair.assert_equal(sequences=False)
+    each(pair, "CREATE TABLE n4 AS SELECT * FROM a")
+    assert pair.pgtide.run.wait(60) == FAILED and "lists its tables" in pair.pgtide.run.err
 
 
 def test_what_cannot_be_repeated_stops_and_can_be_skipped(pair: Pair):

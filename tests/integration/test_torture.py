@@ -3,10 +3,10 @@
     writers ──▶ source ⚡──(proxy ⚡)── pgtide ⚡ ──(proxy ⚡)── target ⚡
 
 The writers: Mixed (inserts, updates, deletes, key changes, swaps, partitions, savepoints, rollbacks), and beside it prepared transactions,
-transactions larger than a window with subtransactions, and truncates. The plan of mishaps comes from the seed alone: the same --seed strikes in the
+transactions larger than a window with subtransactions, truncates, and DDL mixed with rows. The plan of mishaps comes from the seed alone: the same --seed strikes in the
 same order. What the writers do depends on the moment too, so a failure prints plan and seed and may need several runs to come again.
 
-CI runs a round or two in about two minutes; `make torture` sets PGTIDE_TORTURE_SECONDS and runs hours.
+CI runs a round or two of each in about two minutes; `make torture` sets PGTIDE_TORTURE_SECONDS and runs hours.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.pgtide import FAILED, INTERRUPTED, REFUSED
 from harness.wait import let_pass, wait_until
 from harness.world import BadPair, World
 
-SECONDS = float(os.environ.get("PGTIDE_TORTURE_SECONDS", "45"))
+SECONDS = float(os.environ.get("PGTIDE_TORTURE_SECONDS", "20"))
 QUIET_EVERY = 6    # mishaps between two quiet points
 LARGE = 20_000
 TABLES = """
@@ -38,6 +38,7 @@ CREATE TABLE torture.parted (id integer PRIMARY KEY, v text) PARTITION BY HASH (
 CREATE TABLE torture.parted_0 PARTITION OF torture.parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE torture.parted_1 PARTITION OF torture.parted FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE torture.prepared (id serial PRIMARY KEY, what text);
+CREATE SCHEMA ddl; CREATE SEQUENCE ddl.names;
 """
 
 
@@ -64,7 +65,9 @@ class Writer:
                     while not self._stop.is_set():
                         self._deed(session, self._rng)
                         self._stop.wait(self._rng.random())
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                if not isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)) and error.sqlstate is not None and error.sqlstate[:2] not in ("57", "08"):
+                    print(f"a writer goes on after {error!r}")
                 self._stop.wait(0.2)    # the source is down, or two writers met
             except BaseException as error:  # pylint: disable=broad-except
                 self._error = error
@@ -111,6 +114,67 @@ def write_emptied(session: Session, rng: random.Random) -> None:
     with session.transaction(force_rollback=rng.random() < 0.15):
         for deed in rng.choices(deeds, [5, 5, 5, 3, 1, 1, 1, 1], k=rng.choice([1, 1, 3, 6])):
             session.execute(deed)
+
+
+def columns_of(session: Session, table: str) -> list[tuple[str, str]]:
+    """Those that are no part of a key and not computed, with their types."""
+    return session.execute("SELECT quote_ident(attname), atttypid::regtype::text FROM pg_attribute a WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' AND NOT EXISTS "
+                           "(SELECT FROM pg_index WHERE indrelid = attrelid AND indisprimary AND attnum = ANY (indkey)) ORDER BY attnum", (table,)).fetchall()
+
+
+def ddl_create(session: Session, rng: random.Random, tables: list[str]) -> None:
+    name = f"ddl.\"t {session.execute('SELECT nextval($$ddl.names$$)').fetchone()[0]}\""    # type: ignore[index]
+    forms = [f"CREATE TABLE {name} (id serial PRIMARY KEY, a int, b text DEFAULT 'b;')", f"CREATE TABLE {name} (a int, b text)",
+             f"CREATE TABLE {name} AS SELECT g AS a, g::text AS b, md5(g::text) AS c FROM generate_series(1, {rng.randrange(300)}) g"]
+    if tables:
+        forms.append(f"CREATE TABLE {name} (LIKE {rng.choice(tables)} INCLUDING ALL)")
+        forms.append(f"CREATE TABLE {name} AS TABLE {rng.choice(tables)}")
+    session.execute(rng.choice(forms))
+
+
+def ddl_rows(session: Session, rng: random.Random, tables: list[str]) -> None:
+    table = rng.choice(tables)
+    columns = columns_of(session, table)
+    if columns:
+        values = [{"integer": "g", "bigint": "g * 3000000000", "numeric": "g / 7.0", "text": "md5(g::text)"}.get(kind, "NULL") for _, kind in columns]
+        session.execute(f"INSERT INTO {table} ({', '.join(c for c, _ in columns)}) SELECT {', '.join(values)} FROM generate_series(1, {rng.randrange(1, 60)}) g")
+        session.execute(f"UPDATE {table} SET {columns[0][0]} = {columns[0][0]} WHERE ctid IN (SELECT ctid FROM {table} LIMIT 20)")
+        session.execute(f"DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} LIMIT {rng.randrange(9)})")
+
+
+def ddl_add(session: Session, rng: random.Random, tables: list[str]) -> None:
+    kind = rng.choice(["int DEFAULT 7", "text", "numeric DEFAULT 1.50", "text DEFAULT 'x' NOT NULL", "int GENERATED ALWAYS AS (5) STORED"])
+    session.execute(f"ALTER TABLE {rng.choice(tables)} ADD \"c {rng.getrandbits(30)}\" {kind}")
+
+
+def ddl_column(session: Session, rng: random.Random, tables: list[str]) -> None:
+    """Dropped, renamed, or of another type."""
+    table = rng.choice(tables)
+    columns = columns_of(session, table)
+    if len(columns) > 1:
+        column, kind = rng.choice(columns)
+        wider = {"integer": "bigint", "bigint": "numeric", "numeric": "text"}.get(kind)
+        choices = [f"DROP {column}", f"RENAME {column} TO \"r {rng.getrandbits(30)}\"", f"ALTER {column} SET DEFAULT NULL"]
+        if wider is not None:
+            choices += [f"ALTER {column} DROP DEFAULT, ALTER {column} TYPE {wider}"] * 2
+        session.execute(f"ALTER TABLE {table} {rng.choice(choices)}")
+
+
+def ddl_table(session: Session, rng: random.Random, tables: list[str]) -> None:
+    table = rng.choice(tables)
+    number = session.execute("SELECT nextval('ddl.names')").fetchone()[0]    # type: ignore[index]
+    session.execute(rng.choice([f"ALTER TABLE {table} RENAME TO \"t {number}\"", f"TRUNCATE {table}", f"CREATE INDEX \"i {number}\" ON {table} ((1))", f"COMMENT ON TABLE {table} IS '{number}'",
+                                f"DROP TABLE {table} CASCADE", f"CREATE TYPE ddl.e{number} AS ENUM ('x')", f"DO $$ BEGIN EXECUTE 'ALTER TABLE {table} ADD d{number} int'; END $$"]))
+
+
+def write_ddl(session: Session, rng: random.Random) -> None:
+    """Statements and rows in one transaction, some of it rolled back."""
+    with session.transaction(force_rollback=rng.random() < 0.2):
+        for _ in range(rng.choice([1, 1, 2, 5])):
+            with session.transaction(force_rollback=rng.random() < 0.2):
+                tables = [name for (name,) in session.execute("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'ddl'::regnamespace AND relkind = 'r' ORDER BY oid").fetchall()]
+                deed = ddl_create if len(tables) < 3 else rng.choice([ddl_rows, ddl_rows, ddl_add, ddl_column, ddl_column, ddl_table])
+                deed(session, rng, tables)
 
 
 WRITERS = (write_large, write_prepared, write_emptied)
@@ -202,6 +266,14 @@ class Torture:
         self.rng = random.Random(seed)    # of the plan alone
         self.plan: list[str] = []
         self.rounds = 0
+        self.may_alter = False    # nothing may be altered before the copy is done
+
+    def alter(self, session: Session, rng: random.Random) -> None:
+        if self.may_alter:
+            try:
+                write_ddl(session, rng)
+            except psycopg.errors.NotNullViolation:
+                pass    # the default of a key went with the table whose sequence it used
 
     def check_end(self) -> None:
         """It ends by itself when it was asked to, or when it lost a server before it followed or before it began; never with a worse error."""
@@ -219,16 +291,18 @@ class Torture:
 
     def follows(self) -> bool:
         self.ensure_running()
-        return self.pair.pgtide.state() == "incremental"
+        is_following = self.pair.pgtide.state() == "incremental"
+        self.may_alter = self.may_alter or is_following
+        return is_following
 
     def round(self) -> None:
         """Writers write, things go wrong; then quiet, and everything is equal."""
         self.rounds += 1
         load = self.world.mixed(self.pair.source, self.pair.database, self.seed + self.rounds).start()
-        writers = [Writer(self.pair, random.Random(self.seed * 100 + self.rounds * 10 + n), deed) for n, deed in enumerate(WRITERS)]
+        writers = [Writer(self.pair, random.Random(self.seed * 100 + self.rounds * 10 + n), deed) for n, deed in enumerate((*WRITERS, self.alter))]
         try:
             for _ in range(QUIET_EVERY):
-                self.ensure_running()
+                self.follows()
                 let_pass(self.rng.choice([0.05, 0.5, 2, 4]) * self.rng.random())
                 mishap = self.rng.choices(list(MISHAPS), list(MISHAPS.values()))[0]
                 self.plan.append(mishap.__name__)

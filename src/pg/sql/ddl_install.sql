@@ -153,19 +153,23 @@ begin
             made := ''; -- somebody waits for the end of what began
         end if;
         -- Each server would compute other values: they are written again, where that is little, and so come as rows. Columns that are
-        -- new were written by our transaction, after what was told last. What every row gets from the catalog was computed once, not
-        -- always the same. What computes a column's new type is in the statement alone.
+        -- new were written by our transaction, after what was told last, and have none behind them that was not: of older ones a
+        -- rewrite takes the value that the catalog had for rows before them. What computes a column's new type is in the statement alone.
         for c in with recursive altered (oid) as (
                         select objid from pg_event_trigger_ddl_commands() where tg_tag = 'ALTER TABLE' and classid = 'pg_class'::regclass
                         union select inhrelid from pg_inherits join altered on inhparent = altered.oid),
+                      written as (
+                        select a.*, to_jsonb(a) ->> 'attgenerated' as generated, coalesce(d.adbin::text, t.typdefaultbin::text) as expression,
+                               (a.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and a.cmin::text::int8 > last_cid as is_written
+                          from altered join pg_attribute a on a.attrelid = altered.oid and a.attnum > 0
+                          left join pg_type t on t.oid = a.atttypid
+                          left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum),
                       news as (
-                        select n.attrelid from altered join pg_attribute n on n.attrelid = altered.oid
-                          left join pg_attrdef d on d.adrelid = n.attrelid and d.adnum = n.attnum
-                         where n.attnum > 0 and not n.attisdropped and coalesce(to_jsonb(n) ->> 'attgenerated', '') = ''
-                           and (n.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and n.cmin::text::int8 > last_cid
-                           and ((n.attidentity <> '' or n.atthasdef) and (rewritten ->> n.attrelid::text)::int & 2 <> 0
-                                or d.adbin::text ~ 'SQLVALUEFUNCTION'
-                                or exists (select from regexp_matches(d.adbin::text, ':(?:op)?funcid ([0-9]+)', 'g') as m
+                        select n.attrelid from written n
+                         where n.is_written and not n.attisdropped and coalesce(n.generated, '') = ''
+                           and not exists (select from written o where o.attrelid = n.attrelid and o.attnum > n.attnum and not o.is_written)
+                           and (n.attidentity <> '' or n.expression ~ 'SQLVALUEFUNCTION|COERCEVIAIO|NEXTVALUEEXPR'
+                                or exists (select from regexp_matches(n.expression, ':(?:op)?funcid ([0-9]+)', 'g') as m
                                              join pg_proc on pg_proc.oid = m[1]::oid where provolatile <> 'i'))
                         union select oid from altered
                          where (rewritten ->> oid::text)::int & 4 <> 0 and said ~* '\musing\M'
@@ -194,12 +198,31 @@ begin
             trouble := format('the rows of table %s were written while it was unlogged, so nobody told of them (run it by '
                               '--replace-with, then let pgtide compare repair that table)', c.name);
         end loop;
-        -- Published for updates but without a key, the table could not be updated on the source.
-        for c in select r.oid::regclass as name from pg_event_trigger_ddl_commands() d join pg_class r on r.oid = d.objid
-                  where d.classid = 'pg_class'::regclass and tg_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SCHEMA')
-                    and not d.in_extension and r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relreplident = 'd'
-                    and not exists (select from pg_index where indrelid = r.oid and indisprimary)
-                    and exists (select from pg_publication where puballtables and pubupdate) loop
+        -- A publication of ours that lists its tables gets the new ones. Published for updates but without a key, a table could not be
+        -- updated on the source: one that is new, or lost its key.
+        for c in with recursive concerned (oid) as (
+                        select objid from pg_event_trigger_ddl_commands() where classid = 'pg_class'::regclass
+                        union select objid from pg_depend
+                         where tg_tag like '% EXTENSION' and deptype = 'e' and classid = 'pg_class'::regclass
+                        union select inhrelid from pg_inherits join concerned on inhparent = concerned.oid)
+                 select r.oid::regclass as name, r.relkind, pg_relation_size(r.oid) > 0 and tg_tag in ('CREATE TABLE AS', 'SELECT INTO') as has_rows,
+                        not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
+                        and not exists (select from pg_publication_rel join pg_publication p on p.oid = prpubid
+                                         where prrelid = r.oid and pubname like 'pgtide\_@%')
+                        and exists (select from pg_publication where pubname = 'pgtide_@' and not puballtables) as is_to_list,
+                        exists (select from pg_publication p
+                                 where pubupdate and (puballtables or exists (select from pg_publication_rel
+                                                                               where prpubid = p.oid and prrelid = r.oid))) as is_listed,
+                        r.relreplident = 'd' and not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate) as is_keyless
+                   from concerned join pg_class r using (oid)
+                  where r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relnamespace <> 'pgtide'::regnamespace loop
+            if c.is_to_list and c.relkind = 'r' then
+                again := again || format('alter publication pgtide_@ add table only %s', c.name);
+                if c.has_rows then
+                    trouble := format('publication pgtide_@ lists its tables, so the rows that table %s was made with are not sent', c.name);
+                end if;
+            end if;
+            continue when not c.is_keyless or not (c.is_listed or c.is_to_list);
             again := again || format('alter table %s replica identity full', c.name);
         end loop;
     end if;
