@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "model/clock_offset.h"
 #include "model/growth.h"
+#include "model/lag.h"
 #include "pg/cells.h"
 #include "pg/sequence.h"
 #include "pg/slot.h"
@@ -32,8 +33,7 @@ struct monitor {
     bool is_near_limit;
     bool is_over_limit; /* --max-slot-wal */
     struct clock_offset clock;
-    struct lsn awaited; /* flushed on the source when looked at, and not received then; LSN_NONE: none */
-    int64_t awaited_since_us;
+    struct lag on_the_way;
     int64_t heartbeat_due_us;
     uint64_t transactions; /* received, when the last heartbeat was due */
     bool may_not_beat;
@@ -60,15 +60,9 @@ static void note_clock(struct monitor *m, int64_t asked_us, int64_t there_us)
 static void note_received(struct monitor *m, struct lsn flushed)
 {
     struct progress_counters *c = m->task->counters;
-    struct lsn received = {atomic_load(&c->received_lsn)};
 
-    if (!lsn_is_none(m->awaited) && lsn_before(received, m->awaited)) {
-        atomic_store(&c->unheard_us, m->awaited_since_us);
-        return;
-    }
-    m->awaited = lsn_before(received, flushed) ? flushed : LSN_NONE;
-    m->awaited_since_us = clock_now_us();
-    atomic_store(&c->unheard_us, 0);
+    atomic_store(&c->unheard_us,
+                 lag_note(&m->on_the_way, clock_now_us(), flushed, (struct lsn){atomic_load(&c->received_lsn)}));
 }
 
 MUST_USE static struct error *slot_is_good(const struct task *t, char **row)

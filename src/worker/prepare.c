@@ -178,11 +178,10 @@ static void ring_news(void *self)
 
 MUST_USE static struct error *open_spool(struct task *t)
 {
-    struct segment_store store;
     const char *tag = task_tag_text(t);
 
-    TRY(spool_folder_open(t->arena, arena_printf(t->arena, "%s/spool", t->folder), &store));
-    return spool_open(store, pgoutput_decoder(t->arena),
+    TRY(spool_folder_open(t->arena, arena_printf(t->arena, "%s/spool", t->folder), &t->spool_store));
+    return spool_open(t->spool_store, pgoutput_decoder(t->arena),
                       (struct spool_options){.task_tag = hash_bytes(tag, strlen(tag), 0),
                                              .limit_bytes = t->options->max_spool,
                                              .on_visible = ring_news,

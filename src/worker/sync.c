@@ -21,6 +21,7 @@
 #include "worker/given.h"
 #include "worker/monitor.h"
 #include "worker/once.h"
+#include "worker/packer.h"
 #include "worker/prepare.h"
 #include "worker/receive.h"
 #include "worker/selecting.h"
@@ -35,6 +36,7 @@ MUST_USE static struct error *start_stream(struct task *t)
 {
     commit_log_begin(t->commits, spool_end(t->spool));
     TRY(thread_start("receiver", receive_run, t, &t->receiver));
+    TRY(thread_start("packer", packer_run, t, &t->packer));
     return thread_start("monitor", monitor_run, t, &t->monitor);
 }
 
@@ -54,6 +56,7 @@ static void end_stream(struct task *t)
     join(&t->follower);
     join(&t->receiver);
     join(&t->monitor);
+    join(&t->packer);
 }
 
 /* Until everything before `upto` is applied. */

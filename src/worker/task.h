@@ -27,6 +27,7 @@
 #include "pg/publication.h"
 #include "pg/schema.h"
 #include "pg/state.h"
+#include "ports/store.h"
 #include "sys/file.h"
 #include "sys/stop.h"
 #include "sys/thread.h"
@@ -70,6 +71,7 @@ struct task {
     struct state state;                /* the target's, as of the start */
     struct pg_snapshot_holder *holder; /* of a slot just made; NULL when the synchronization was found */
     struct pg_conn *guard;             /* session on the target that holds the task's advisory lock */
+    struct segment_store spool_store;
     struct spool *spool;
 
     /* Table level (worker/selecting.h) */
@@ -91,6 +93,7 @@ struct task {
     struct thread *receiver;
     struct thread *follower;
     struct thread *monitor;
+    struct thread *packer;
     struct commit_log *commits; /* as received */
     struct pace *pace;          /* how fast rows may be copied */
     struct align *align;        /* both sides at one position, for comparisons */

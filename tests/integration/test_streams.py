@@ -238,6 +238,9 @@ def test_a_paused_target_costs_the_source_nothing_and_catches_up(world: World):
         wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "the source was told")    # pylint: disable=cell-var-from-loop
         most = max(most, int(pair.source.value("SELECT pg_current_wal_flush_lsn() - restart_lsn FROM pg_replication_slots")))
     status = pair.pgtide.status()
+    packed = sum(path.stat().st_size for path in pair.pgtide.state_dir.rglob("*.zst"))
+    if status["spool_bytes"] > 8 * 64 * 2**20:
+        wait_until(lambda: list(pair.pgtide.state_dir.rglob("*.zst")), 30, "what waits for long is packed")
     assert pair.target_value("SELECT count(*) FROM small") == 0
     assert status["delay_seconds"] > SECONDS / 2 and status["apply_delay_seconds"] > SECONDS / 2, status
     assert status["spool_bytes"] > written / 3, status
@@ -245,7 +248,7 @@ def test_a_paused_target_costs_the_source_nothing_and_catches_up(world: World):
     assert pair.pgtide.call("resume").status == OK
     began = time.monotonic()
     pair.pgtide.caught_up(600)
-    print(f"{written / 1e6:.0f} MB of WAL in {SECONDS:.0f} s, at most {most / 1e6:.0f} MB kept by the source, spool {status['spool_bytes'] / 1e6:.0f} MB, "
+    print(f"{written / 1e6:.0f} MB of WAL in {SECONDS:.0f} s, at most {most / 1e6:.0f} MB kept by the source, spool {status['spool_bytes'] / 1e6:.0f} MB ({packed / 1e6:.0f} MB packed), "
           f"caught up in {time.monotonic() - began:.1f} s, memory {run.peak_memory_mb:.0f} MB")
     assert run.peak_memory_mb < 256
     wait_until(lambda: pair.pgtide.status()["delay_seconds"] == 0, 20, "nothing is left to apply")
@@ -288,7 +291,9 @@ def test_a_huge_transaction_takes_bounded_memory_on_both_sides(world: World):
     print(f"{megabytes} MB committed in {committed - began:.1f} s, applied {time.monotonic() - committed:.1f} s after its commit, delays seen {delays[::10]}, "
           f"at most {on_source / 1e6:.0f} MB spilled by the source, {held / 1e6:.0f} MB here, memory {run.peak_memory_mb:.0f} MB")
     assert run.peak_memory_mb < 256 and on_source < 50_000_000
-    assert max(delays) > 1 and sorted(delays[1:-2]) == delays[1:-2], "the delay grows while it is applied"
+    assert max(delays) > 1
+    falls = [(before, after) for before, after in zip(delays, delays[1:]) if after < before - 2]
+    assert not falls, f"the delay only grows until it is applied: {falls}"
     pair.finish(300)
 
 
