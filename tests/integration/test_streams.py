@@ -40,10 +40,13 @@ def session_of(pair: Pair) -> Any:
     return pair.source.connect(pair.database, autocommit=False)
 
 
-def comes_in_pieces(pair: Pair) -> None:
-    """Statistics are told a moment later."""
-    had = pair.source.value(IN_PIECES)
-    wait_until(lambda: pair.source.value(IN_PIECES) > had, 60, "a transaction in progress is sent")
+def in_pieces(pair: Pair) -> int:
+    """How many transactions were sent while they were in progress. Statistics are told a moment later."""
+    return int(pair.source.value(IN_PIECES))
+
+
+def comes_in_pieces(pair: Pair, had: int = 0) -> None:
+    wait_until(lambda: in_pieces(pair) > had, 60, "a transaction in progress is sent")
 
 
 def test_transactions_in_pieces(pair: Pair):
@@ -100,9 +103,10 @@ def test_what_is_in_progress_when_pgtide_or_the_source_dies_comes_again(pair: Pa
     pair.pgtide.follow()
     pair.on_source("INSERT INTO small (v) VALUES ('after')")
     long.commit()
-    lost = session_of(pair)
+    pair.pgtide.caught_up()
+    lost, had = session_of(pair), in_pieces(pair)
     lost.execute(rows(10001, 14000))
-    comes_in_pieces(pair)
+    comes_in_pieces(pair, had)
     pair.source.crash()
     pair.source.start()
     pair.on_source(rows(10001, 14000))    # the same keys again
@@ -250,7 +254,7 @@ def test_a_paused_target_costs_the_source_nothing_and_catches_up(world: World):
     pair.pgtide.caught_up(600)
     print(f"{written / 1e6:.0f} MB of WAL in {SECONDS:.0f} s, at most {most / 1e6:.0f} MB kept by the source, spool {status['spool_bytes'] / 1e6:.0f} MB ({packed / 1e6:.0f} MB packed), "
           f"caught up in {time.monotonic() - began:.1f} s, memory {run.peak_memory_mb:.0f} MB")
-    assert run.peak_memory_mb < 256
+    assert run.peak_memory_mb < 256 or "PGTIDE_SANITIZED" in os.environ    # a sanitizer's shadow is not ours
     wait_until(lambda: pair.pgtide.status()["delay_seconds"] == 0, 20, "nothing is left to apply")
     assert "runs already" in pair.pgtide.call("resume").err
     pair.finish()
