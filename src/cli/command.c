@@ -260,9 +260,8 @@ const struct option_spec option_specs[] = {
      .help = "do not carry DDL while following: install no event triggers on the source"},
     {.name = "populate-matviews", .commands = OF_TASK, .kind = OPTION_FLAG, FIELD(sync.populate_matviews),
      .help = "populate materialized views that are populated on the source, when the rows are in"},
-    {.name = "accounts", .commands = OF_TASK, .kind = OPTION_FLAG,
-     .later = "this version does not carry roles; make them on the target first",
-     .help = "carry roles, too"},
+    {.name = "accounts", .commands = OF_TASK, .kind = OPTION_FLAG, FIELD(sync.with_accounts),
+     .help = "make the source's roles on the target, with passwords, memberships and settings; check shows which, and why not"},
     {.name = "dml", .value = "LIST", .commands = OF_TASK, .kind = OPTION_SET, FIELD(sync.dml), .words = dml_kinds,
      .help = "kinds of changes to carry while following: insert, update, delete, truncate; default all"},
 

@@ -84,6 +84,7 @@ static const struct check {
     {"extension-versions", CHECK_TARGET_STATE, "no extension is older on the target", NEEDS_BOTH,
      check_extension_versions},
     {"libraries", CHECK_TARGET_STATE, "the libraries of C functions are on the target", NEEDS_BOTH, check_libraries},
+    {"accounts", CHECK_TARGET_STATE, "roles come along", NEEDS_BOTH, check_accounts},
     {"roles-missing", CHECK_TARGET_STATE, "all owners and grantees exist on the target", NEEDS_BOTH, check_roles},
     {"target-writers", CHECK_OBJECT_CONFLICT, "nobody else synchronizes into the target", NEEDS_BOTH,
      check_target_writers},

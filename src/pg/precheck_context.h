@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "pg/accounts.h"
 #include "pg/catalog.h"
 #include "pg/chosen.h"
 #include "pg/precheck.h"
@@ -32,6 +33,7 @@ struct precheck {
     struct session_facts source_session;
     struct session_facts target_session;
     bool target_is_missing;
+    struct account_list accounts; /* those that are carried; empty without --accounts */
 };
 
 enum check_side {
@@ -72,7 +74,7 @@ struct pg_rows precheck_select(struct precheck *p, const struct pg_rows *wanted,
 bool precheck_follows(const struct precheck *p); /* changes are to be applied */
 bool precheck_copies(const struct precheck *p);  /* structure and rows are to be copied */
 
-extern precheck_function check_source_reachable, check_source_wal_level, check_source_slots, check_source_senders,
+extern precheck_function check_source_reachable, check_source_wal_level, check_source_slots, check_accounts, check_source_senders,
     check_source_privileges, check_source_standby, check_replica_identity, check_unlogged, check_large_objects,
     check_foreign_tables, check_tablespaces, check_source_ddl, check_source_truncate, check_long_transactions,
     check_source_locks;

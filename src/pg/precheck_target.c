@@ -139,8 +139,11 @@ struct error *check_target_privileges(struct precheck *p, struct check_item *ite
     bool may_replicate = false;
     char *may_create;
 
+    bool makes_tables = precheck_copies(p) && p->options->sync->if_not_empty == NOT_EMPTY_REFUSE;
+
+    /* What acts on rows is made at the end then (worker/full), if it is we who make the tables. */
     TRY(may_replicate_role(p, &may_replicate));
-    if (!may_replicate) {
+    if (!may_replicate && !makes_tables) {
         item_is(p, item, CHECK_FAILED,
                 "user \"%s\" may not set session_replication_role: triggers and foreign keys would fire for what was "
                 "done on the source already",
@@ -154,7 +157,10 @@ struct error *check_target_privileges(struct precheck *p, struct check_item *ite
     TRY(pg_query_text(p->target, p->a, "reading the rights on the database",
                       "SELECT has_database_privilege(current_database(), 'CREATE')::text", NULL, 0, &may_create));
     if (cell_bool(may_create) || p->target_is_missing) {
-        item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs", p->target_facts.user);
+        item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs%s", p->target_facts.user,
+                may_replicate ? ""
+                              : "; it may not set session_replication_role, so triggers, rules and foreign keys are made at "
+                                "the end, by pgtide stop or cutover");
         return NULL;
     }
     item_is(p, item, CHECK_FAILED, "user \"%s\" may not create schemas in the database", p->target_facts.user);
@@ -274,6 +280,49 @@ static bool cannot_be_given_to(const struct role_list *roles, const struct role 
     return cell_bool(is_owner) && !roles->user_is_superuser && !role->is_ours;
 }
 
+struct error *check_accounts(struct precheck *p, struct check_item *item)
+{
+    struct account_list *l = &p->accounts;
+    unsigned n = 0;
+
+    if (!p->options->sync->with_accounts) {
+        item_is(p, item, CHECK_PASSED, "roles are not carried; --accounts carries them");
+        return NULL;
+    }
+    TRY(accounts_read(p->source, p->target, p->a, l));
+    const char **lines = arena_alloc(p->a, (l->n + 1U) * sizeof *lines);
+    for (unsigned carried = 2; carried-- > 0;)
+        for (unsigned i = 0; i < l->n; i++) {
+            const struct account *x = &l->accounts[i];
+
+            if (x->is_carried == (carried == 1))
+                lines[n++] = arena_printf(p->a, "%s %s%s%s", pg_quote_identifier(p->a, x->name),
+                                          x->is_carried ? "can be synchronized" : "cannot be synchronized",
+                                          x->remark == NULL ? "" : ": ", x->remark == NULL ? "" : x->remark);
+        }
+    item->objects = lines;
+    item->n_objects = n;
+    if (l->n_without_login == 0) {
+        item_is(p, item, CHECK_PASSED, "%u roles are made on the target, %u are not", l->n_carried, l->n - l->n_carried);
+        return NULL;
+    }
+    item_is(p, item, CHECK_ALARM,
+            "%u roles are made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %u are "
+            "not made",
+            l->n_carried, l->n_without_login, p->source_facts.user, l->n - l->n_carried);
+    item_fix(p, item, ON_SOURCE,
+             arena_printf(p->a, "GRANT SELECT ON pg_catalog.pg_authid TO %s; -- or give the roles passwords on the target",
+                          pg_quote_identifier(p->a, p->source_facts.user)));
+    return NULL;
+}
+
+static bool will_be_made(const struct precheck *p, const char *role)
+{
+    const struct account *x = account_find(&p->accounts, role);
+
+    return x != NULL && x->is_carried;
+}
+
 struct error *check_roles(struct precheck *p, struct check_item *item)
 {
     const char *user = p->target_facts.user;
@@ -290,7 +339,7 @@ struct error *check_roles(struct precheck *p, struct check_item *item)
         const struct role *role = role_find(&roles, used.rows[r][0]);
         char *name = pg_quote_identifier(p->a, used.rows[r][0]);
 
-        if (role != NULL && !cannot_be_given_to(&roles, role, used.rows[r][1]))
+        if (role == NULL ? will_be_made(p, used.rows[r][0]) : !cannot_be_given_to(&roles, role, used.rows[r][1]))
             continue;
         n_missing += role == NULL;
         used.rows[r][0] = name;

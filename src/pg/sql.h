@@ -19,6 +19,8 @@ extern const char sql_extension_versions[];
 extern const char sql_large_objects[];
 extern const char sql_large_objects_unreadable[];
 extern const char sql_long_transactions[];
+extern const char sql_accounts[];
+extern const char sql_account_statements[];
 extern const char sql_matviews[];
 extern const char sql_not_followed[];
 extern const char sql_not_owned[];

@@ -162,6 +162,11 @@ struct error *target_ddl(void *self, struct arena *a, const struct row_change *c
         return explain(a, change, error_new(ERROR_DATA, "it cannot be repeated on the target: %s", why));
     if (*run.sql == '\0')
         return NULL;
+    if (!t->is_replica && instead == NULL && strcmp(text_of(a, change, "tag"), "CREATE TRIGGER") == 0)
+        return explain(a, change,
+                       error_new(ERROR_DATA, "the trigger would act on what is applied: user of the target may not set "
+                                             "session_replication_role. Leave it out (pgtide resume --skip-change) and "
+                                             "make it when the synchronization is stopped"));
     log_info("running %s: %s", instead == NULL ? "DDL of the source" : "what was decided in place of DDL of the source",
              one_line(a, run.sql));
     struct error *err = pipe_outside(t->pipe, run_statement, &run);

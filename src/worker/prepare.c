@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "pg/accounts.h"
 #include "pg/binary.h"
 #include "pg/database.h"
 #include "pg/ddl_capture.h"
@@ -88,6 +89,19 @@ struct error *prepare_check(struct task *t, struct arena *a, struct selection *s
     return accepted_record(a, t->folder, report.items, report.n_items);
 }
 
+/* Before anything that they own; by a session on any database of the target. */
+MUST_USE static struct error *carry_accounts(struct task *t, struct pg_conn *source, struct pg_conn *target)
+{
+    unsigned n = 0;
+
+    if (!t->options->with_accounts)
+        return NULL;
+    TRY(accounts_carry(source, target, &n));
+    if (n > 0)
+        log_info("made %u roles on the target", n);
+    return NULL;
+}
+
 /* The target's database, made like the source's when it is missing. */
 MUST_USE static struct error *create_database(struct task *t, struct pg_conn *source)
 {
@@ -102,6 +116,7 @@ MUST_USE static struct error *create_database(struct task *t, struct pg_conn *so
                       (const char *const[]){pg_endpoint_database(t->target)}, 1, &exists));
     if (strcmp(exists, "0") != 0)
         return NULL;
+    TRY(carry_accounts(t, source, conn));
     log_info("creating database \"%s\" on the target", pg_endpoint_database(t->target));
     TRY(catalog_create_database(conn, t->arena, pg_endpoint_database(t->target), &t->source_facts));
     return database_give(source, conn, pg_endpoint_database(t->target));
@@ -550,6 +565,7 @@ struct error *prepare_run(struct task *t)
     TRY(history_read(source, t->arena, &t->history));
     TRY(open_spool(t));
     TRY(open_target(t, source, &t->guard));
+    TRY(carry_accounts(t, source, t->guard));
     TRY(find_state(t, t->guard));
     if (lsn_is_none(t->state.task.slot_lsn) || nothing_is_copied(&t->state)) {
         TRY(install_capture(t, source));
@@ -574,6 +590,7 @@ struct error *prepare_run_once(struct task *t)
     TRY(selecting_restore(t, source));
     TRY(history_read(source, t->arena, &t->history));
     TRY(open_target(t, source, &t->guard));
+    TRY(carry_accounts(t, source, t->guard));
     TRY(find_state(t, t->guard));
     if (nothing_is_copied(&t->state)) {
         const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),

@@ -1,0 +1,272 @@
+#include "pg/accounts.h"
+
+#include <strings.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "pg/cells.h"
+#include "pg/schema_roles.h"
+#include "pg/sql.h"
+
+enum { MEMBERSHIP_OPTIONS_SINCE = 160000, CREATES_LIKE_ITSELF_SINCE = 160000 };
+
+enum role_cell {
+    ROLE_NAME,
+    ROLE_SUPERUSER,
+    ROLE_REPLICATION,
+    ROLE_BYPASSRLS,
+    ROLE_LOGIN,
+    ROLE_CREATEDB,
+    ROLE_ATTRIBUTES,
+};
+
+enum statement_cell {
+    STATEMENT_TEXT,
+    STATEMENT_ROLE,
+    STATEMENT_GROUP,
+};
+
+/* ---- who comes along ---- */
+
+/* Names that managed services keep for themselves, as they begin. */
+static const struct {
+    const char *prefix;
+    const char *provider;
+} reserved[] = {
+    {"rds", "Amazon RDS"},         {"cloudsql", "Google Cloud SQL"},
+    {"alloydb", "Google AlloyDB"}, {"azure", "Azure Database"},
+    {"root", "Huawei Cloud RDS"},  {"aiven", "Aiven"},
+    {"supabase", "Supabase"},      {"heroku", "Heroku"},
+    {"doadmin", "DigitalOcean"},
+};
+
+static const char *provider_of(const char *role)
+{
+    for (size_t i = 0; i < COUNT_OF(reserved); i++) {
+        size_t length = strlen(reserved[i].prefix);
+        bool is_root = strcmp(reserved[i].prefix, "root") == 0; /* exactly this one */
+
+        if (strncasecmp(role, reserved[i].prefix, length) == 0 && (!is_root || role[length] == '\0'))
+            return reserved[i].provider;
+    }
+    return NULL;
+}
+
+/* What the target's user may do. */
+struct creator {
+    struct role_list roles;
+    bool is_superuser;
+    bool may_give_createdb;
+    bool can_read_passwords; /* on the source */
+};
+
+static const char *why_not(struct arena *a, const struct creator *by, char *const *cell)
+{
+    const char *provider = provider_of(cell[ROLE_NAME]);
+
+    if (strncmp(cell[ROLE_NAME], "pg_", 3) == 0)
+        return "a system role of PostgreSQL";
+    if (role_find(&by->roles, cell[ROLE_NAME]) != NULL)
+        return "exists on the target, where it is left as it is";
+    if (provider != NULL)
+        return arena_printf(a, "reserved by %s", provider);
+    return cell_bool(cell[ROLE_SUPERUSER]) ? "a superuser: rights over the whole server are raised on no target" : NULL;
+}
+
+static const char *join(struct arena *a, const char *list, const char *item)
+{
+    return list == NULL ? item : arena_printf(a, "%s, %s", list, item);
+}
+
+static struct account account_of(struct arena *a, const struct creator *by, char *const *cell)
+{
+    bool logs_in = cell_bool(cell[ROLE_LOGIN]), wants_createdb = cell_bool(cell[ROLE_CREATEDB]);
+    struct account x = {.name = cell[ROLE_NAME], .remark = why_not(a, by, cell)};
+
+    x.is_carried = x.remark == NULL;
+    if (!x.is_carried)
+        return x;
+    x.has_password = logs_in && by->can_read_passwords;
+    x.loses_login = logs_in && !by->can_read_passwords;
+    if (cell_bool(cell[ROLE_REPLICATION]))
+        x.remark = join(a, x.remark, "comes without REPLICATION");
+    if (cell_bool(cell[ROLE_BYPASSRLS]))
+        x.remark = join(a, x.remark, "comes without BYPASSRLS");
+    if (wants_createdb && !by->may_give_createdb)
+        x.remark = join(a, x.remark, "comes without CREATEDB, which the target's user may not give");
+    if (x.loses_login)
+        x.remark = join(a, x.remark, "its password cannot be read: comes without LOGIN");
+    x.attributes = arena_printf(a, "%s %s %s", cell[ROLE_ATTRIBUTES],
+                                wants_createdb && by->may_give_createdb ? "CREATEDB" : "NOCREATEDB",
+                                logs_in && !x.loses_login ? "LOGIN" : "NOLOGIN");
+    return x;
+}
+
+MUST_USE static struct error *creator_read(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                           struct creator *out)
+{
+    struct pg_rows user;
+    char *can_read = NULL;
+
+    TRY(schema_roles_read(target, a, &out->roles));
+    TRY(pg_query(target, a, "reading what the user may do",
+                 "SELECT rolsuper::text, rolcreatedb::text FROM pg_roles WHERE rolname = current_user", NULL, 0,
+                 &user));
+    TRY(pg_query_text(source, a, "asking whether passwords can be read",
+                      "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')::text", NULL, 0, &can_read));
+    out->is_superuser = user.n_rows > 0 && cell_bool(user.rows[0][0]);
+    out->may_give_createdb = out->is_superuser || pg_conn_version(target) < CREATES_LIKE_ITSELF_SINCE ||
+                             (user.n_rows > 0 && cell_bool(user.rows[0][1]));
+    out->can_read_passwords = cell_bool(can_read);
+    return NULL;
+}
+
+struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, struct arena *a, struct account_list *out)
+{
+    struct creator by;
+    struct pg_rows rows;
+
+    TRY(creator_read(source, target, a, &by));
+    TRY(pg_query(source, a, "reading the roles", sql_accounts, NULL, 0, &rows));
+    struct account *accounts = arena_alloc(a, (rows.n_rows + 1U) * sizeof *accounts);
+    struct account_list list = {.n = rows.n_rows, .accounts = accounts};
+    for (unsigned r = 0; r < rows.n_rows; r++) {
+        accounts[r] = account_of(a, &by, rows.rows[r]);
+        list.n_carried += accounts[r].is_carried;
+        list.n_without_login += accounts[r].loses_login;
+    }
+    *out = list;
+    return NULL;
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct account *l = left, *r = right;
+
+    return strcmp(l->name, r->name);
+}
+
+const struct account *account_find(const struct account_list *l, const char *name)
+{
+    const struct account wanted = {.name = name};
+
+    return l->n == 0 ? NULL : bsearch(&wanted, l->accounts, l->n, sizeof wanted, by_name);
+}
+
+/* ---- making them ---- */
+
+/* Under a savepoint: what the user may not do is left out, and the transaction goes on. */
+MUST_USE static struct error *try_statement(struct pg_conn *target, const char *statement, const char *shown)
+{
+    TRY(pg_execute(target, "a savepoint", "SAVEPOINT pgtide"));
+    struct error *err = pg_execute(target, "making a role", statement);
+    if (err == NULL)
+        return pg_execute(target, "a savepoint", "RELEASE pgtide");
+    if (error_kind(err) != ERROR_CONFIG || pg_conn_is_broken(target))
+        return err;
+    log_warn("left out \"%s\": %s", shown, error_message(err));
+    error_free(err);
+    return pg_execute(target, "a savepoint", "ROLLBACK TO pgtide");
+}
+
+/* NULL: it has none. The arena is the caller's to wipe of it. */
+MUST_USE static struct error *password_read(struct pg_conn *source, struct arena *a, const char *role,
+                                            struct secret **out)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(source, a, "reading the stored password of a role",
+                 "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1", &role, 1, &rows));
+    char *verifier = rows.n_rows == 0 ? NULL : rows.rows[0][0];
+    if (verifier == NULL)
+        return NULL;
+    *out = secret_new(verifier);
+    explicit_bzero(verifier, strlen(verifier));
+    return NULL;
+}
+
+/* The statement holds the verifier only while it is sent. */
+MUST_USE static struct error *give_password(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                            const struct account *x)
+{
+    CLEANUP(secret_free) struct secret *verifier = NULL;
+    const char *name = pg_quote_identifier(a, x->name);
+
+    TRY(password_read(source, a, x->name, &verifier));
+    if (verifier == NULL)
+        return NULL;
+    char *literal = pg_quote_literal(a, secret_reveal(verifier));
+    char *statement = arena_printf(a, "ALTER ROLE %s PASSWORD %s", name, literal);
+    struct error *err = try_statement(target, statement, arena_printf(a, "ALTER ROLE %s PASSWORD …", name));
+    explicit_bzero(literal, strlen(literal));
+    explicit_bzero(statement, strlen(statement));
+    return err;
+}
+
+/* Who is no superuser may give objects to a role only as its member. */
+MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                        const struct account *x, bool by_superuser)
+{
+    const char *name = pg_quote_identifier(a, x->name);
+
+    TRY(pg_execute_format(target, "making a role", "CREATE ROLE %s %s", name, x->attributes));
+    if (x->has_password)
+        TRY(give_password(source, target, a, x));
+    if (!by_superuser) {
+        const char *statement = arena_printf(a, "GRANT %s TO CURRENT_USER", name);
+
+        TRY(try_statement(target, statement, statement));
+    }
+    log_info("made role \"%s\" on the target%s%s", x->name, x->remark == NULL ? "" : ": ",
+             x->remark == NULL ? "" : x->remark);
+    return NULL;
+}
+
+MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                       const struct account_list *list)
+{
+    const char *has_options = pg_conn_version(target) >= MEMBERSHIP_OPTIONS_SINCE ? "true" : "false";
+    struct role_list roles;
+    struct pg_rows statements;
+
+    TRY(schema_roles_read(target, a, &roles));
+    for (unsigned i = 0; i < list->n; i++)
+        if (list->accounts[i].is_carried)
+            TRY(make_role(source, target, a, &list->accounts[i], roles.user_is_superuser));
+    FAULT_POINT("accounts.made");
+    TRY(schema_roles_read(target, a, &roles));
+    TRY(pg_query(source, a, "reading memberships and settings of roles", sql_account_statements, &has_options, 1,
+                 &statements));
+    for (unsigned r = 0; r < statements.n_rows; r++) {
+        char **cell = statements.rows[r];
+        const struct account *x = account_find(list, cell[STATEMENT_ROLE]);
+
+        if (x == NULL || !x->is_carried)
+            continue;
+        if (cell[STATEMENT_GROUP] != NULL && role_find(&roles, cell[STATEMENT_GROUP]) == NULL)
+            log_warn("left out \"%s\": role \"%s\" does not exist on the target", cell[STATEMENT_TEXT],
+                     cell[STATEMENT_GROUP]);
+        else
+            TRY(try_statement(target, cell[STATEMENT_TEXT], cell[STATEMENT_TEXT]));
+    }
+    return NULL;
+}
+
+struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, unsigned *out_n)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "accounts");
+    struct account_list list;
+
+    TRY(accounts_read(source, target, scratch, &list));
+    *out_n = list.n_carried;
+    if (list.n_carried == 0)
+        return NULL;
+    TRY(pg_execute(target, "beginning a transaction", "BEGIN"));
+    struct error *err = make_all(source, target, scratch, &list);
+    if (err == NULL)
+        return pg_execute(target, "committing the roles", "COMMIT");
+    if (!pg_conn_is_broken(target))
+        error_free(pg_execute(target, "giving the roles up", "ROLLBACK")); /* the first error says why */
+    return error_wrap(err, "making roles on the target");
+}

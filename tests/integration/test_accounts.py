@@ -1,0 +1,112 @@
+"""`--accounts`: the source's roles on the target, the reason for each that stays behind, and nothing raised.
+
+    source (roles of all kinds) ── pgtide ──▶ target (some of the names are taken)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from harness.pgtide import OK, REFUSED
+from harness.world import Pair, World
+
+ROLES = """
+CREATE ROLE staff NOLOGIN;
+CREATE ROLE "Ödd ""role" LOGIN PASSWORD 'secret one' CONNECTION LIMIT 7 VALID UNTIL '2030-01-01 00:00:00+00';
+CREATE ROLE writer LOGIN PASSWORD 'secret two' NOINHERIT CREATEDB CREATEROLE;
+CREATE ROLE ghost LOGIN;
+CREATE ROLE replicator LOGIN REPLICATION BYPASSRLS PASSWORD 'secret three';
+CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'secret four';
+CREATE ROLE rds_guard NOLOGIN;
+CREATE ROLE taken LOGIN PASSWORD 'of the source' CONNECTION LIMIT 3;
+GRANT staff TO "Ödd ""role" WITH ADMIN OPTION; GRANT staff TO writer; GRANT taken TO writer; GRANT staff TO taken; GRANT pg_monitor TO ghost; GRANT boss TO writer;
+ALTER ROLE writer SET search_path = "Sales", public; ALTER ROLE writer SET work_mem = '7MB'; ALTER ROLE writer IN DATABASE app SET statement_timeout = '5s';
+COMMENT ON ROLE staff IS 'who''s here';
+"""
+OBJECTS = """
+CREATE SCHEMA sales AUTHORIZATION writer; CREATE TABLE sales.t (id integer PRIMARY KEY); ALTER TABLE sales.t OWNER TO writer; GRANT SELECT ON sales.t TO staff, "Ödd ""role";
+ALTER DEFAULT PRIVILEGES FOR ROLE writer IN SCHEMA sales GRANT SELECT ON TABLES TO staff; INSERT INTO sales.t VALUES (1);
+"""
+FACTS = """
+SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, rolpassword,
+       shobj_description(oid, 'pg_authid') FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname COLLATE "C"
+"""
+MEMBERS = "SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members WHERE member > 16000 ORDER BY 1, 2"
+SETTINGS = "SELECT setrole::regrole::text, setdatabase <> 0, setconfig FROM pg_db_role_setting WHERE setrole <> 0 ORDER BY 1, 2"
+CARRIED = {"staff", 'Ödd "role', "writer", "ghost", "replicator"}
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    pair = world.pair()
+    pair.source.execute(ROLES)
+    pair.on_source(OBJECTS)
+    pair.target.execute("CREATE ROLE taken LOGIN PASSWORD 'of the target'")
+    return pair
+
+
+def item(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in document["items"] if item["id"] == name)
+    return found
+
+
+def facts(rows: list[tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_roles_come_along_and_each_that_does_not_has_its_remark(pair: Pair):
+    before = facts(pair.target.query(FACTS))
+    document = json.loads(pair.pgtide.call("check", "--accounts", "--accept", "all", "--json").out)
+    lines = item(document, "accounts")["objects"]
+    assert {line.split(" can be")[0].strip('"').replace('""', '"') for line in lines if " can be synchronized" in line} == CARRIED
+    remarks = {line.split()[0].strip('"'): line for line in lines if " cannot be " in line}
+    assert "superuser" in remarks["boss"] and "Amazon" in remarks["rds_guard"] and "exists" in remarks["taken"] and "exists" in remarks["postgres"] and "system" in remarks["pg_monitor"]
+    assert any(re.search("replicator.*without REPLICATION, comes without BYPASSRLS", line) for line in lines)
+    missing = item(document, "roles-missing")
+    assert missing["result"] == "PASSED", missing
+    assert facts(pair.target.query(FACTS)) == before, "a check changes nothing"
+
+    run = pair.pgtide.start("--accounts", "--until", "caught-up").expect(OK)
+    assert "SCRAM-SHA-256" not in run.err + run.out + "".join(log.read_text() for log in pair.pgtide.state_dir.glob("**/log"))
+    source, target = facts(pair.source.query(FACTS)), facts(pair.target.query(FACTS))
+    assert set(target) == CARRIED | {"taken", "postgres"}
+    for name in CARRIED - {"replicator"}:
+        assert target[name] == source[name], name
+    assert target["replicator"] == (*source["replicator"][:5], False, False, *source["replicator"][7:])
+    assert target["taken"] == before["taken"] and target["postgres"] == before["postgres"]
+    assert pair.target.query(MEMBERS) == [row for row in pair.source.query(MEMBERS) if row[0] != "boss" and row[1] != "taken"]
+    assert pair.target.query(SETTINGS) == pair.source.query(SETTINGS)
+    pair.assert_equal()
+    compared = json.loads(pair.pgtide.call("compare", "--kind", "accounts", "--json").out)
+    different = {d["identity"] for entry in compared["entries"] for d in entry["differences"]}
+    assert not any("writer" in identity and "boss" not in identity or "staff" in identity and "taken" not in identity for identity in different), different
+
+
+def test_without_the_right_to_read_passwords_roles_come_without_login(world: World, pair: Pair):
+    pair.on_source("CREATE ROLE mover LOGIN REPLICATION PASSWORD 'x'; GRANT USAGE ON SCHEMA sales TO mover; GRANT SELECT ON sales.t TO mover")
+    pgtide = world.pgtide(pair.source.dsn("app").replace("postgres@", "mover:x@", 1), pair.target.dsn("app"))
+    done = pgtide.call("check", "--accounts", "--json")
+    assert done.status == REFUSED
+    alarm = item(json.loads(done.out), "accounts")
+    assert alarm["result"] == "ALARM" and "pg_authid" in alarm["fix"] and any('"writer" can be' in line and "without LOGIN" in line for line in alarm["objects"])
+    pgtide.start("--accounts", "--accept", "all", "--until", "caught-up").expect(OK)
+    found = facts(pair.target.query(FACTS))
+    assert not found["writer"][4] and found["writer"][9] is None and not found["staff"][4]
+    assert pair.target.value("SELECT tableowner FROM pg_tables WHERE tablename = 't'", "app") == "writer"
+
+
+def test_a_user_who_may_only_create_roles_makes_them_and_owns_nothing_more(world: World, pair: Pair):
+    """Killed after they were made and before they were committed, it makes them again: all or nothing."""
+    pair.target.execute("CREATE ROLE carrier LOGIN CREATEROLE CREATEDB PASSWORD 'x'; GRANT SET ON PARAMETER session_replication_role TO carrier")
+    pair.target.execute("DROP DATABASE app")
+    pgtide = world.pgtide(pair.source.dsn("app"), pair.target.dsn("app").replace("postgres@", "carrier:x@", 1))
+    pgtide.start("--accounts", "--accept", "all", "--until", "caught-up", faults="accounts.made=crash@1").wait()
+    assert not CARRIED & set(facts(pair.target.query(FACTS)))
+    pgtide.start("--accounts", "--accept", "all", "--until", "caught-up").expect(OK)
+    assert CARRIED <= set(facts(pair.target.query(FACTS)))
+    assert pair.target.value("SELECT tableowner FROM pg_tables WHERE tablename = 't'", "app") == "writer"
+    pair.assert_equal(objects=False)

@@ -1,0 +1,66 @@
+"""A target user who is no superuser: CREATEDB, CREATEROLE, and what the database's owner may do.
+
+    source (triggers, foreign keys) ── pgtide ✂ ──▶ target, role carrier
+
+Its sessions may not be replicas, so a trigger on the target would act a second time on what the source's has done already: what acts on
+rows is made at the end.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.pgtide import FAILED
+from harness.world import Pair, World
+
+SHOP = """
+CREATE TABLE parent (id integer PRIMARY KEY, n integer NOT NULL DEFAULT 0);
+CREATE TABLE child (id integer PRIMARY KEY, parent integer NOT NULL REFERENCES parent ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED);
+CREATE TABLE journal (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, what text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO journal (what) VALUES (TG_OP || coalesce(NEW.id, OLD.id)); RETURN NULL; END $$;
+CREATE TRIGGER noted AFTER INSERT OR UPDATE OR DELETE ON child FOR EACH ROW EXECUTE FUNCTION note();
+CREATE VIEW both_of AS SELECT p.id, c.id AS child FROM parent p JOIN child c ON c.parent = p.id;
+CREATE RULE no_update AS ON UPDATE TO both_of DO INSTEAD NOTHING;
+INSERT INTO parent SELECT n FROM generate_series(1, 200) n; INSERT INTO child SELECT n, 1 + n % 200 FROM generate_series(1, 1000) n;
+"""
+CHANGES = ("BEGIN; INSERT INTO child VALUES (5001, 900); INSERT INTO parent VALUES (900); COMMIT", "DELETE FROM parent WHERE id % 10 = 3",
+           "UPDATE child SET parent = 2 WHERE id % 7 = 0", "TRUNCATE parent, child; INSERT INTO parent SELECT n FROM generate_series(1, 50) n; INSERT INTO child SELECT n, n FROM generate_series(1, 50) n")
+ACTING = "SELECT (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal) + (SELECT count(*) FROM pg_constraint WHERE contype = 'f')"
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    pair = world.pair()
+    pair.on_source(SHOP)
+    pair.target.execute("DROP DATABASE app")
+    pair.target.execute("CREATE ROLE carrier LOGIN CREATEDB CREATEROLE")
+    pair.pgtide = world.pgtide(pair.source.dsn("app"), pair.target.dsn("app", user="carrier"), ("--accept", "all"))
+    return pair
+
+
+def test_what_acts_on_rows_is_made_at_the_end(pair: Pair):
+    pair.pgtide.follow()
+    assert pair.target_value(ACTING) == 0
+    for n, change in enumerate(CHANGES):
+        pair.on_source(change)
+        if n == 1:
+            pair.pgtide.run.kill()
+            pair.pgtide.follow()
+    pair.pgtide.caught_up()
+    pair.assert_equal(objects=False, sequences=False)
+    assert pair.target_value(ACTING) == 0
+    pair.pgtide.finish()
+    pair.assert_equal(objects=False)
+    assert pair.target_value(ACTING) == pair.source_value(ACTING) == 2
+    pair.assert_nothing_left()
+
+
+def test_a_trigger_made_meanwhile_stops_it_and_can_be_left_out(pair: Pair):
+    pair.pgtide.follow()
+    pair.on_source("INSERT INTO parent VALUES (1001); CREATE TRIGGER noted_too AFTER INSERT ON parent FOR EACH ROW EXECUTE FUNCTION note()")
+    run = pair.pgtide.run.expect(FAILED)
+    assert "CREATE TRIGGER" in run.err and "--skip-change" in run.err, run.err
+    pair.on_source("INSERT INTO parent VALUES (1002)")
+    pair.pgtide.start_command("resume", "--skip-change")
+    pair.pgtide.finish()
+    pair.assert_equal(objects=False)
