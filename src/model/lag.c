@@ -19,7 +19,7 @@ static void thin_out(struct lag *l)
 {
     l->gap_us = (l->notes[l->n - 1].at_us - l->notes[0].at_us) * 2 / l->n;
     for (unsigned i = 0; i < l->n / 2; i++)
-        l->notes[i] = l->notes[2 * i];
+        l->notes[i] = l->notes[(size_t)2 * i];
     l->n /= 2;
 }
 

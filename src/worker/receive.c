@@ -297,7 +297,7 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
         pg_stream_close(TAKE(r->stream));
         if (err == NULL)
             return NULL;
-        if (clock_now_us() - began_us > 10 * 1000000 || lsn_before(reached, spool_end(t->spool)))
+        if (clock_now_us() - began_us > INT64_C(10) * 1000000 || lsn_before(reached, spool_end(t->spool)))
             patience_renew(&patience);
         reached = spool_end(t->spool);
         if (!patience_allows(&patience, err))

@@ -207,6 +207,7 @@ MUST_USE static struct error *unpack_block(struct spool_folder *f, int fd, uint6
     return err == NULL ? NULL : error_wrap(err, "reading \"%s/%s\"", f->path, name_with(number, packed_suffix).text);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): what to read, from where and to where */
 MUST_USE static struct error *copy_blocks(struct spool_folder *f, int fd, uint64_t number, uint64_t offset, char *out,
                                           size_t length, size_t *out_length)
 {

@@ -122,7 +122,7 @@ MUST_USE static struct error *find_block(int fd, uint64_t i, uint64_t n, uint64_
     if (!is_whole)
         return damaged();
     *out_begin = i > 0 ? get_number(numbers) : HEADER_BYTES + n * NUMBER_BYTES;
-    *out_end = get_number(numbers + (i > 0) * NUMBER_BYTES);
+    *out_end = get_number(i > 0 ? numbers + NUMBER_BYTES : numbers);
     return NULL;
 }
 
