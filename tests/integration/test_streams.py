@@ -31,7 +31,7 @@ def rows(low: int, high: int) -> str:
 
 @pytest.fixture
 def pair(world: World) -> Pair:
-    pair = world.pair(options=("--decoding-work-mem", "64kB"), source_settings={"max_prepared_transactions": 10, "wal_sender_timeout": "1s"})
+    pair = world.pair(options=("--decoding-work-mem", "64kB", "--accept", "all"), source_settings={"max_prepared_transactions": 10, "wal_sender_timeout": "1s"})
     pair.on_source(TABLES)
     return pair
 
