@@ -30,6 +30,20 @@ MUST_USE static struct error *is_whole(struct pg_conn *source, struct arena *a, 
     return NULL;
 }
 
+struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
+    CLEANUP(buffer_free) struct buffer *script = buffer_new();
+    CLEANUP(buffer_free) struct buffer *fill = buffer_new();
+    const char *oids = chosen_oids(scratch, chosen);
+    struct pg_rows ignored;
+
+    append_for_task(script, sql_ddl_selection, task);
+    TRY(pg_execute(source, "telling the capture of DDL what is selected", buffer_text(script)));
+    append_for_task(fill, sql_ddl_chosen, task);
+    return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), &oids, 1, &ignored);
+}
+
 struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool *out_was_whole)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");

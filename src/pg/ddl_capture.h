@@ -10,7 +10,14 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "pg/chosen.h"
 #include "pg/conn.h"
+
+/*
+ * Table level, before ddl_capture_install: only DDL that concerns the chosen relations, what belongs to them, and what they need is told. May
+ * be repeated.
+ */
+MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen);
 
 /* What is there already is brought to this version. *out_was_whole is false when something of it was missing or disabled. */
 MUST_USE struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool *out_was_whole);

@@ -330,19 +330,14 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_PASSED, "structure and rows are of one snapshot");
         return NULL;
     }
-    if (p->chosen != NULL) {
-        item_is(p, item, CHECK_PASSED,
-                "DDL is not carried with a selection: when a change meets a table that does not fit, the "
-                "task stops and names it");
-        return NULL;
-    }
     if (!p->options->sync->with_ddl) {
         item_is(p, item, CHECK_PASSED, "DDL is not carried, as asked for with --no-ddl");
         return NULL;
     }
     if (p->source_facts.user_is_superuser) {
         item_is(p, item, CHECK_PASSED,
-                "DDL is carried: event triggers of ours tell of it on the source until the synchronization is stopped");
+                "DDL%s is carried: event triggers of ours tell of it on the source until the synchronization is stopped",
+                p->chosen == NULL ? "" : " that concerns what is selected");
         return NULL;
     }
     item_is(p, item, CHECK_ALARM,

@@ -211,10 +211,6 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
 {
     bool was_whole;
 
-    if (t->chosen != NULL) {
-        log_warn("DDL is not carried: this version carries it for whole databases alone");
-        return NULL;
-    }
     if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->options->type == SYNC_FULL)
         return NULL;
     if (!t->record->owns_publication) {
@@ -226,6 +222,8 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
     TRY(task_record_write(t->folder, t->record));
     log_info("installing the capture of DDL on the source: event triggers \"!pgtide_%s_...\"", t->record->id);
     FAULT_POINT("prepare.before_capture");
+    if (t->chosen != NULL)
+        TRY(ddl_capture_select(source, t->record->id, t->chosen));
     TRY(ddl_capture_install(source, t->record->id, &was_whole));
     FAULT_POINT("prepare.after_capture");
     return NULL;
@@ -238,6 +236,8 @@ MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *sou
 
     if (!t->record->has_ddl)
         return NULL;
+    if (t->chosen != NULL)
+        TRY(ddl_capture_select(source, t->record->id, t->chosen));
     TRY(ddl_capture_install(source, t->record->id, &was_whole));
     if (!was_whole)
         log_warn(

@@ -141,6 +141,34 @@ def test_what_is_selected_is_copied_and_followed_and_nothing_else(pair: Pair):
     finish(pair)
 
 
+def test_ddl_of_what_is_selected_is_carried_and_no_other(pair: Pair):
+    pair.pgtide.follow(*RULES)
+    for statement in [
+        "ALTER TABLE other.secrets ADD u text", "CREATE INDEX ON other.secrets (t)", "CREATE TABLE sales.later (id integer PRIMARY KEY)",
+        "CREATE TABLE other.made AS SELECT 1 AS a", "CREATE FUNCTION other.nobody() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "GRANT SELECT ON other.secrets TO public", "COMMENT ON TABLE other.secrets IS 'x'", "CREATE SCHEMA unheard_of",
+        "CREATE TRIGGER t BEFORE INSERT ON other.secrets FOR EACH ROW EXECUTE FUNCTION other.stamp()", "DROP TRIGGER t ON other.secrets",
+        "ALTER TABLE sales.tmp_1 ADD x integer; ALTER TABLE sales.customers ADD since date DEFAULT '2020-01-01', ADD n serial",
+        "CREATE INDEX by_name ON sales.customers (name); CREATE INDEX gone ON sales.customers (since)", "DROP INDEX sales.gone, sales.orders_note",
+        "ALTER TYPE other.mood ADD VALUE 'great'", "GRANT UPDATE ON sales.customers TO public",
+        "CREATE OR REPLACE FUNCTION other.stamp() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+        "CREATE TRIGGER again BEFORE UPDATE ON sales.orders FOR EACH ROW EXECUTE FUNCTION other.stamp(); DROP TRIGGER stamp ON sales.orders",
+        "CREATE TABLE parts.log_3 PARTITION OF sales.log FOR VALUES FROM (20) TO (30)", "DROP POLICY all_of_it ON sales.orders",
+        "INSERT INTO sales.log SELECT n, n FROM generate_series(0, 29) n WHERE n > 500; INSERT INTO sales.log VALUES (7, 27); INSERT INTO sales.later VALUES (1)",
+        "ALTER TABLE sales.orders RENAME TO bookings; UPDATE sales.bookings SET mood = 'great' WHERE id < 5",
+        "DROP TABLE sales.later, other.made; DROP SCHEMA unheard_of; DROP FUNCTION other.nobody",
+        "COMMENT ON COLUMN sales.customers.since IS 'new'; CREATE VIEW sales.unseen AS SELECT * FROM sales.customers; DROP VIEW sales.unseen",
+        "CREATE TABLE other.p (a integer PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE other.p1 PARTITION OF other.p FOR VALUES FROM (0) TO (9)",
+        "ALTER TABLE other.p DETACH PARTITION other.p1 CONCURRENTLY", "DROP TABLE other.p, other.p1",
+        "INSERT INTO sales.customers (name) VALUES ('later')",
+    ]:
+        pair.on_source(statement)
+    pair.pgtide.run.kill()
+    pair.pgtide.follow()
+    pair.on_source("ALTER TABLE parts.log_3 ALTER day SET STATISTICS 77; DROP VIEW sales.names CASCADE")
+    finish(pair)
+
+
 def test_what_is_needed_is_named_and_added_when_asked_for(pair: Pair):
     pair.on_source("""
         CREATE VIEW sales.leak AS SELECT s.id FROM other.secrets s;
@@ -186,7 +214,7 @@ def test_a_foreign_key_to_the_outside_can_be_left_out(pair: Pair):
     pair.pgtide.sync("--select", "sales.more")
     assert pair.target_value("SELECT mood::text FROM sales.more") == "sad"
     # What is there already is refused by name
-    assert report(pair, "--select", "sales.more")["target-empty"]["objects"] == ["table sales.more"]
+    assert report(pair, "--select", "sales.more")["target-empty"]["objects"] == ["sales.more"]
 
 
 def test_rules_that_say_nothing_and_files(pair: Pair, tmp_path: Path):

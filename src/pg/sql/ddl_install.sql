@@ -60,6 +60,9 @@ begin
                                   'temporary', count(*) filter (where is_temporary and original),
                                   'names', string_agg(object_identity, E'\n') filter (where original and not is_temporary))
           into lost from pg_event_trigger_dropped_objects();
+        if to_regclass('pgtide.chosen_@') is not null then
+            lost := pgtide.choose_dropped_@(lost); -- table level: ddl_selection.sql
+        end if;
         perform set_config('pgtide.dropped', lost::text, true), set_config('search_path', path, true);
         return;
     elsif tg_event = 'table_rewrite' then
@@ -124,6 +127,12 @@ begin
             objects := coalesce(lost ->> 'names', '');
             if n_ours > 0 and (lost ->> 'temporary')::int > 0 then
                 trouble := 'it drops temporary objects together with others';
+            end if;
+        end if;
+        if n_ours > 0 and to_regclass('pgtide.chosen_@') is not null then
+            n_ours := pgtide.choose_@(tg_tag, n_ours);
+            if n_ours > 0 and (lost ->> 'mixed')::bool and tg_tag like 'DROP %' then
+                trouble := 'it drops selected objects together with others';
             end if;
         end if;
         if tg_tag in ('CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW') and n_ours > 0 then
@@ -227,6 +236,10 @@ begin
         end loop;
     end if;
 
+    if n_ours = 0 then -- nobody's concern, and no reason to do anything about it
+        again := '{}';
+        trouble := null;
+    end if;
     if tg_event = 'ddl_command_start' or made is not null or
        n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE PUBLICATION', 'ALTER PUBLICATION',
                                      'DROP PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
@@ -248,7 +261,8 @@ begin
         end if;
     end if;
     -- Detached concurrently, a partition gets a constraint in the place of its bounds; detached as the target does, it gets none.
-    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER TABLE' and said ~* '\mdetach\s+partition\M' then
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER TABLE' and said ~* '\mdetach\s+partition\M'
+       and (n_ours > 0 or to_regclass('pgtide.chosen_@') is null) then
         made := substring(said from '(?i)\mdetach\s+partition\s+(.+?)\s+(?:concurrently|finalize)\M');
         perform set_config('search_path', path, true);
         own := pg_catalog.to_regclass(made)::pg_catalog.oid;

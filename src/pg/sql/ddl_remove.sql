@@ -6,6 +6,10 @@ drop event trigger if exists "!pgtide_@_drop";
 drop event trigger if exists "!pgtide_@_end";
 drop function if exists pgtide.on_ddl_@();
 drop table if exists pgtide.ddl_@;
+drop function if exists pgtide.choose_@(text, int4);
+drop function if exists pgtide.choose_dropped_@(jsonb);
+drop function if exists pgtide.keep_@(oid);
+drop table if exists pgtide.chosen_@;
 do $pgtide$
 begin
     if exists (select from pg_catalog.pg_namespace where nspname = 'pgtide')

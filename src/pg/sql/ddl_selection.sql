@@ -1,0 +1,76 @@
+-- Table level, for one task (@ in names: its id): which DDL concerns what is selected. In pgtide.chosen_@ are the chosen relations, what belongs
+-- to them and what they need; the capture (ddl_install.sql) asks the functions below, in the transaction of the DDL. Before the capture is
+-- installed; run again on each start.
+create schema if not exists pgtide;
+
+create table if not exists pgtide.chosen_@ (
+    class oid not null,
+    object oid not null,
+    primary key (class, object)
+);
+
+-- What belongs to a relation and is dropped under a name of its own.
+create or replace function pgtide.keep_@(relation pg_catalog.oid) returns void language sql set search_path = pg_catalog, pg_temp as $pgtide$
+    insert into pgtide.chosen_@
+    select 'pg_class'::regclass, relation
+    union all select 'pg_class'::regclass, indexrelid from pg_index where indrelid = relation
+    union all select 'pg_trigger'::regclass, oid from pg_trigger where tgrelid = relation
+    union all select 'pg_policy'::regclass, oid from pg_policy where polrelid = relation
+    union all select 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class = relation
+    union all select 'pg_statistic_ext'::regclass, oid from pg_statistic_ext where stxrelid = relation
+        on conflict do nothing
+$pgtide$;
+
+-- sql_drop: how much of what is dropped by name is selected. `mixed`: not all of it.
+create or replace function pgtide.choose_dropped_@(lost pg_catalog.jsonb) returns pg_catalog.jsonb language sql
+    set search_path = pg_catalog, pg_temp as $pgtide$
+    select lost || jsonb_build_object('kept', count(k.object), 'mixed', count(k.object) between 1 and count(*) - 1)
+      from pg_event_trigger_dropped_objects() d
+      left join pgtide.chosen_@ k on k.class = d.classid and k.object = d.objid
+     where d.original and not d.is_temporary
+$pgtide$;
+
+-- ddl_command_end: of how many objects, of `n`, the statement tells that are selected, or belong to what is.
+create or replace function pgtide.choose_@(tag pg_catalog.text, n pg_catalog.int4) returns pg_catalog.int4 language plpgsql
+    set search_path = pg_catalog, pg_temp as $pgtide$
+declare
+    n_chosen int4 := 0;
+    relation oid;
+    c record;
+begin
+    if tag like 'DROP %' then
+        return n;
+    elsif tag in ('GRANT', 'REVOKE') then -- nothing says of what; it wrote their rows in the catalogs
+        return case when exists (select from pgtide.chosen_@ k join pg_class r on k.class = 'pg_class'::regclass and r.oid = k.object
+                                  where (r.xmin::text::int8 - txid_current() & 4294967295) < 2147483648)
+                      or exists (select from pgtide.chosen_@ k join pg_attribute a on k.class = 'pg_class'::regclass and a.attrelid = k.object
+                                  where (a.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and a.attacl is not null)
+                    then n else 0 end;
+    end if;
+    for c in select classid, objid from pg_event_trigger_ddl_commands() loop
+        relation := case c.classid
+                    when 'pg_class'::regclass then coalesce((select indrelid from pg_index where indexrelid = c.objid),
+                        -- a sequence that belongs to a table; a partition
+                        (select d.refobjid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+                          where d.classid = 'pg_class'::regclass and d.objid = c.objid and d.refclassid = 'pg_class'::regclass
+                            and d.deptype in ('a', 'i') and d.refobjsubid > 0),
+                        (select i.inhparent from pg_inherits i join pg_class p on p.oid = i.inhrelid and p.relispartition where i.inhrelid = c.objid),
+                        c.objid)
+                    when 'pg_trigger'::regclass then (select tgrelid from pg_trigger where oid = c.objid)
+                    when 'pg_policy'::regclass then (select polrelid from pg_policy where oid = c.objid)
+                    when 'pg_rewrite'::regclass then (select ev_class from pg_rewrite where oid = c.objid)
+                    when 'pg_statistic_ext'::regclass then (select stxrelid from pg_statistic_ext where oid = c.objid)
+                    when 'pg_constraint'::regclass then (select conrelid from pg_constraint where oid = c.objid)
+                    end;
+        if exists (select from pgtide.chosen_@ k where k.class = c.classid and k.object = c.objid)
+           or exists (select from pgtide.chosen_@ k where k.class = 'pg_class'::regclass and k.object = relation) then
+            n_chosen := n_chosen + 1;
+            if c.classid = 'pg_class'::regclass and not exists (select from pg_index where indexrelid = c.objid) then
+                perform pgtide.keep_@(c.objid);
+            end if;
+            perform pgtide.keep_@(relation) where relation is not null;
+        end if;
+    end loop;
+    return n_chosen;
+end
+$pgtide$;
