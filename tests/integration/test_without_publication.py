@@ -33,7 +33,7 @@ ROWS = """
 INSERT INTO "my schema"."Table.of ""quoted"" t"
 SELECT n, CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN 'null' WHEN 2 THEN 'it''s \\ "q" new-tuple: a[b]:c' ELSE '' END,
        ARRAY[n, NULL], CASE WHEN n % 2 = 0 THEN B'1011' END, n % 3 = 0,
-       CASE n % 5 WHEN 0 THEN 'NaN' ELSE n * 1.50 END, CASE n % 5 WHEN 0 THEN '-Infinity' ELSE n / 3.0 END,
+       CASE n % 5 WHEN 0 THEN 'NaN' ELSE n * 1.50 END, CASE n % 5 WHEN 0 THEN '-Infinity' ELSE n / 3.0::double precision END,
        '2020-01-01 00:00:00.123456+02'::timestamptz + n * interval '1 hour', decode(repeat('00ff27', n % 5), 'hex'),
        CASE WHEN n % 2 = 0 THEN 'sad' ELSE 'it''s "ok"' END::mood, (n, 'x''"(),' || n)::"Odd ]: type",
        ARRAY[(n, NULL)::"Odd ]: type"],

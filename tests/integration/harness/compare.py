@@ -19,6 +19,8 @@ from psycopg import sql
 from .cluster import Cluster
 
 OBJECTS = (Path(__file__).parent / "objects.sql").read_text(encoding="utf-8")
+NAMED_ALIKE = {"schema", "extension", "relation", "parent", "column", "index", "rule", "policy", "statistics", "sequence", "enum", "domain", "range",
+               "composite"}
 SHOWN = 20  # differing rows of a table
 
 SETTINGS = """
@@ -130,7 +132,7 @@ def compare(source: Cluster, target: Cluster, database: str, target_database: st
         if sequences:
             _compare_sequences(sides, found)
         if objects:
-            _compare_objects(sides, found)
+            _compare_objects(sides, found, source.installation.major == target.installation.major)
         return found
     finally:
         for side in sides:
@@ -188,8 +190,11 @@ def _compare_sequences(sides: tuple[_Side, _Side], found: Comparison) -> None:
             found.differences.append(f"sequence {'.'.join(name)}: {here} on the source, {there} on the target")
 
 
-def _compare_objects(sides: tuple[_Side, _Side], found: Comparison) -> None:
+def _compare_objects(sides: tuple[_Side, _Side], found: Comparison, same_major: bool) -> None:
+    """Majors print the same definition in different ways: between them, each object of these kinds must be there under its name."""
     objects = sides[0].objects(), sides[1].objects()
+    if not same_major:
+        objects = tuple({(kind, identity, "") for kind, identity, _ in each if kind in NAMED_ALIKE} for each in objects)
     for where, only in (("source", objects[0] - objects[1]), ("target", objects[1] - objects[0])):
         for kind, identity, definition in sorted(only):
             found.differences.append(f"only on the {where}: {kind} {identity}: {definition}")
