@@ -25,7 +25,7 @@ struct precheck_options {
     const struct pg_endpoint *source;
     const struct pg_endpoint *target;
     const struct sync_options *sync; /* policies, skip_checks, publication, slot */
-    struct selection *selection; /* NULL: the whole database */
+    struct selection *selection;     /* NULL: the whole database */
     const struct stop *stop;
 };
 

@@ -133,9 +133,12 @@ static struct error *may_replicate_role(struct precheck *p, bool *out)
     return pg_execute(p->target, "ending a try", "ROLLBACK");
 }
 
+/* All that is missing at once: who has to ask somebody for rights asks once. */
 struct error *check_target_privileges(struct precheck *p, struct check_item *item)
 {
     const char *user = pg_quote_identifier(p->a, p->target_facts.user);
+    CLEANUP(buffer_free) struct buffer *reason = buffer_new();
+    CLEANUP(buffer_free) struct buffer *fix = buffer_new();
     bool may_replicate = false;
     char *may_create;
 
@@ -143,30 +146,32 @@ struct error *check_target_privileges(struct precheck *p, struct check_item *ite
 
     /* What acts on rows is made at the end then (worker/full), if it is we who make the tables. */
     TRY(may_replicate_role(p, &may_replicate));
-    if (!may_replicate && !makes_tables) {
-        item_is(p, item, CHECK_FAILED,
-                "user \"%s\" may not set session_replication_role: triggers and foreign keys would fire for what was "
-                "done on the source already",
-                p->target_facts.user);
-        item_fix(p, item, ON_TARGET,
-                 p->target_facts.version_number >= 150000
-                     ? arena_printf(p->a, "GRANT SET ON PARAMETER session_replication_role TO %s;", user)
-                     : arena_printf(p->a, "ALTER ROLE %s SUPERUSER;", user));
-        return NULL;
-    }
     TRY(pg_query_text(p->target, p->a, "reading the rights on the database",
                       "SELECT has_database_privilege(current_database(), 'CREATE')::text", NULL, 0, &may_create));
-    if (cell_bool(may_create) || p->target_is_missing) {
+    if (!may_replicate && !makes_tables) {
+        buffer_append_text(reason,
+                           "set session_replication_role, so that triggers and foreign keys would fire for what "
+                           "was done on the source already");
+        if (p->target_facts.version_number >= 150000)
+            buffer_printf(fix, "GRANT SET ON PARAMETER session_replication_role TO %s;\n", user);
+        else
+            buffer_printf(fix, "ALTER ROLE %s SUPERUSER; -- before 15 there is no smaller right for it\n", user);
+    }
+    if (!cell_bool(may_create) && !p->target_is_missing) {
+        buffer_printf(reason, "%screate schemas in the database", reason->length == 0 ? "" : "; nor ");
+        buffer_printf(fix, "GRANT CREATE ON DATABASE %s TO %s;\n", pg_quote_identifier(p->a, p->target_facts.database),
+                      user);
+    }
+    if (reason->length == 0) {
         item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs%s", p->target_facts.user,
-                may_replicate ? ""
-                              : "; it may not set session_replication_role, so triggers, rules and foreign keys are made at "
-                                "the end, by pgtide stop or cutover");
+                may_replicate
+                    ? ""
+                    : "; it may not set session_replication_role, so triggers, rules and foreign keys are made at "
+                      "the end, by pgtide stop or cutover");
         return NULL;
     }
-    item_is(p, item, CHECK_FAILED, "user \"%s\" may not create schemas in the database", p->target_facts.user);
-    item_fix(p, item, ON_TARGET,
-             arena_printf(p->a, "GRANT CREATE ON DATABASE %s TO %s;",
-                          pg_quote_identifier(p->a, p->target_facts.database), user));
+    item_is(p, item, CHECK_FAILED, "user \"%s\" may not %s", p->target_facts.user, buffer_text(reason));
+    item_fix(p, item, ON_TARGET, buffer_text(fix));
     return NULL;
 }
 
@@ -303,15 +308,18 @@ struct error *check_accounts(struct precheck *p, struct check_item *item)
     item->objects = lines;
     item->n_objects = n;
     if (l->n_without_login == 0) {
-        item_is(p, item, CHECK_PASSED, "%u roles are made on the target, %u are not", l->n_carried, l->n - l->n_carried);
+        item_is(p, item, CHECK_PASSED, "%u roles are made on the target, %u are not", l->n_carried,
+                l->n - l->n_carried);
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM,
-            "%u roles are made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %u are "
-            "not made",
-            l->n_carried, l->n_without_login, p->source_facts.user, l->n - l->n_carried);
+    item_is(
+        p, item, CHECK_ALARM,
+        "%u roles are made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %u are "
+        "not made",
+        l->n_carried, l->n_without_login, p->source_facts.user, l->n - l->n_carried);
     item_fix(p, item, ON_SOURCE,
-             arena_printf(p->a, "GRANT SELECT ON pg_catalog.pg_authid TO %s; -- or give the roles passwords on the target",
+             arena_printf(p->a,
+                          "GRANT SELECT ON pg_catalog.pg_authid TO %s; -- or give the roles passwords on the target",
                           pg_quote_identifier(p->a, p->source_facts.user)));
     return NULL;
 }

@@ -32,9 +32,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """On failure, what every process had to say."""
     outcome: Any = yield
     report = outcome.get_result()
-    world = getattr(item, "funcargs", {}).get("world")
-    if report.failed and isinstance(world, World) and call.when == "call":
-        report.sections.extend(world.logs())
+    for name in ("world", "shared_world"):
+        world = getattr(item, "funcargs", {}).get(name)
+        if report.failed and isinstance(world, World) and call.when == "call":
+            report.sections.extend(world.logs())
 
 
 MEMORY = Path("/dev/shm")
@@ -59,7 +60,7 @@ def workshop() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def majors(pytestconfig: pytest.Config) -> tuple[int, int]:
     """Versions of source and target; a test may be parametrized with others."""
     major = pytestconfig.getoption("major")
@@ -90,9 +91,8 @@ def numbers() -> Iterator[int]:
     return iter(range(1, 1_000_000))
 
 
-@pytest.fixture
-def world(workshop: Path, templates: Templates, majors: tuple[int, int], get_installation: Callable[[int], Installation], numbers: Iterator[int],
-          pytestconfig: pytest.Config) -> Iterator[World]:
+def worlds(workshop: Path, templates: Templates, majors: tuple[int, int], get_installation: Callable[[int], Installation], numbers: Iterator[int],
+           pytestconfig: pytest.Config) -> Iterator[World]:
     def binary() -> Path:
         path = Path(pytestconfig.getoption("pgtide")).absolute()
         assert os.access(path, os.X_OK), f"{path} is not there: build it with -Dfaults=true and name it by --pgtide or PGTIDE_BINARY"
@@ -106,6 +106,10 @@ def world(workshop: Path, templates: Templates, majors: tuple[int, int], get_ins
     world = World(workshop / f"t{next(numbers)}", templates, source, target, binary)
     yield world
     world.close()
+
+
+world = pytest.fixture(worlds)
+shared_world = pytest.fixture(scope="module", name="shared_world")(worlds)  # for the many small tests of a file
 
 
 @pytest.fixture

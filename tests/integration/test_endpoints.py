@@ -10,12 +10,11 @@ import os
 import socket
 import struct
 import subprocess
-from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
-from harness.cluster import Cluster, Installation, Templates
+from harness.cluster import Cluster
 from harness.pgtide import OK, REFUSED, Done
 from harness.ports import reserve_port
 from harness.tls import Authority
@@ -73,14 +72,8 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, workshop: Path, templates: Templates, installation: Installation,
-            pytestconfig: pytest.Config) -> Iterator[Servers]:
-    binary = Path(pytestconfig.getoption("pgtide")).absolute()
-    world = World(workshop / "endpoints", templates, installation, lambda: binary)
-    try:
-        yield Servers(world)
-    finally:
-        world.close()
+def servers(shared_world: World) -> Servers:
+    return Servers(shared_world)
 
 
 def test_a_session_that_comes_about_is_described(servers: Servers):

@@ -353,7 +353,8 @@ static void the_report_says_what_was_mended(void **state)
                                               "    permission denied\n"
                                               "\n");
     canvas_drop(&c);
-    assert_string_equal(json_string_value(json_object_get(json_array_get(document, 1), "problem")), "permission denied");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(document, 1), "problem")),
+                        "permission denied");
     assert_true(json_is_true(json_object_get(json_array_get(document, 0), "done")));
 }
 
