@@ -232,7 +232,6 @@ static const struct word not_empty_policies[] = {
 static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
 static const struct word slot_limit_actions[] = {
     {"alert", SLOT_LIMIT_ALERT}, {"spool", SLOT_LIMIT_SPOOL}, {"drop", SLOT_LIMIT_DROP}, {0}};
-static const struct word cutover_compares[] = {{"all", CUTOVER_COMPARE_ALL}, {"none", CUTOVER_COMPARE_NONE}, {0}};
 static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"caught-up", WAIT_CAUGHT_UP}, {0}};
 
 const struct option_spec option_specs[] = {
@@ -290,8 +289,9 @@ const struct option_spec option_specs[] = {
      .help = "only conflicts of this table: schema.table or table"},
     {.name = "freeze", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.freeze),
      .help = "make the source read-only, end its sessions and lock its tables until the end"},
-    {.name = "compare", .value = "all|none", .commands = ON(CUTOVER), .kind = OPTION_WORD, FIELD(cutover_compare),
-     .words = cutover_compares, .help = "compare every row before the end (default all); nobody writes meanwhile"},
+    {.name = "compare", .value = "all|none|RULE", .commands = ON(CUTOVER), .kind = OPTION_TEXTS, FIELD(cutover_compare),
+     .help = "compare every row before the end (default all), of tables by rules as for sync's --select, or nothing; nobody "
+             "writes meanwhile"},
     {.name = "refresh-matviews", .commands = ON(CUTOVER), .kind = OPTION_FLAG, FIELD(cutover.refresh_matviews),
      .help = "refresh materialized views on the target, when everything is applied"},
     {.name = "max-downtime", .value = "SECONDS", .commands = ON(CUTOVER), .kind = OPTION_NUMBER,
@@ -319,8 +319,9 @@ const struct option_spec option_specs[] = {
     {.name = "lanes", .value = "N", .commands = OF_RUN, .kind = OPTION_NUMBER, FIELD(sync.lanes), .least = 1,
      .most = 64,
      .help = "sessions that apply changes at the same time, by key; default 1"},
-    {.name = "max-rate", .value = "MB/S", .commands = OF_RUN, .kind = OPTION_RATE, FIELD(sync.max_rate),
-     .help = "limit of the copy's speed, all workers together; 20,50@22:00-06:00: by time of day (see pgtide speed)"},
+    {.name = "max-rate", .value = "MB/S", .commands = OF_RUN | ON(COMPARE), .kind = OPTION_RATE, FIELD(sync.max_rate),
+     .help = "limit of the speed at which tables are copied or compared, all workers together; 20,50@22:00-06:00: by time "
+             "of day (see pgtide speed)"},
     {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},

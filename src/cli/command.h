@@ -44,12 +44,6 @@ enum shell {
     SHELL_BASH,
 };
 
-/* What `cutover` compares before its end. */
-enum cutover_compare {
-    CUTOVER_COMPARE_ALL, /* default */
-    CUTOVER_COMPARE_NONE,
-};
-
 /* What was asked for. Made by command_line_parse; texts live in its arena. */
 struct command_line {
     enum command command;
@@ -68,8 +62,8 @@ struct command_line {
     bool skips_change, skips_transaction, overwrites; /* resume: at most one, */
     const char *replacement;                          /* or this: a file's name or SQL; NULL: not given */
     const char *table;                                /* conflicts; NULL: all */
-    struct cutover_options cutover;                   /* cutover; `compares` is made of the next */
-    enum cutover_compare cutover_compare;
+    struct cutover_options cutover;                   /* cutover; what it compares is made of the next */
+    const char *const *cutover_compare;               /* all, none or rules; NULL: all */
     bool says_yes; /* cutover: without being asked */
     bool wants_fix; /* check */
     bool wants_json;

@@ -1,6 +1,7 @@
 #include "cli/cutover_command.h"
 
 #include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cutover_view.h"
@@ -98,6 +99,15 @@ static void print_end(const struct command_line *line, const struct cutover_repo
     print_canvas(&c);
 }
 
+/* "all" and "none" are no rules when they stand alone. */
+static void take_compare(const char *const *words, struct cutover_options *out)
+{
+    const char *only = words != NULL && words[0] != NULL && words[1] == NULL ? words[0] : "";
+
+    out->compares = strcmp(only, "none") != 0;
+    out->compare_rules = words == NULL || words[0] == NULL || !out->compares || strcmp(only, "all") == 0 ? NULL : words;
+}
+
 struct error *cutover_command(const struct command_line *line, const struct sync_options *options, struct stop *stop)
 {
     CLEANUP(arena_free) struct arena *arena = arena_new(NULL, "cutover");
@@ -109,10 +119,10 @@ struct error *cutover_command(const struct command_line *line, const struct sync
     if (asks && (line->wants_json || isatty(STDIN_FILENO) != 1))
         return error_hint(error_new(ERROR_USAGE, "a cutover has to be confirmed, and there is no terminal to ask on"),
                           "Give --yes. With --dry-run instead it only says what it would do.");
-    cutover.compares = line->cutover_compare == CUTOVER_COMPARE_ALL;
-    struct error *err = worker_cutover(options, &cutover,
-                                       (struct cutover_hooks){.self = &view, .confirm = confirm, .stepped = stepped}, arena,
-                                       stop, &report);
+    take_compare(line->cutover_compare, &cutover);
+    struct error *err =
+        worker_cutover(options, &cutover, (struct cutover_hooks){.self = &view, .confirm = confirm, .stepped = stepped},
+                       arena, stop, &report);
     if (!line->wants_json) {
         print_end(line, &report, err);
         return err;

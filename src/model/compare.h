@@ -35,7 +35,6 @@ enum verdict {
 struct compare_options {
     bool kinds[COMPARE_KIND_COUNT]; /* none: objects and values */
     unsigned jobs;                  /* tables at a time; default 4 */
-    unsigned max_rate_mb;           /* a second and side, of table size; 0: no limit */
     bool repair;
     bool is_alone; /* no sync is asked to align: the caller is a sync that has no stream */
 };

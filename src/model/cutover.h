@@ -13,7 +13,8 @@
 struct cutover_options {
     bool freeze;
     bool refresh_matviews;
-    bool compares;       /* the values of all tables */
+    bool compares;       /* the values of tables */
+    const char *const *compare_rules; /* which, as sync_options.select; NULL: all */
     bool is_dry_run;     /* look and plan, change nothing, start nothing */
     bool undo;           /* only put the source back as it was before a freeze, also after a cutover that came to its end */
     unsigned downtime_s; /* give up and undo when writes stood still for longer; 0: no limit */

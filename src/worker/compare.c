@@ -8,6 +8,7 @@
 #include "pg/compare_objects.h"
 #include "pg/compare_plan.h"
 #include "pg/compare_rows.h"
+#include "sync/pace.h"
 #include "sys/thread.h"
 #include "worker/compare_repair.h"
 #include "worker/compare_scope.h"
@@ -38,6 +39,7 @@ struct compare_run {
     struct compare_progress *progress;
     struct compare_collector *collector;
     struct compare_sides *sides;
+    struct pace *pace;
     struct compare_sessions sessions[JOBS_MAX];
     unsigned n_sessions;
     struct compare_alignment alignment;
@@ -47,7 +49,7 @@ struct compare_run {
     bool has_sync;
     bool knows_scope;
     struct compare_scope scope;
-    bool is_again; /* after a repair */
+    bool is_again;           /* after a repair */
     const char *const *only; /* a repair: titles of the tables; NULL: all */
     unsigned n_only;
     uint64_t n_repaired;
@@ -135,6 +137,14 @@ MUST_USE static struct error *row_differs(void *self, const struct compare_plan 
 
 /* ---- one table ---- */
 
+/* Of a worker, now: all of them together read no side faster than asked for. */
+static unsigned share_of_rate(const struct compare_run *run)
+{
+    unsigned rate = pace_now(run->pace), n_workers = run->n_sessions - 1;
+
+    return rate == 0 ? 0 : (rate + n_workers - 1) / n_workers;
+}
+
 static struct compare_rows_options rows_options(struct compare_run *run, struct table_job *job,
                                                 struct compare_sessions *sessions, struct row_work *work)
 {
@@ -142,7 +152,7 @@ static struct compare_rows_options rows_options(struct compare_run *run, struct 
         .source = sessions->source,
         .target = sessions->target,
         .plan = &job->plan,
-        .max_rate_mb = run->options->max_rate_mb,
+        .max_rate_mb = share_of_rate(run),
         .listener = {.differs = row_differs, .self = work},
         .progress = run->progress,
     };
@@ -458,9 +468,8 @@ MUST_USE static struct error *find_scope(struct compare_run *run)
         TRY(compare_scope_find(run->sides, run->sync, s->source, s->target, &run->scope));
     run->knows_scope = true;
     if (run->scope.names != NULL)
-        compare_note(run->collector, run->scope.is_of_task
-                                         ? "Only what the synchronization selects was compared."
-                                         : "Only what the rules select was compared.");
+        compare_note(run->collector, run->scope.is_of_task ? "Only what the synchronization selects was compared."
+                                                           : "Only what the rules select was compared.");
     return NULL;
 }
 
@@ -593,8 +602,8 @@ MUST_USE static struct error *repair(struct compare_run *run, struct compare_res
 /* ---- the command ---- */
 
 static struct compare_run new_run(struct compare_sides *sides, const struct sync_options *sync,
-                                  const struct compare_options *options,
-                                  struct compare_progress *progress, struct arena *a, struct stop *stop)
+                                  const struct compare_options *options, struct compare_progress *progress,
+                                  struct arena *a, struct stop *stop)
 {
     unsigned jobs = options->jobs == 0 ? JOBS_DEFAULT : options->jobs;
 
@@ -604,6 +613,7 @@ static struct compare_run new_run(struct compare_sides *sides, const struct sync
         .options = options,
         .stop = stop,
         .progress = progress,
+        .pace = pace_new(a, &sync->max_rate),
         .sides = sides,
         .n_sessions = (jobs < JOBS_MAX ? jobs : JOBS_MAX - 1) + 1,
         .has_sync = sides->sync != NULL,
@@ -621,7 +631,8 @@ MUST_USE static struct error *compare_once(struct compare_run *run, struct compa
 MUST_USE static struct error *repair_and_compare(struct compare_run *first, struct compare_sink sink,
                                                  const struct compare_result *found, struct compare_result *out)
 {
-    struct compare_run repairing = new_run(first->sides, first->sync, first->options, first->progress, first->arena, first->stop);
+    struct compare_run repairing =
+        new_run(first->sides, first->sync, first->options, first->progress, first->arena, first->stop);
     repairing.scope = first->scope;
     repairing.knows_scope = true;
     struct compare_run again = repairing;
@@ -659,9 +670,9 @@ static struct compare_options filled_in(const struct compare_options *asked)
 
 /* NOLINTNEXTLINE(readability-function-size): what is asked, who listens and where the answer goes */
 MUST_USE static struct error *compare_all(struct compare_sides *sides, const struct sync_options *sync,
-                                          const struct compare_options *options,
-                                          struct compare_sink sink, struct compare_progress *progress, struct arena *a,
-                                          struct stop *stop, struct compare_result *out)
+                                          const struct compare_options *options, struct compare_sink sink,
+                                          struct compare_progress *progress, struct arena *a, struct stop *stop,
+                                          struct compare_result *out)
 {
     struct compare_run run = new_run(sides, sync, options, progress, a, stop);
 

@@ -33,8 +33,8 @@ struct cutover {
     struct pg_conn *source;
     struct pg_conn *target;
     json_int_t sync_pid;
-    struct stop *patience; /* never requested: for what must not be left in the middle */
-    struct lsn mark;      /* the fence, once it is written */
+    struct stop *patience;   /* never requested: for what must not be left in the middle */
+    struct lsn mark;         /* the fence, once it is written */
     int64_t silent_since_us; /* nobody can write; 0: they can */
 
     /* A sync of our own where none ran */
@@ -151,10 +151,10 @@ MUST_USE static struct error *check_time(struct cutover *c)
     int64_t us = c->silent_since_us == 0 ? 0 : clock_now_us() - c->silent_since_us;
 
     if (c->options->downtime_s > 0 && us > (int64_t)c->options->downtime_s * 1000000)
-        return error_hint(error_new(ERROR_TRANSIENT, "nobody could write for longer than --max-downtime %u",
-                                    c->options->downtime_s),
-                          "The report shows which step took how long. \"pgtide compare\" before the cutover and --compare "
-                          "none in it save the comparison's time.");
+        return error_hint(
+            error_new(ERROR_TRANSIENT, "nobody could write for longer than --max-downtime %u", c->options->downtime_s),
+            "The report shows which step took how long. \"pgtide compare\" before the cutover and --compare "
+            "none in it save the comparison's time.");
     return stop_check(c->stop);
 }
 
@@ -167,10 +167,11 @@ MUST_USE static struct error *step_freeze(struct cutover *c)
 {
     c->silent_since_us = clock_now_us();
     TRY(freeze_begin(&c->freeze, c->source));
-    step_detail(c, CUTOVER_FREEZE,
-                c->freeze.why_not_locked == NULL
-                    ? arena_printf(c->arena, "%u sessions ended, %u tables locked", c->freeze.n_ended, c->freeze.n_locked)
-                    : arena_printf(c->arena, "%u sessions ended, no locks: %s", c->freeze.n_ended, c->freeze.why_not_locked));
+    step_detail(
+        c, CUTOVER_FREEZE,
+        c->freeze.why_not_locked == NULL
+            ? arena_printf(c->arena, "%u sessions ended, %u tables locked", c->freeze.n_ended, c->freeze.n_locked)
+            : arena_printf(c->arena, "%u sessions ended, no locks: %s", c->freeze.n_ended, c->freeze.why_not_locked));
     return NULL;
 }
 
@@ -179,9 +180,10 @@ MUST_USE static struct error *breach(struct cutover *c, struct lsn change)
 {
     return error_hint(error_new(ERROR_CONFIG, "the source was written to at %s, behind the marker at %s",
                                 lsn_format(change).text, lsn_format(c->mark).text),
-                      c->options->freeze ? "A session sets its transactions to read-write by itself and the tables could not be "
-                                           "locked. Stop that application first."
-                                         : "Stop the application first, or freeze the source with --freeze.");
+                      c->options->freeze
+                          ? "A session sets its transactions to read-write by itself and the tables could not be "
+                            "locked. Stop that application first."
+                          : "Stop the application first, or freeze the source with --freeze.");
 }
 
 MUST_USE static struct error *check_fence(struct cutover *c, struct lsn *out_applied)
@@ -277,8 +279,8 @@ MUST_USE static struct error *step_matviews(struct cutover *c)
         const char *name = pg_quote_name(c->arena, views.rows[i][0], views.rows[i][1]);
 
         TRY(check_time(c));
-        TRY(pg_execute_format(c->target, "refreshing a materialized view", "REFRESH MATERIALIZED VIEW %s; ANALYZE %s", name,
-                              name));
+        TRY(pg_execute_format(c->target, "refreshing a materialized view", "REFRESH MATERIALIZED VIEW %s; ANALYZE %s",
+                              name, name));
         FAULT_POINT("cutover.matview_refreshed");
     }
     step_detail(c, CUTOVER_MATVIEWS, arena_printf(c->arena, "%u refreshed", views.n_rows));
@@ -300,10 +302,11 @@ MUST_USE static struct error *not_equal(struct cutover *c, const struct compare_
     }
     if (first == NULL)
         return stop_check(c->stop);
-    return error_hint(error_new(ERROR_DATA, "both sides are not equal, or could not be compared: %s%s", first,
-                                n == 1 ? "" : arena_printf(c->arena, " and %u more", n - 1)),
-                      "\"pgtide compare\" of the pair shows every difference, with --repair it mends them; then cut over "
-                      "again.");
+    return error_hint(
+        error_new(ERROR_DATA, "both sides are not equal, or could not be compared: %s%s", first,
+                  n == 1 ? "" : arena_printf(c->arena, " and %u more", n - 1)),
+        "\"pgtide compare\" of the pair shows every difference, with --repair it mends them; then cut over "
+        "again.");
 }
 
 MUST_USE static struct error *step_compare(struct cutover *c)
@@ -312,12 +315,17 @@ MUST_USE static struct error *step_compare(struct cutover *c)
     struct compare_progress progress = {0};
     struct compare_result result = {0};
 
-    TRY(worker_compare(c->sync, &options, (struct compare_sink){.self = NULL}, &progress, c->arena, c->stop, &result));
+    struct sync_options sync = *c->sync;
+
+    if (c->options->compare_rules != NULL)
+        sync.select = c->options->compare_rules;
+    TRY(worker_compare(&sync, &options, (struct compare_sink){.self = NULL}, &progress, c->arena, c->stop, &result));
     if (compare_verdict(&result) != VERDICT_EQUAL)
         return not_equal(c, &result);
     FAULT_POINT("cutover.compared");
-    step_detail(c, CUTOVER_COMPARE, arena_printf(c->arena, "%u tables, %" PRIu64 " rows, all equal", result.n_entries,
-                                                 atomic_load(&progress.rows)));
+    step_detail(c, CUTOVER_COMPARE,
+                arena_printf(c->arena, "%u tables, %" PRIu64 " rows, all equal", result.n_entries,
+                             atomic_load(&progress.rows)));
     return NULL;
 }
 
@@ -383,10 +391,14 @@ MUST_USE static struct error *step_stop(struct cutover *c)
 }
 
 static struct error *(*const step_runs[CUTOVER_STEP_COUNT])(struct cutover *) = {
-    [CUTOVER_ANALYZE] = step_analyze,     [CUTOVER_FREEZE] = step_freeze,
-    [CUTOVER_MARKER] = step_marker,       [CUTOVER_SEQUENCES] = step_sequences,
-    [CUTOVER_LARGE_OBJECTS] = step_large_objects, [CUTOVER_MATVIEWS] = step_matviews,
-    [CUTOVER_COMPARE] = step_compare,     [CUTOVER_STOP] = step_stop,
+    [CUTOVER_ANALYZE] = step_analyze,
+    [CUTOVER_FREEZE] = step_freeze,
+    [CUTOVER_MARKER] = step_marker,
+    [CUTOVER_SEQUENCES] = step_sequences,
+    [CUTOVER_LARGE_OBJECTS] = step_large_objects,
+    [CUTOVER_MATVIEWS] = step_matviews,
+    [CUTOVER_COMPARE] = step_compare,
+    [CUTOVER_STOP] = step_stop,
 };
 
 static void plan(struct cutover *c)
@@ -403,8 +415,7 @@ static void plan(struct cutover *c)
     };
 
     for (enum cutover_step s = 0; s < CUTOVER_STEP_COUNT; s++)
-        c->report->steps[s] =
-            (struct cutover_step_report){.state = wanted[s] ? CUTOVER_PLANNED : CUTOVER_LEFT_OUT};
+        c->report->steps[s] = (struct cutover_step_report){.state = wanted[s] ? CUTOVER_PLANNED : CUTOVER_LEFT_OUT};
 }
 
 static void tell(struct cutover *c, enum cutover_step step)
@@ -464,9 +475,9 @@ MUST_USE static struct error *look(struct cutover *c)
     TRY(cutover_check(&c->pair, c->source, c->options, status, c->arena, c->report));
     for (unsigned i = 0; i < c->report->n_items; i++)
         if (c->report->items[i].result == CHECK_FAILED)
-            return error_hint(error_new(ERROR_REFUSED, "the cutover is refused: %s; nothing was changed",
-                                        c->report->items[i].id),
-                              "Mend what the checklist says, then run the same command again.");
+            return error_hint(
+                error_new(ERROR_REFUSED, "the cutover is refused: %s; nothing was changed", c->report->items[i].id),
+                "Mend what the checklist says, then run the same command again.");
     return NULL;
 }
 
@@ -582,8 +593,7 @@ MUST_USE static struct error *run_cutover(struct cutover *c)
         return error_hint(error_new(ERROR_CONFIG, "nothing is known of a sync of %s", c->pair.name),
                           "Begin one with \"pgtide sync\". Is --state-dir the one the sync uses?");
     TRY(freeze_lock(c->arena, c->pair.folder, c->pair.name, &c->lock));
-    c->freeze = (struct freeze){
-        .arena = c->arena, .source = c->pair.source, .folder = c->pair.folder, .stop = c->stop};
+    c->freeze = (struct freeze){.arena = c->arena, .source = c->pair.source, .folder = c->pair.folder, .stop = c->stop};
     TRY(freeze_read(c->arena, c->pair.folder, &record));
     if (record != NULL)
         c->freeze.record = *record;
@@ -595,12 +605,24 @@ MUST_USE static struct error *run_cutover(struct cutover *c)
     return find_and_cut_over(c);
 }
 
+/* Rules that cannot be read are known before anything is frozen. */
+MUST_USE static struct error *read_rules(const struct sync_options *sync, const struct cutover_options *options,
+                                         struct arena *a)
+{
+    struct sync_options rules = *sync;
+    struct selection *selection = NULL;
+
+    rules.select = options->compare_rules;
+    return selecting_parse(a, &rules, &selection);
+}
+
 struct error *worker_cutover(const struct sync_options *sync, const struct cutover_options *options,
                              struct cutover_hooks hooks, struct arena *a, struct stop *stop, struct cutover_report *out)
 {
     *out = (struct cutover_report){.outcome = CUTOVER_NOT_BEGUN};
     struct cutover c = {.arena = a, .sync = sync, .options = options, .hooks = hooks, .stop = stop, .report = out};
 
+    TRY(read_rules(sync, options, a));
     plan(&c);
     struct error *err = run_cutover(&c);
     struct error *sync_err = end_own_sync(&c);

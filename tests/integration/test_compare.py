@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,14 @@ def test_other_encodings_hash_the_same_text(world: World):
 
 
 # The command
+
+def test_a_limit_of_speed_changes_no_answer(pair: Pair):
+    on_both(pair, "CREATE TABLE t (a integer PRIMARY KEY, b text); INSERT INTO t SELECT n, repeat(md5(n::text), 20) FROM generate_series(1, 60000) n; ANALYZE t")
+    on_target(pair, "UPDATE t SET b = 'x' WHERE a = 77")
+    began = time.monotonic()
+    assert found(compare(pair, "--kind", "values", "--max-rate", "16", "--jobs", "1", status=DIFFERENT)) == [("public.t", "different", "\"a\" = '77'")]
+    assert time.monotonic() - began > 2, "40 MB at 16 MB a second"
+
 
 def test_without_a_sync_it_says_whether_a_side_moved(world: World, pair: Pair):
     on_both(pair, "CREATE TABLE t (a int PRIMARY KEY)")
