@@ -342,6 +342,19 @@ static enum copy_entry_kind lock_of(const struct entry *e)
     return e->kind == ENTRY_INDEX && e->n_statements == 1 ? COPY_ENTRY_SHARED : COPY_ENTRY_EXCLUSIVE;
 }
 
+/*
+ * Indexes of one tree of partitions are attached one after the other, whatever their level: of two sessions each could miss what the other
+ * one is about to commit, and the index at the top would stay invalid for ever.
+ */
+static uint32_t place_to_lock(const struct copy_input *in, const struct entry *e)
+{
+    uint32_t table = place_of(in, e->table_oid);
+
+    while (e->kind == ENTRY_INDEX_ATTACH && table != COPY_NONE && in->tables[table].plan.parent != COPY_NONE)
+        table = in->tables[table].plan.parent;
+    return table;
+}
+
 static void list_entries(struct copy_input *in)
 {
     struct task *t = in->task;
@@ -349,7 +362,7 @@ static void list_entries(struct copy_input *in)
     in->entries = arena_alloc(t->arena, (in->schema->post.n_entries + 1) * sizeof *in->entries);
     for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
         const struct entry *e = &in->schema->post.entries[i];
-        uint32_t table = is_built_with_rows(e) ? place_of(in, e->table_oid) : COPY_NONE;
+        uint32_t table = is_built_with_rows(e) ? place_to_lock(in, e) : COPY_NONE;
 
         /* The index of a materialized view, or of a table dropped meanwhile: later, with the other objects. */
         if (table == COPY_NONE || is_left_out(t, in->schema, e))

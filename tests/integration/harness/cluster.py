@@ -174,11 +174,13 @@ class Cluster:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            how = signal.SIGKILL
             raise
-        # Children can outlive the postmaster by a moment, always when it was killed; a start before they are gone would be refused.
-        wait_until(lambda: not _works_in(self.data), 60, f"the backends of {self.name} are gone")
-        if how == signal.SIGKILL:
-            (self.data / "postmaster.pid").unlink(missing_ok=True)
+        finally:
+            # Children can outlive the postmaster by a moment, always when it was killed; a start before they are gone would be refused.
+            wait_until(lambda: not _works_in(self.data), 60, f"the backends of {self.name} are gone")
+            if how == signal.SIGKILL:
+                (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def crash(self) -> None:
         self.stop(signal.SIGQUIT)
