@@ -10,7 +10,7 @@ from typing import Callable, Optional
 
 from datasets import DATABASE
 from measure import Client
-from servers import Servers
+from servers import Servers, give_to_server_user
 from harness.wait import wait_until  # servers made it known
 
 JOBS = "2"  # the machine of the claims has two cores
@@ -18,6 +18,7 @@ JOBS = "2"  # the machine of the claims has two cores
 
 class Contender:
     name = ""
+    is_probe = False  # a limit: it measures a part of the work, and leaves the target unlike the source
 
     def __init__(self, servers: Servers, pgtide: Path) -> None:
         self.servers, self.pgtide = servers, pgtide
@@ -167,8 +168,109 @@ class Native(Contender):
         self.clean()
 
 
-CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe)
-FOLLOWERS = (Pgtide, Native)
+class Part(Contender):
+    """One part of a copy alone, the parts before it done while no clock runs."""
+
+    is_probe = True
+
+    def tables(self) -> list[str]:
+        return [str(row[0]) for row in self.servers.source.query("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace", DATABASE)]
+
+    @staticmethod
+    def shell(script: str) -> list[str]:
+        return ["bash", "-o", "pipefail", "-c", script]
+
+    def structure(self) -> str:
+        return f"pg_dump -s --section=pre-data '{self.source}' | psql -qX -v ON_ERROR_STOP=1 '{self.target}'"
+
+    def filled(self) -> str:
+        return "\n".join(f"psql -qX '{self.source}' -c 'COPY {name} TO STDOUT (FORMAT binary)' | psql -qX '{self.target}' -c 'COPY {name} FROM STDIN (FORMAT binary)'" for name in self.tables())
+
+
+class CopyOut(Part):
+    name = "limit: COPY out alone"
+
+    def full(self, client: Client) -> None:
+        statements = "".join(f"COPY {name} TO STDOUT (FORMAT binary);\n" for name in self.tables())
+        script = self.servers.folder / "out.sql"
+        script.write_text(statements)
+        client.run(self.shell(f"psql -qX -v ON_ERROR_STOP=1 '{self.source}' -f '{script}' >/dev/null"))
+
+
+class CopyIn(Part):
+    """From files of the target's machine: nothing is sent."""
+
+    name = "limit: COPY in alone"
+
+    @property
+    def folder(self) -> Path:
+        return self.servers.folder / "binary"
+
+    def prepare(self) -> None:
+        super().prepare()
+        Client().run(self.shell(self.structure()))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        give_to_server_user(self.folder)
+        self.servers.source.execute("".join(f"COPY {name} TO '{self.folder}/{n}' (FORMAT binary);" for n, name in enumerate(self.tables())), DATABASE)
+
+    def full(self, client: Client) -> None:
+        for n, name in enumerate(self.tables()):
+            self.servers.target.execute(f"COPY {name} FROM '{self.folder}/{n}' (FORMAT binary)", DATABASE)
+
+    def clean(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Indexes(Part):
+    name = "limit: index builds alone"
+
+    def prepare(self) -> None:
+        super().prepare()
+        Client().run(self.shell(self.structure()))
+        Client().run(self.shell(self.filled()))
+
+    def full(self, client: Client) -> None:
+        client.run(self.shell(f"pg_dump -s --section=post-data '{self.source}' | psql -qX -v ON_ERROR_STOP=1 '{self.target}'"))
+
+
+class Decoding(Contender):
+    """The source decodes and nothing is applied. logical_decoding_work_mem is 1 GB: the best there is."""
+
+    is_probe = True
+    OPTIONS = "-c logical_decoding_work_mem=1GB -c work_mem=2GB"
+
+    def begin(self) -> None:
+        self.servers.source.execute("CREATE PUBLICATION bench FOR ALL TABLES", DATABASE)
+        self.servers.source.execute("SELECT pg_create_logical_replication_slot('bench', 'pgoutput')", DATABASE)
+
+    def end(self, process: None = None) -> None:
+        self.servers.source.execute("SELECT pg_drop_replication_slot('bench'); DROP PUBLICATION bench", DATABASE)
+
+
+class Received(Decoding):
+    """Each message is read when it comes."""
+
+    name = "limit: pg_recvlogical"
+
+    def drain(self, client: Client, is_there: Callable[[], bool]) -> None:
+        end = self.servers.source.value("SELECT pg_current_wal_insert_lsn()", DATABASE)
+        client.run(["pg_recvlogical", "-d", self.source, "--slot=bench", "--start", "-f", "/dev/null", f"--endpos={end}", "--no-loop", "-o", "proto_version=1", "-o", "publication_names=bench"],
+                   PGOPTIONS=self.OPTIONS)
+
+
+class Decoded(Decoding):
+    """Within the server: nothing is sent."""
+
+    name = "limit: decoding alone"
+
+    def drain(self, client: Client, is_there: Callable[[], bool]) -> None:
+        client.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", self.source, "-c",
+                    "SELECT count(*) FROM pg_logical_slot_peek_binary_changes('bench', NULL, NULL, 'proto_version', '1', 'publication_names', 'bench')"], PGOPTIONS=self.OPTIONS)
+
+
+CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe, CopyOut, CopyIn, Indexes)
+FOLLOWERS = (Pgtide, Native, Received, Decoded)
 
 
 def wait_for(condition: Callable[[], bool], every_s: float = 0.01, limit_s: float = 900) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "tests" / "integration"))
 
-from harness.cluster import Cluster, Templates, give_to_server_user, installations  # noqa: E402
+from harness.cluster import Cluster, Templates, give_to_server_user, installation  # noqa: E402
 from harness.ports import reserve_port  # noqa: E402
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -30,9 +30,9 @@ class Servers:
         self.folder = Path(tempfile.mkdtemp(prefix="pgtide-bench-"))
         self.folder.chmod(0o755)
         give_to_server_user(self.folder)
-        installation = installations()[15]
+        programs = installation(15)
         templates = Templates(self.folder)
-        self.source, self.target = (Cluster(name, installation, templates.get(installation, name), self.folder, reserve_port()) for name in ("source", "target"))
+        self.source, self.target = (Cluster(name, programs, templates.get(programs, name), self.folder, reserve_port()) for name in ("source", "target"))
         for cluster in (self.source, self.target):
             cluster.configure(**SETTINGS)
             cluster.start()
