@@ -29,6 +29,20 @@ char *copy_table_out(struct arena *a, const struct copy_source_table *t)
     return arena_strdup(a, buffer_text(b));
 }
 
+struct error *copy_table_estimate(struct pg_conn *source, struct arena *a, const struct copy_source_table *t,
+                                  uint64_t heap_blocks, uint64_t *out_rows)
+{
+    enum { SAMPLED_BLOCKS = 300 };
+    double share = heap_blocks <= SAMPLED_BLOCKS ? 1 : (double)SAMPLED_BLOCKS / (double)heap_blocks;
+    const char *sql = arena_printf(a, "SELECT count(*)::text FROM ONLY %s TABLESAMPLE SYSTEM (%.9f) REPEATABLE (7)",
+                                   pg_quote_name(a, t->schema, t->name), share * 100);
+    char *count;
+
+    TRY(pg_query_text(source, a, "estimating how many rows a table has", sql, NULL, 0, &count));
+    *out_rows = count == NULL ? 0 : (uint64_t)(strtod(count, NULL) / share);
+    return NULL;
+}
+
 char *copy_table_range_out(struct arena *a, const struct copy_source_table *t, struct copy_range range)
 {
     CLEANUP(buffer_free) struct buffer *b = buffer_new();
@@ -132,6 +146,35 @@ struct error *copy_table_check(struct pg_conn *source, struct arena *a, const st
         else
             out_states[i] = is_true(rows.rows[i][1]) ? COPY_TABLE_INTACT : COPY_TABLE_REWRITTEN;
     }
+    return NULL;
+}
+
+/*
+ * Row versions of the catalogs tell who wrote them, with 32 bits of an id that lies less than 2^31 back; those below 3 are of no
+ * transaction. Frozen ones keep theirs, and may seem young again only after 2^31 more.
+ */
+static const char changed_sql[] =
+    "SELECT coalesce(c.oid IS NULL"
+    "         OR now.id - ((now.id - c.xmin::text::bigint) & 4294967295) >= $2::bigint AND c.xmin::text::bigint > 2"
+    "         OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.xmin::text::bigint "
+    "> 2"
+    "                    AND now.id - ((now.id - a.xmin::text::bigint) & 4294967295) >= $2::bigint), true)::text"
+    "  FROM unnest($1::oid[]) WITH ORDINALITY w(oid, place)"
+    " CROSS JOIN (SELECT txid_snapshot_xmax(txid_current_snapshot()) AS id) now"
+    "  LEFT JOIN pg_class c ON c.oid = w.oid ORDER BY w.place";
+
+struct error *copy_table_changed_since(struct pg_conn *source, struct arena *a,
+                                       const struct copy_source_table *const *tables, unsigned n, uint64_t since,
+                                       bool *out_changed)
+{
+    const char *params[] = {oids(a, tables, n), arena_printf(a, "%" PRIu64, since)};
+    struct pg_rows rows;
+
+    TRY(pg_query(source, a, "asking whether tables were altered", changed_sql, params, COUNT_OF(params), &rows));
+    if (rows.n_rows != n)
+        return error_new(ERROR_BUG, "asked about %u tables, the source answered %u", n, rows.n_rows);
+    for (unsigned i = 0; i < n; i++)
+        out_changed[i] = is_true(rows.rows[i][0]);
     return NULL;
 }
 

@@ -30,6 +30,13 @@ struct copy_range {
 /* The plain form, for a whole table: no executor in between. */
 char *copy_table_out(struct arena *a, const struct copy_source_table *t);
 
+/*
+ * About how many rows it has, from some hundred of its pages wherever they lie; what the statistics say may be of another time. 0: none
+ * was found. For tables of many pages: it takes milliseconds.
+ */
+MUST_USE struct error *copy_table_estimate(struct pg_conn *source, struct arena *a, const struct copy_source_table *t,
+                                           uint64_t heap_blocks, uint64_t *out_rows);
+
 /* Rows by place (Tid Range Scan, 14+; before, each range is a scan of the whole table: F10). */
 char *copy_table_range_out(struct arena *a, const struct copy_source_table *t, struct copy_range range);
 
@@ -51,6 +58,14 @@ enum copy_table_state {
 MUST_USE struct error *copy_table_check(struct pg_conn *source, struct arena *a,
                                         const struct copy_source_table *const *tables, unsigned n,
                                         enum copy_table_state *out_states);
+
+/*
+ * Whether the definition of tables (columns, name, file) was changed by transactions from `since` on, or they are gone. Asked in
+ * another session of the source while theirs is locked, because a snapshot does not show it. out_changed[i] is of tables[i].
+ */
+MUST_USE struct error *copy_table_changed_since(struct pg_conn *source, struct arena *a,
+                                                const struct copy_source_table *const *tables, unsigned n,
+                                                uint64_t since, bool *out_changed);
 
 /* Tables that were copied in one transaction, with one gate. */
 struct copy_record {

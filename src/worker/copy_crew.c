@@ -6,12 +6,21 @@
 
 /* ---- progress ---- */
 
-void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t bytes)
+/*
+ * Rows say how far a table is, where it is known how many there are: bytes of the stream are more or less than those of the table, as its
+ * rows are compressed or have much around them.
+ */
+static uint64_t share_of(const struct copy_jobs_table *t, uint64_t rows, uint64_t bytes)
+{
+    uint64_t most = t->plan.bytes;
+    double done = t->rows_expected == 0 ? (double)bytes : (double)most * (double)rows / (double)t->rows_expected;
+
+    return done < (double)most ? (uint64_t)done : most;
+}
+
+static void credit_up_to(struct copy_crew *crew, uint32_t table, uint64_t now)
 {
     struct copy_credit *c = &crew->credits[table];
-    uint64_t passed = atomic_fetch_add(&c->passed, bytes) + bytes;
-    uint64_t most = crew->options->tables[table].plan.bytes;
-    uint64_t now = passed < most ? passed : most;
     uint64_t before = atomic_load(&c->credited);
 
     while (before < now)
@@ -21,18 +30,27 @@ void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t bytes)
         }
 }
 
+void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t rows, uint64_t bytes)
+{
+    struct copy_credit *c = &crew->credits[table];
+    uint64_t passed_rows = atomic_fetch_add(&c->passed_rows, rows) + rows;
+    uint64_t passed = atomic_fetch_add(&c->passed, bytes) + bytes;
+
+    credit_up_to(crew, table, share_of(&crew->options->tables[table], passed_rows, passed));
+}
+
 void copy_crew_credit_all(struct copy_crew *crew, uint32_t table)
 {
-    copy_crew_credit(crew, table, crew->options->tables[table].plan.bytes);
+    credit_up_to(crew, table, crew->options->tables[table].plan.bytes);
 }
 
 void copy_crew_show_counts(struct copy_crew *crew)
 {
     struct copy_plan_counts counts = copy_plan_counts(crew->plan);
 
-    atomic_store(&crew->counters->tables_done, counts.tables_copied);
+    atomic_store(&crew->counters->tables_done, counts.tables_copied - crew->n_put_off);
     atomic_store(&crew->counters->index.done, counts.entries_built);
-    if (counts.tables_copied == counts.tables)
+    if (counts.tables_copied == counts.tables && crew->n_put_off == 0)
         atomic_store(&crew->counters->data.state, STEP_DONE);
 }
 
@@ -146,4 +164,32 @@ struct error *copy_crew_import(struct copy_crew *crew, struct pg_conn *source, u
     *out_generation = generation;
     *out_gate = snapshot.gate;
     return NULL;
+}
+
+/* ---- what was altered ---- */
+
+MUST_USE static struct error *ask_checker(struct copy_crew *crew, struct arena *a,
+                                          const struct copy_source_table *const *tables, unsigned n, bool *out_altered)
+{
+    const struct copy_jobs_options *o = crew->options;
+    const struct pg_connect_options options = {
+        .application_name = arena_printf(a, "pgtide %s altered", o->task), .encoding = o->encoding, .stop = o->stop};
+
+    if (crew->checker != NULL && pg_conn_is_broken(crew->checker))
+        pg_conn_close(TAKE(crew->checker));
+    if (crew->checker == NULL)
+        TRY(pg_connect_patiently(o->source, options, &crew->checker));
+    return copy_table_changed_since(crew->checker, a, tables, n, o->altered_since, out_altered);
+}
+
+struct error *copy_crew_find_altered(struct copy_crew *crew, struct arena *a,
+                                     const struct copy_source_table *const *tables, unsigned n, bool *out_altered)
+{
+    memset(out_altered, 0, n * sizeof *out_altered);
+    if (crew->options->altered_since == 0)
+        return NULL;
+    pthread_mutex_lock(&crew->checker_mutex);
+    struct error *err = ask_checker(crew, a, tables, n, out_altered);
+    pthread_mutex_unlock(&crew->checker_mutex);
+    return err;
 }

@@ -14,7 +14,7 @@
 
 /* How much of a table the progress was credited with: it only rises, whatever is copied again. */
 struct copy_credit {
-    _Atomic uint64_t passed; /* bytes of the present try */
+    _Atomic uint64_t passed, passed_rows; /* bytes and rows of the present try */
     _Atomic uint64_t credited;
     _Atomic uint64_t rows; /* of parts that are in */
 };
@@ -29,6 +29,7 @@ struct copy_crew {
 
     pthread_mutex_t plan_mutex;
     struct copy_plan *plan;
+    uint32_t n_put_off;      /* guarded by plan_mutex, as options->put_off is */
     atomic_bool is_given_up; /* a worker failed for good: no new jobs */
 
     pthread_mutex_t snapshot_mutex;
@@ -37,14 +38,17 @@ struct copy_crew {
     unsigned generation;               /* of the newest snapshot, from 1; 0: there was none */
     struct pg_snapshot *snapshots;     /* by generation: gates are needed after their holder is gone */
 
+    pthread_mutex_t checker_mutex; /* taken last, alone */
+    struct pg_conn *checker;       /* a session on the source that sees what is now */
+
     struct copy_worker **workers;
     unsigned n_workers;
     atomic_uint running;
     struct wake *ended; /* rung by each worker at its end, after `running` is counted down */
 };
 
-/* Adds to the data step what `bytes` more of a table mean. Thread-safe. */
-void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t bytes);
+/* Adds to the data step what so much more of a table means. Thread-safe. */
+void copy_crew_credit(struct copy_crew *crew, uint32_t table, uint64_t rows, uint64_t bytes);
 
 /* The whole table is in. Thread-safe. */
 void copy_crew_credit_all(struct copy_crew *crew, uint32_t table);
@@ -66,6 +70,11 @@ MUST_USE struct error *copy_crew_renew_snapshot(struct copy_crew *crew);
  * ERROR_TRANSIENT: it was lost, and there is a new one.
  */
 MUST_USE struct error *copy_crew_keep_snapshot(struct copy_crew *crew);
+
+/* Which of the tables, locked by the caller, the target has not followed yet: options->altered_since. Any thread. */
+MUST_USE struct error *copy_crew_find_altered(struct copy_crew *crew, struct arena *a,
+                                              const struct copy_source_table *const *tables, unsigned n,
+                                              bool *out_altered);
 
 /*
  * BEGIN on a session of the source with the shared snapshot. ERROR_TRANSIENT, too, when it was lost: there is a new one

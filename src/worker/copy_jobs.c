@@ -120,7 +120,8 @@ static struct copy_table look_at(const struct copy_jobs *jobs, uint32_t place, c
 
     if (!t.has_rows)
         return t;
-    t.is_copied = is_recorded(&found->state, jobs->options->tables[place].oid);
+    bool is_put_off = jobs->options->put_off != NULL && jobs->options->put_off[place];
+    t.is_copied = is_put_off || is_recorded(&found->state, jobs->options->tables[place].oid);
     /* Rows without a record are parts of a copy that was cut short; of ours everything may go. */
     t.may_be_dirty = !t.is_copied && jobs->options->tables[place].is_ours &&
                      copy_table_is_filled(found->filled, found->n_filled, &jobs->crew.tables[place]);
@@ -165,7 +166,7 @@ static void show_totals(struct copy_jobs *jobs)
     atomic_store(&counters->index.state, STEP_RUNNING);
     atomic_store(&counters->tables_total, counts.tables);
     for (uint32_t i = 0; i < o->n_tables; i++)
-        if (jobs->tables[i].is_copied)
+        if (jobs->tables[i].is_copied && (o->put_off == NULL || !o->put_off[i]))
             copy_crew_credit_all(&jobs->crew, i);
     copy_crew_show_counts(&jobs->crew);
 }
@@ -297,8 +298,10 @@ static struct error *run(void *self)
 
     pg_conn_close(TAKE(jobs->target));
     copy_crew_release_snapshot(&jobs->crew);
+    pg_conn_close(TAKE(jobs->crew.checker));
     if (err == NULL) {
-        atomic_store(&jobs->crew.counters->data.state, STEP_DONE);
+        if (jobs->crew.n_put_off == 0)
+            atomic_store(&jobs->crew.counters->data.state, STEP_DONE);
         atomic_store(&jobs->crew.counters->index.state, STEP_DONE);
     }
     if (jobs->options->ended != NULL)
@@ -339,6 +342,7 @@ struct error *copy_jobs_start(struct arena *a, const struct copy_jobs_options *o
     };
     pthread_mutex_init(&jobs->crew.plan_mutex, NULL);
     pthread_mutex_init(&jobs->crew.snapshot_mutex, NULL);
+    pthread_mutex_init(&jobs->crew.checker_mutex, NULL);
     copy_tables(jobs);
     struct error *err = wake_new(&jobs->wake);
     jobs->crew.ended = jobs->wake;
@@ -367,6 +371,7 @@ struct error *copy_jobs_join(struct copy_jobs *jobs)
     wake_free(TAKE(jobs->wake));
     pthread_mutex_destroy(&jobs->crew.plan_mutex);
     pthread_mutex_destroy(&jobs->crew.snapshot_mutex);
+    pthread_mutex_destroy(&jobs->crew.checker_mutex);
     arena_free(TAKE(jobs->arena));
     return err;
 }

@@ -38,6 +38,7 @@ struct copy_jobs_table {
     const char *const *columns; /* those that have values of their own: no generated ones */
     bool is_binary;             /* false: text format (a type cannot travel in binary between these servers) */
     bool is_ours;               /* the target's table held nothing before us: may be emptied and filled frozen */
+    uint64_t rows_expected;     /* about: for the progress, whose unit is the table's bytes; 0: not known */
     struct copy_table plan;
 };
 
@@ -68,6 +69,12 @@ struct copy_jobs_options {
      */
     struct error *(*run_entry)(void *self, struct pg_conn *target, uint32_t place);
     void *run_self;
+    /*
+     * Tables whose definition was changed by transactions from this id on, or that are gone, are not copied: the target has
+     * not made these changes yet. put_off[i] is set for them; their entries are built as if their rows were in. 0: no table is.
+     */
+    uint64_t altered_since;
+    bool *put_off;
     struct copy_plan_rules rules;               /* `workers` is set here */
     const char *maintenance_work_mem;           /* for building; NULL leaves the server's */
     int parallel_maintenance;                   /* workers of one CREATE INDEX; -1 leaves the server's */

@@ -40,8 +40,9 @@ struct copy_worker {
 /* What became of a job that ran without an error. */
 enum job_end {
     JOB_END_DONE,
-    JOB_END_OPEN,  /* not yet: rows are to be copied */
-    JOB_END_AGAIN, /* nothing was written: the plan has changed under it */
+    JOB_END_OPEN,    /* not yet: rows are to be copied */
+    JOB_END_AGAIN,   /* nothing was written: the plan has changed under it */
+    JOB_END_PUT_OFF, /* TABLE: it was altered, and the target has not followed yet */
 };
 
 /* ---- progress ---- */
@@ -50,7 +51,7 @@ static void on_rows(void *self, unsigned index, uint64_t rows, uint64_t bytes)
 {
     struct copy_worker *w = self;
 
-    copy_crew_credit(w->crew, w->job->tables[index], bytes);
+    copy_crew_credit(w->crew, w->job->tables[index], rows, bytes);
     progress_item_add(w->crew->options->progress, w->number - 1, rows, bytes);
     atomic_fetch_add(&w->crew->counters->rows_copied, rows);
     atomic_fetch_add(&w->crew->counters->bytes_copied, bytes);
@@ -64,6 +65,7 @@ static void begin_anew(const struct copy_worker *w)
         struct copy_credit *c = &w->crew->credits[w->job->tables[i]];
 
         atomic_store(&c->passed, 0);
+        atomic_store(&c->passed_rows, 0);
         atomic_fetch_sub(&w->crew->counters->rows_copied, atomic_exchange(&c->rows, 0));
     }
 }
@@ -238,11 +240,32 @@ MUST_USE static struct error *explain_lock(struct copy_worker *w, struct error *
     return state == COPY_TABLE_GONE ? gone(table) : TAKE(err);
 }
 
+/* Dropped or renamed: nothing of that name can be locked. */
+static bool is_altered(struct copy_worker *w)
+{
+    const struct copy_source_table *const table = &w->crew->tables[w->job->tables[0]];
+    bool altered = false;
+    CLEANUP(error_free) struct error *err = copy_crew_find_altered(w->crew, w->scratch, &table, 1, &altered);
+
+    return err == NULL && altered;
+}
+
+MUST_USE static struct error *put_off_unlocked(struct copy_worker *w, enum job_end *out_end)
+{
+    if (w->job->kind == JOB_PART) {
+        make_alone(w, w->job->tables[0]);
+        *out_end = JOB_END_AGAIN;
+    } else {
+        *out_end = JOB_END_PUT_OFF;
+    }
+    return NULL;
+}
+
 /*
  * Locks ACCESS SHARE. *out_is_locked is false when a bunch did not get its locks: its tables then come again one by
  * one.
  */
-MUST_USE static struct error *lock_tables(struct copy_worker *w, bool *out_is_locked)
+MUST_USE static struct error *lock_tables(struct copy_worker *w, bool *out_is_locked, enum job_end *out_end)
 {
     const char *sql = copy_table_lock(w->scratch, tables_of(w), w->job->n_tables);
     bool is_bunch = w->job->n_tables > 1;
@@ -253,6 +276,10 @@ MUST_USE static struct error *lock_tables(struct copy_worker *w, bool *out_is_lo
     *out_is_locked = err == NULL;
     if (err == NULL)
         return NULL;
+    if (!is_bunch && error_kind(err) == ERROR_CONFIG && is_altered(w)) {
+        error_free(err);
+        return put_off_unlocked(w, out_end);
+    }
     if (!is_bunch)
         return explain_lock(w, err);
     if (pg_conn_is_broken(w->source) || error_kind(err) == ERROR_CANCELLED)
@@ -305,6 +332,28 @@ MUST_USE static struct error *check_tables(struct copy_worker *w, struct gate *g
     return NULL;
 }
 
+/* What was altered leaves a bunch and is no longer copied in parts; alone it is put off. *out_end is set when nothing is left to copy now. */
+MUST_USE static struct error *leave_out_altered(struct copy_worker *w, enum job_end *out_end)
+{
+    const struct copy_source_table *const *tables = tables_of(w);
+    unsigned n = w->job->n_tables;
+    bool *altered = arena_alloc(w->scratch, (n + 1) * sizeof *altered);
+
+    TRY(copy_crew_find_altered(w->crew, w->scratch, tables, n, altered));
+    for (unsigned i = 0; i < n; i++) {
+        if (!altered[i])
+            continue;
+        if (w->job->kind == JOB_TABLE) {
+            *out_end = JOB_END_PUT_OFF;
+            return NULL;
+        }
+        make_alone(w, (uint32_t)(tables[i] - w->crew->tables));
+        if (w->job->kind == JOB_PART)
+            *out_end = JOB_END_AGAIN;
+    }
+    return NULL;
+}
+
 /* *out_end is set when the source is not ready to be read, because nothing is left to do. */
 MUST_USE static struct error *begin_reading(struct copy_worker *w, struct gate *out_gate, enum job_end *out_end)
 {
@@ -317,9 +366,13 @@ MUST_USE static struct error *begin_reading(struct copy_worker *w, struct gate *
         *out_end = JOB_END_AGAIN; /* (G3) the other parts have another snapshot */
         return NULL;
     }
-    TRY(lock_tables(w, &is_locked));
+    TRY(lock_tables(w, &is_locked, out_end));
     FAULT_POINT("copy.after_lock");
     if (is_locked)
+        TRY(leave_out_altered(w, out_end));
+    if (*out_end != JOB_END_DONE)
+        return NULL;
+    if (is_locked && w->job->n_tables > 0)
         TRY(check_tables(w, out_gate, &stays));
     if (!stays)
         *out_end = JOB_END_AGAIN;
@@ -436,6 +489,10 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
         begin_anew(w);
     }
     TRY(begin_reading(w, &gate, out_end));
+    /* Parts of it may be there: what will be run on the target should meet an empty table. */
+    if (*out_end == JOB_END_PUT_OFF && w->job->must_empty)
+        return pg_execute(w->target, "emptying a table on the target",
+                          copy_table_truncate(w->scratch, tables_of(w), 1));
     if (*out_end != JOB_END_OPEN)
         return NULL;
 
@@ -641,6 +698,21 @@ static void job_done(struct copy_worker *w, uint64_t rows)
     pthread_mutex_unlock(&crew->plan_mutex);
 }
 
+static void job_put_off(struct copy_worker *w)
+{
+    struct copy_crew *crew = w->crew;
+
+    log_info("table \"%s\" was altered on the source after the structure was dumped: it is copied when the target has "
+             "followed",
+             describe(w));
+    pthread_mutex_lock(&crew->plan_mutex);
+    crew->options->put_off[w->job->tables[0]] = true;
+    crew->n_put_off++;
+    copy_plan_done(crew->plan, w->job, 0);
+    copy_crew_show_counts(crew);
+    pthread_mutex_unlock(&crew->plan_mutex);
+}
+
 static void job_failed(struct copy_worker *w)
 {
     struct copy_crew *crew = w->crew;
@@ -682,6 +754,8 @@ MUST_USE static struct error *work(struct copy_worker *w)
     backoff_reset(&w->backoff);
     if (end == JOB_END_AGAIN)
         job_failed(w);
+    else if (end == JOB_END_PUT_OFF)
+        job_put_off(w);
     else
         job_done(w, rows);
     ring_all(w->crew);

@@ -35,7 +35,7 @@ struct follow {
     struct pg_target *target; /* lane 1 */
     struct pg_table_resolver *resolver;
     struct pg_source_rows *source_rows;
-    struct stopped stopped; /* the operator's decisions, until the target is past them */
+    struct stopped stopped;              /* the operator's decisions, until the target is past them */
     struct pg_target *others[LANES_MAX]; /* lanes 2 … n_lanes */
     unsigned n_lanes;
     struct lanes *lanes; /* NULL: one alone */
@@ -51,7 +51,7 @@ struct follow {
     struct queue *to_lane;
     struct queue *free_windows;
     struct thread *lane;
-    struct lsn limit;     /* of a comparison; LSN_NONE: none */
+    struct lsn limit;        /* of a comparison; LSN_NONE: none */
     atomic_uint n_with_lane; /* windows handed over and not yet applied */
     atomic_bool is_unflushed; /* the last commit did not wait for the target's disk */
     atomic_uint n_handed, n_done;
@@ -348,6 +348,8 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         }
         if (filling == FILLING_WAIT) {
             note_rest(f, w, state);
+            if (atomic_load(&t->leaves_at_until) && atomic_load(&t->is_at_until))
+                return NULL;
             if (!wake_wait(t->news, t->stream_stop, IDLE_MS) && may_flush(f, w)) {
                 *out_goes_on = hand_over(f, w);
                 return NULL;
@@ -410,8 +412,7 @@ static struct lanes *lanes_of(const struct follow *f, struct arena *a, struct pg
     targets[0] = pg_target_port(first);
     for (unsigned i = 1; i < n; i++)
         targets[i] = pg_target_port(others[i]);
-    return lanes_new(a, (struct lanes_options){
-                            .n = n, .targets = targets, .crew = lane_threads_crew(f->lane_threads)});
+    return lanes_new(a, (struct lanes_options){.n = n, .targets = targets, .crew = lane_threads_crew(f->lane_threads)});
 }
 
 static bool stand_apart(const struct lanes *lanes)
@@ -440,10 +441,9 @@ MUST_USE static struct error *read_missing(struct follow *f, const struct lanes 
 MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lanes, unsigned n)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "lanes apart");
-    struct window *w = window_new(a, (struct window_limits){.rows = UINT32_MAX / 2,
-                                                            .bytes = SIZE_MAX / 2,
-                                                            .lanes = n,
-                                                            .lanes_from = lanes_ends(lanes)});
+    struct window *w =
+        window_new(a, (struct window_limits){
+                          .rows = UINT32_MAX / 2, .bytes = SIZE_MAX / 2, .lanes = n, .lanes_from = lanes_ends(lanes)});
     uint64_t conflicts = 0;
 
     log_info("bringing lanes together that were interrupted between %s and %s", lsn_format(lanes_least(lanes).end).text,
@@ -488,7 +488,8 @@ MUST_USE static struct error *prepare_lanes(struct follow *f)
     TRY(state_read_lanes(conn, a, task, &state));
     unsigned former = state.n_lanes == 0 ? 0 : state.lanes[0].lane_count;
     if (former > LANES_MAX || (former != 0 && former != state.n_lanes))
-        return error_new(ERROR_CONFIG, "table pgtide.lane of the target has %u rows of %u lanes", state.n_lanes, former);
+        return error_new(ERROR_CONFIG, "table pgtide.lane of the target has %u rows of %u lanes", state.n_lanes,
+                         former);
     if (former > 1 && former != f->n_lanes)
         TRY(bring_others_together(f, former));
     TRY(state_read_lanes(conn, a, task, &state));
@@ -519,7 +520,8 @@ MUST_USE static struct error *run_session(struct follow *f)
     note_commit(f, false);
     TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
-    feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f}, position.end);
+    feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f},
+                   position.end);
     set_limit(f);
 
     f->to_lane = queue_new(1);
@@ -619,8 +621,8 @@ MUST_USE static struct error *follow_open(struct follow *f, struct task *t)
                              .source = pg_source_rows_port(f->source_rows),
                              .lanes = f->lanes,
                          });
-    f->feeder = feeder_new(f->arena, pgoutput_decoder(f->arena),
-                           (struct table_resolver){.table = resolve_table, .self = f});
+    f->feeder =
+        feeder_new(f->arena, pgoutput_decoder(f->arena), (struct table_resolver){.table = resolve_table, .self = f});
     feeder_set_dml(f->feeder, t->record->dml);
     if (t->record->has_ddl)
         feeder_set_ddl(f->feeder, ddl_capture_table(f->arena, t->record->id), task_gate(t, TASK_STRUCTURE));

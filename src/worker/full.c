@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "pg/binary.h"
 #include "pg/cells.h"
+#include "pg/copy_table.h"
 #include "pg/lineage.h"
 #include "pg/orphans.h"
 #include "pg/schema.h"
@@ -16,8 +17,13 @@
 #include "worker/copy_jobs.h"
 #include "worker/drift.h"
 #include "worker/extras.h"
+#include "worker/latecomers.h"
 
-enum { WAIT_MS = 500, HEAP_BLOCK_BYTES = 8192 };
+enum {
+    WAIT_MS = 500,
+    HEAP_BLOCK_BYTES = 8192,
+    ESTIMATED_FROM = 8 << 20, /* bytes: the rows of smaller tables are not guessed */
+};
 
 static char *schema_folder(const struct task *t)
 {
@@ -138,6 +144,8 @@ struct copy_input {
     uint32_t n_tables;
     struct copy_jobs_entry *entries;
     uint32_t n_entries;
+    uint64_t altered_since; /* 0: the target follows no DDL */
+    bool *put_off;          /* of tables */
 };
 
 static int compare_oid(const void *a, const void *b)
@@ -267,6 +275,15 @@ static int compare_table(const void *a, const void *b)
     return x->oid < y->oid ? -1 : x->oid > y->oid;
 }
 
+MUST_USE static struct error *list_late_tables(struct copy_input *in, const char *const *reasons)
+{
+    in->tables = arena_alloc(in->task->arena, (in->catalog.n_tables + 1) * sizeof *in->tables);
+    for (unsigned i = 0; i < in->catalog.n_tables; i++)
+        in->tables[in->n_tables++] = job_table(in, &in->catalog.tables[i], reasons[i]);
+    qsort(in->tables, in->n_tables, sizeof *in->tables, compare_table);
+    return NULL;
+}
+
 /* Leaves and, without rows of their own, the partitioned tables above them. */
 MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn *source, const char *const *reasons)
 {
@@ -381,6 +398,26 @@ static void list_entries(struct copy_input *in)
     }
 }
 
+/* For the progress alone: of large tables, that are still to be copied. */
+MUST_USE static struct error *estimate_rows(struct copy_input *in, struct pg_conn *source)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "estimates");
+
+    for (uint32_t i = 0; i < in->n_tables; i++) {
+        struct copy_jobs_table *t = &in->tables[i];
+        const struct copy_source_table named = {.schema = t->schema, .name = t->name};
+
+        if (!t->plan.has_rows || t->plan.bytes < ESTIMATED_FROM || was_copied(&in->task->state, t->oid))
+            continue;
+        struct error *err = copy_table_estimate(source, scratch, &named, t->plan.heap_blocks, &t->rows_expected);
+        if (err != NULL && (pg_conn_is_broken(source) || error_kind(err) == ERROR_CANCELLED))
+            return err;
+        error_free(err); /* dropped meanwhile, or not to be read: that is said when it is copied */
+        arena_reset(scratch);
+    }
+    return NULL;
+}
+
 MUST_USE static struct error *read_input(struct copy_input *in)
 {
     struct task *t = in->task;
@@ -395,6 +432,7 @@ MUST_USE static struct error *read_input(struct copy_input *in)
     keep_dumped(t, in->schema, &in->catalog);
     TRY(choose_formats(in, source, target, &reasons));
     TRY(list_tables(in, source, reasons));
+    TRY(estimate_rows(in, source));
     list_entries(in);
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
@@ -438,6 +476,8 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .n_tables = in->n_tables,
         .entries = in->entries,
         .n_entries = in->n_entries,
+        .altered_since = in->altered_since,
+        .put_off = in->put_off,
         .holder = TAKE(t->holder),
         .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
@@ -462,7 +502,7 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
 }
 
 /* (G2) Every gate from where it was written: with the rows. */
-MUST_USE static struct error *read_gates(struct task *t)
+struct error *full_read_gates(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     struct lsn newest = t->state.task.slot_lsn;
@@ -501,6 +541,117 @@ MUST_USE static struct error *open_schema(struct task *t, struct schema *schema,
     return schema_target_new(t->guard, t->arena, t->record->id, existing_may_stay(t), out);
 }
 
+/* ---- tables that were altered meanwhile ---- */
+
+static void take_put_off(const struct copy_input *in, uint32_t *oids, unsigned *out_n)
+{
+    *out_n = 0;
+    for (uint32_t i = 0; i < in->n_tables; i++)
+        if (in->put_off[i])
+            oids[(*out_n)++] = in->tables[i].oid;
+}
+
+/*
+ * (G2) Dropped before they were copied. Their changes are in the stream up to the drop; a gate that has seen all of them keeps these
+ * from a table that never had its rows.
+ */
+MUST_USE static struct error *record_gone(struct task *t, const uint32_t *oids, unsigned n)
+{
+    CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *now = NULL;
+    const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "gone"),
+                                               .stop = t->stop};
+
+    if (n == 0)
+        return NULL;
+    TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &now));
+    for (unsigned i = 0; i < n; i++) {
+        const struct state_relation gone = {
+            .source_oid = oids[i], .schema = "", .table = "", .gate = pg_snapshot_of(now)->gate};
+
+        TRY(state_set_relation(t->guard, t->record->id, &gone));
+    }
+    return NULL;
+}
+
+/* Of the tables with these oids those that are there; the others are recorded as gone. */
+MUST_USE static struct error *keep_late(struct task *t, struct catalog *catalog, const uint32_t *oids, unsigned n)
+{
+    uint32_t *gone = arena_alloc(t->arena, (n + 1) * sizeof *gone);
+    unsigned kept = 0, n_gone = 0;
+
+    for (unsigned i = 0; i < catalog->n_tables; i++)
+        if (bsearch(&catalog->tables[i].oid, oids, n, sizeof *oids, compare_oid) != NULL)
+            catalog->tables[kept++] = catalog->tables[i];
+    catalog->n_tables = kept;
+    for (unsigned i = 0; i < n; i++) {
+        bool is_there = false;
+
+        for (unsigned c = 0; c < kept && !is_there; c++)
+            is_there = catalog->tables[c].oid == oids[i];
+        if (!is_there)
+            gone[n_gone++] = oids[i];
+    }
+    return record_gone(t, gone, n_gone);
+}
+
+MUST_USE static struct error *read_late_input(struct copy_input *in, const uint32_t *oids, unsigned n)
+{
+    struct task *t = in->task;
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    const char **reasons = NULL;
+
+    TRY(task_connect_source(t, "catalog", t->stop, &source));
+    TRY(task_connect_target(t, "catalog", t->stop, &target));
+    TRY(catalog_read(source, t->arena, &in->catalog));
+    TRY(keep_late(t, &in->catalog, oids, n));
+    TRY(choose_formats(in, source, target, &reasons));
+    return list_late_tables(in, reasons);
+}
+
+struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *oids, unsigned *n_oids)
+{
+    struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
+
+    *in = (struct copy_input){.task = t, .schema = &t->schema, .altered_since = altered_since};
+    TRY(read_late_input(in, oids, *n_oids));
+    in->put_off = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *in->put_off);
+    TRY(copy_rows(in));
+    take_put_off(in, oids, n_oids);
+    return full_read_gates(t);
+}
+
+/* Dumped, not copied, and not there any more: dropped while nobody ran. */
+MUST_USE static struct error *record_dropped(struct copy_input *in)
+{
+    struct task *t = in->task;
+    uint32_t *gone = arena_alloc(t->arena, (in->schema->pre.n_entries + 1) * sizeof *gone);
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < in->schema->pre.n_entries; i++) {
+        const struct entry *e = &in->schema->pre.entries[i];
+
+        if (e->kind == ENTRY_TABLE && !was_copied(&t->state, e->oid) && place_of(in, e->oid) == COPY_NONE)
+            gone[n++] = e->oid;
+    }
+    return record_gone(t, gone, n);
+}
+
+/* Only where the target follows DDL can it come to have what the source's table has become. */
+MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
+{
+    struct task *t = in->task;
+    struct state now;
+
+    in->put_off = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *in->put_off);
+    if (!t->record->has_ddl)
+        return NULL;
+    TRY(state_read(t->guard, t->arena, t->record->id, &now));
+    if (now.n_relations > 0 && now.relations[0].source_oid == TASK_STRUCTURE)
+        in->altered_since = now.relations[0].gate.snapshot.xmin;
+    return t->state.task.structure_done ? record_dropped(in) : NULL;
+}
+
 struct error *full_copy(struct task *t)
 {
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
@@ -512,8 +663,14 @@ struct error *full_copy(struct task *t)
     progress_set_phase(t->progress, PHASE_DATA);
     *in = (struct copy_input){.task = t, .schema = &t->schema};
     TRY(read_input(in));
+    TRY(watch_for_ddl(in));
     TRY(copy_rows(in));
-    return read_gates(t);
+    TRY(full_read_gates(t));
+
+    uint32_t *late = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *late);
+    unsigned n_late = 0;
+    take_put_off(in, late, &n_late);
+    return n_late == 0 ? NULL : latecomers_copy(t, late, n_late);
 }
 
 /* ---- remaining objects ---- */

@@ -18,3 +18,12 @@ MUST_USE struct error *full_objects(struct task *t);
 
 /* The stream has ended: what full_objects left. */
 MUST_USE struct error *full_finish(struct task *t);
+
+/* (G2) The gates of what is copied by now: t->relations, t->consistent_lsn. */
+MUST_USE struct error *full_read_gates(struct task *t);
+
+/*
+ * Copies the tables with these oids (ascending), which are on the target as they are on the source. Those that transactions from
+ * `altered_since` on have altered are left: they come back in `oids`.
+ */
+MUST_USE struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *oids, unsigned *n_oids);

@@ -75,9 +75,10 @@ struct task {
     struct spool *spool;
 
     /* Table level (worker/selecting.h) */
-    struct selected *selected;   /* of a task that goes on, from its file; else NULL */
-    struct chosen *chosen;       /* NULL: the whole database, or not asked for yet */
-    const char *selection_rules; /* one a line; NULL: the whole database. This and the next two do not change once has_record is set */
+    struct selected *selected; /* of a task that goes on, from its file; else NULL */
+    struct chosen *chosen;     /* NULL: the whole database, or not asked for yet */
+    const char *
+        selection_rules; /* one a line; NULL: the whole database. This and the next two do not change once has_record is set */
     bool selects_dependencies;
     unsigned n_selected;
 
@@ -106,6 +107,7 @@ struct task {
     _Atomic uint64_t until_lsn;   /* the feeder takes nothing that ends behind it; 0: no such limit */
     _Atomic bool is_at_until;     /* everything before until_lsn is applied */
     _Atomic bool acks_spool;      /* in spite of --ack target: the source kept too much WAL */
+    _Atomic bool leaves_at_until; /* the feeder ends there */
     _Atomic bool stop_asked;      /* "pgtide stop": finish normally */
     _Atomic uint64_t
         last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import Any
+
+import pytest
 
 from harness.pgtide import FAILED, OK, USAGE
 from harness.wait import let_pass, wait_until
@@ -88,3 +91,88 @@ def test_rows_that_break_a_foreign_key_are_shown_and_stop_nothing(world: World):
     pair.pgtide.finish()
     pair.assert_equal(objects=False)
     pair.assert_nothing_left()
+
+
+ALTERED = {  # by table: what happens to it between the snapshot and its copy
+    "added": "ALTER TABLE added ADD c integer DEFAULT 7, ADD d integer; UPDATE added SET d = id WHERE id < 10",
+    "computed": "ALTER TABLE computed ADD c double precision DEFAULT random()",
+    "dropped_column": "ALTER TABLE dropped_column DROP extra; INSERT INTO dropped_column VALUES (100001, 'x')",
+    "converted": "ALTER TABLE converted ALTER extra TYPE integer USING extra + 1000; UPDATE converted SET extra = 5 WHERE id = 5",
+    "retyped": "ALTER TABLE retyped ALTER extra TYPE text USING 'v' || extra; INSERT INTO retyped VALUES (100001, 'x', 'y')",
+    "emptied": "TRUNCATE emptied; INSERT INTO emptied VALUES (1, 'a', 1)",
+    "dropped": "UPDATE dropped SET v = 'last' WHERE id = 1; DROP TABLE dropped",
+    "made_again": "DELETE FROM made_again WHERE id < 100; DROP TABLE made_again; CREATE TABLE made_again (id integer PRIMARY KEY, w text); INSERT INTO made_again VALUES (1, 'n')",
+    "renamed": "ALTER TABLE renamed RENAME TO other_name; INSERT INTO other_name VALUES (100001, 'x', 1)",
+    "column_renamed": "ALTER TABLE column_renamed RENAME extra TO other; DELETE FROM column_renamed WHERE id = 3",
+    "moved": "CREATE SCHEMA s; ALTER TABLE moved SET SCHEMA s; UPDATE s.moved SET v = 'moved' WHERE id = 8",
+    "swapped_a": "BEGIN; ALTER TABLE swapped_a RENAME TO tmp; ALTER TABLE swapped_b RENAME TO swapped_a; ALTER TABLE tmp RENAME TO swapped_b; COMMIT; INSERT INTO swapped_a VALUES (100001, 'x', 1)",
+    "swapped_b": "INSERT INTO swapped_b VALUES (100002, 'y', 1)",
+    "keyed": "ALTER TABLE keyed DROP CONSTRAINT keyed_pkey; ALTER TABLE keyed ADD PRIMARY KEY (id, extra); DROP INDEX keyed_v_idx",
+    "attached": "CREATE TABLE whole (id integer, v text, extra integer, PRIMARY KEY (id)) PARTITION BY RANGE (id); ALTER TABLE whole ATTACH PARTITION attached FOR VALUES FROM (0) TO (1000000); INSERT INTO whole VALUES (100001, 'x', 1)",
+    "rewritten": "VACUUM FULL rewritten; UPDATE rewritten SET v = 'v' WHERE id = 2",
+    "copied_from": "CREATE TABLE copy_of AS SELECT * FROM copied_from; ALTER TABLE copy_of ADD PRIMARY KEY (id); UPDATE copy_of SET v = 'c' WHERE id = 1",
+    "parted": "ALTER TABLE parted ADD note text; UPDATE parted SET note = 'n' WHERE id % 2 = 0; TRUNCATE parted_2; INSERT INTO parted VALUES (1500, 'again', 2, 'n')",
+}
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_structure_changes_during_the_copy(world: World, is_killed: bool):
+    """F11, G3: what the target has not followed yet is put off. Also when pgtide was killed before it came to these tables."""
+    pair = world.pair(options=("--jobs", "1", "--accept", "all"))
+    fill_rows(pair, "a_large_one", 6_000)
+    for name in ALTERED.keys() - {"parted"}:
+        pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, v text, extra integer); CREATE INDEX ON {name} (v); INSERT INTO {name} SELECT n, 'v' || n, n FROM generate_series(1, 500) n")
+    pair.on_source("CREATE TABLE parted (id integer PRIMARY KEY, v text, extra integer) PARTITION BY RANGE (id); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (1000);"
+                   "CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (1000) TO (2000); INSERT INTO parted SELECT n, 'v', n FROM generate_series(1, 1999) n")
+    run = pair.pgtide.start("--max-rate", "1")
+    wait_until(lambda: status(pair).get("bytes_copied", 0) > 0, 30, "rows are copied")
+    with pair.source.connect(pair.database) as session:
+        for statements in ALTERED.values():
+            for statement in statements.split("; "):
+                session.execute(statement)
+    assert status(pair)["phase"] == "data"
+    if is_killed:
+        run.kill()
+        run = pair.pgtide.start()
+    else:
+        assert pair.pgtide.call("speed", "off").status == OK
+    wait_until(lambda: not run.is_running or pair.pgtide.phase() == "incremental", 60, "it follows")
+    log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
+    assert "it is copied when the target has followed" in log
+    with pair.source.connect(pair.database) as session:
+        session.execute("UPDATE converted SET extra = extra + 1 WHERE id < 20")
+        session.execute("DELETE FROM s.moved WHERE id > 400")
+        session.execute("INSERT INTO made_again VALUES (2, 'm')")
+    pair.finish()
+
+
+def test_percentages_rise_and_the_time_left_is_about_right(world: World):
+    """One large table whose stream is much smaller than its pages, one whose is larger, and small ones; nobody analyzed them."""
+    pair = world.pair(options=("--jobs", "2"))
+    pair.on_source("""
+        CREATE TABLE narrow (a integer, b integer); INSERT INTO narrow SELECT n, n FROM generate_series(1, 700000) n;
+        CREATE TABLE squeezed (id integer PRIMARY KEY, v text); INSERT INTO squeezed SELECT n, repeat('compress me ', 300) FROM generate_series(1, 4000) n;
+        ALTER TABLE narrow REPLICA IDENTITY FULL""")
+    for number in range(20):
+        pair.on_source(f"CREATE TABLE small_{number} (id integer PRIMARY KEY, v text); INSERT INTO small_{number} SELECT n, repeat('v', 50) FROM generate_series(1, 2000) n")
+    run = pair.pgtide.start("--json", "--max-rate", "2")
+    pair.pgtide.wait_phase("incremental", 60)
+    events = [event for event in run.events() if event["event"] == "progress"]
+    for step in ("structure", "data", "index", "objects"):
+        percents = [event["steps"][step]["percent"] for event in events]
+        assert percents == sorted(percents) and percents[-1] == 100, (step, percents)
+    copying = [event for event in events if event["phase"] == "data"]
+    began, ended = (datetime.fromisoformat(copying[at]["time"].replace("Z", "+00:00")) for at in (0, -1))
+    whole = (ended - began).total_seconds()
+    assert whole > 8, whole
+    told = 0
+    for event in copying:
+        passed = (datetime.fromisoformat(event["time"].replace("Z", "+00:00")) - began).total_seconds()
+        left = event["steps"]["data"]["seconds_left"]
+        if passed < max(0.2 * whole, 4) or passed > 0.8 * whole:
+            continue
+        assert left is not None and (whole - passed) / 2 - 1 <= left <= (whole - passed) * 2 + 1, (passed, whole, left, [e["steps"]["data"] for e in copying])
+        told += 1
+    assert told >= 3
+    assert copying[-1]["rows_copied"] <= 744000
+    pair.finish()
