@@ -613,13 +613,51 @@ MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, e
     return pg_execute(w->target, "setting up the session", "SET client_min_messages = error");
 }
 
+/* The target has them under the names of the dump: what was put off, or renamed on the source after its copy, it may not find. */
+static unsigned tables_to_analyze(struct copy_worker *w, const struct copy_source_table **out)
+{
+    const struct copy_source_table *const *tables = tables_of(w);
+    const bool *put_off = w->crew->options->put_off;
+    unsigned n = 0;
+
+    pthread_mutex_lock(&w->crew->plan_mutex);
+    for (unsigned i = 0; i < w->job->n_tables; i++)
+        if (put_off == NULL || !put_off[w->job->tables[i]])
+            out[n++] = tables[i];
+    pthread_mutex_unlock(&w->crew->plan_mutex);
+    return n;
+}
+
+MUST_USE static struct error *analyze_tables(struct copy_worker *w, const struct copy_source_table *const *tables,
+                                             unsigned n)
+{
+    return n == 0
+               ? NULL
+               : pg_execute(w->target, "gathering statistics on the target", copy_table_analyze(w->scratch, tables, n));
+}
+
 MUST_USE static struct error *analyze(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
 {
+    const struct copy_source_table **tables =
+        arena_alloc(w->scratch, (w->job->n_tables + 1) * sizeof(struct copy_source_table *));
+    unsigned n = tables_to_analyze(w, tables);
+
     (void)out_rows;
     (void)out_end;
     TRY(open_target(w));
-    return pg_execute(w->target, "gathering statistics on the target",
-                      copy_table_analyze(w->scratch, tables_of(w), w->job->n_tables));
+    struct error *err = analyze_tables(w, tables, n);
+    if (err == NULL || error_kind(err) != ERROR_CONFIG)
+        return err;
+    error_free(err);
+    for (unsigned i = 0; i < n; i++) {
+        err = analyze_tables(w, &tables[i], 1);
+        if (err != NULL && error_kind(err) != ERROR_CONFIG)
+            return err;
+        if (err != NULL)
+            log_debug("%s", error_message(err));
+        error_free(err);
+    }
+    return NULL;
 }
 
 static struct error *(*const runners[JOB_KIND_COUNT])(struct copy_worker *w, uint64_t *out_rows,

@@ -100,6 +100,31 @@ static void samples_far_apart_still_give_a_rate(void **state)
     assert_true(reading.rows_copied_per_s > 99 && reading.rows_copied_per_s < 101);
 }
 
+/* Of a run of two minutes with fits and starts and a pause: after a fifth of it, until little is left. */
+static void the_time_left_is_right_within_a_factor_of_two(void **state)
+{
+    enum { WORK = 120000, STEADY = 1000 };
+    struct run *r = *state;
+    struct progress_step *data = meter_progress_step(r->p, METER_DATA);
+    uint64_t done[400] = {0};
+    int n = 0;
+
+    for (; done[n] < WORK; n++) {
+        uint64_t speed = n % 7 < 3 ? STEADY / 2 : STEADY * 3 / 2; /* workers end their tables at the same time */
+
+        done[n + 1] = done[n] + (n / 10 % 6 == 3 ? STEADY / 5 : speed);
+    }
+    data->total = done[n];
+    data->state = STEP_RUNNING;
+    for (int at = 0; at <= n; at++) {
+        data->done = done[at];
+        int64_t left = after(r, SECOND_US).seconds_left[METER_DATA];
+
+        if (at * 5 >= n && (n - at) * 10 >= n && (left < (n - at) / 2 || left > (n - at) * 2))
+            fail_msg("after %d of %d s it said %d s", at, n, (int)left);
+    }
+}
+
 static void the_time_left_follows_a_change_of_speed_slowly(void **state)
 {
     struct run *r = *state;
@@ -152,6 +177,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rates_forget_what_is_older_than_the_window, setup, teardown),
         cmocka_unit_test_setup_teardown(a_counter_that_goes_back_is_no_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(samples_far_apart_still_give_a_rate, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_time_left_is_right_within_a_factor_of_two, setup, teardown),
         cmocka_unit_test_setup_teardown(the_time_left_follows_a_change_of_speed_slowly, setup, teardown),
         cmocka_unit_test_setup_teardown(a_catch_up_that_falls_behind_has_no_end, setup, teardown),
     };
