@@ -74,6 +74,7 @@ struct copy_jobs_options {
      * not made these changes yet. put_off[i] is set for them; their entries are built as if their rows were in. 0: no table is.
      */
     uint64_t altered_since;
+    bool names_are_targets; /* also of altered tables: they were read with the dump's snapshot */
     bool *put_off;
     struct copy_plan_rules rules;               /* `workers` is set here */
     const char *maintenance_work_mem;           /* for building; NULL leaves the server's */

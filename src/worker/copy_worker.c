@@ -490,7 +490,7 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
     }
     TRY(begin_reading(w, &gate, out_end));
     /* Parts of it may be there: what will be run on the target should meet an empty table. */
-    if (*out_end == JOB_END_PUT_OFF && w->job->must_empty)
+    if (*out_end == JOB_END_PUT_OFF && w->job->must_empty && w->crew->options->names_are_targets)
         return pg_execute(w->target, "emptying a table on the target",
                           copy_table_truncate(w->scratch, tables_of(w), 1));
     if (*out_end != JOB_END_OPEN)
@@ -508,9 +508,16 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
 /* An earlier try of the parts left rows, under another snapshot. */
 MUST_USE static struct error *empty_table(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
 {
+    const struct copy_source_table *const *tables = tables_of(w);
+    bool is_altered_now = false;
+
     (void)out_rows;
     (void)out_end;
     begin_anew(w);
+    /* What was renamed has a name that may be another table's on the target. Its parts will put it off. */
+    TRY(copy_crew_find_altered(w->crew, w->scratch, tables, 1, &is_altered_now));
+    if (is_altered_now)
+        return NULL;
     TRY(open_target(w));
     return pg_execute(w->target, "emptying a table on the target", copy_table_truncate(w->scratch, tables_of(w), 1));
 }

@@ -146,6 +146,7 @@ struct copy_input {
     uint32_t n_entries;
     uint64_t altered_since; /* 0: the target follows no DDL */
     bool *put_off;          /* of tables */
+    bool names_are_targets; /* read with the dump's snapshot */
 };
 
 static int compare_oid(const void *a, const void *b)
@@ -478,6 +479,7 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .n_entries = in->n_entries,
         .altered_since = in->altered_since,
         .put_off = in->put_off,
+        .names_are_targets = in->names_are_targets,
         .holder = TAKE(t->holder),
         .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
@@ -637,6 +639,26 @@ MUST_USE static struct error *record_dropped(struct copy_input *in)
     return record_gone(t, gone, n);
 }
 
+/* Where the target follows no DDL, another name is another table's there. */
+MUST_USE static struct error *refuse_renamed(const struct copy_input *in)
+{
+    for (unsigned i = 0; i < in->schema->pre.n_entries; i++) {
+        const struct entry *e = &in->schema->pre.entries[i];
+        uint32_t place = e->kind == ENTRY_TABLE ? place_of(in, e->oid) : COPY_NONE;
+        const struct copy_jobs_table *t = place == COPY_NONE ? NULL : &in->tables[place];
+
+        if (t == NULL || !t->plan.has_rows || was_copied(&in->task->state, t->oid) ||
+            strchr(t->name, '\n') != NULL || /* the dump's list has such names otherwise */
+            (strcmp(t->name, e->name) == 0 && strcmp(t->schema, e->schema) == 0))
+            continue;
+        return error_hint(error_new(ERROR_CONFIG,
+                                    "table \"%s.%s\" of the source has become \"%s.%s\" before it was copied",
+                                    e->schema, e->name, t->schema, t->name),
+                          "DDL is not carried here. Give it its former name until it is copied.");
+    }
+    return NULL;
+}
+
 /* Only where the target follows DDL can it come to have what the source's table has become. */
 MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
 {
@@ -645,7 +667,7 @@ MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
 
     in->put_off = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *in->put_off);
     if (!t->record->has_ddl)
-        return NULL;
+        return in->names_are_targets ? NULL : refuse_renamed(in);
     TRY(state_read(t->guard, t->arena, t->record->id, &now));
     if (now.n_relations > 0 && now.relations[0].source_oid == TASK_STRUCTURE)
         in->altered_since = now.relations[0].gate.snapshot.xmin;
@@ -661,7 +683,7 @@ struct error *full_copy(struct task *t)
     TRY(restore_structure(t, &t->schema, t->schema_target));
     TRY(extras_copy(t));
     progress_set_phase(t->progress, PHASE_DATA);
-    *in = (struct copy_input){.task = t, .schema = &t->schema};
+    *in = (struct copy_input){.task = t, .schema = &t->schema, .names_are_targets = t->holder != NULL};
     TRY(read_input(in));
     TRY(watch_for_ddl(in));
     TRY(copy_rows(in));

@@ -8,13 +8,26 @@ static int compare_relation(const void *key, const void *member)
     return oid < r->source_oid ? -1 : oid > r->source_oid;
 }
 
+static const struct state_relation *find_relation(const struct task *t, uint32_t oid)
+{
+    if (t->n_relations == 0)
+        return NULL;
+    return bsearch(&oid, t->relations, t->n_relations, sizeof *t->relations, compare_relation);
+}
+
 const struct gate *task_gate(const struct task *t, uint32_t oid)
 {
-    const struct state_relation *found =
-        t->n_relations == 0 ? NULL
-                            : bsearch(&oid, t->relations, t->n_relations, sizeof *t->relations, compare_relation);
+    const struct state_relation *found = find_relation(t, oid);
 
     return found == NULL ? NULL : &found->gate;
+}
+
+/* Dropped before it was copied: worker/full records it without a name. */
+static bool is_gone(const struct task *t, uint32_t oid)
+{
+    const struct state_relation *found = find_relation(t, oid);
+
+    return found != NULL && found->source_oid != TASK_STRUCTURE && found->table[0] == '\0';
 }
 
 static int compare_oid(const void *a, const void *b)
@@ -26,7 +39,8 @@ static int compare_oid(const void *a, const void *b)
 
 bool task_ignores(const struct task *t, uint32_t oid)
 {
-    return t->n_ignored > 0 && bsearch(&oid, t->ignored, t->n_ignored, sizeof *t->ignored, compare_oid) != NULL;
+    return is_gone(t, oid) ||
+           (t->n_ignored > 0 && bsearch(&oid, t->ignored, t->n_ignored, sizeof *t->ignored, compare_oid) != NULL);
 }
 
 char *task_session_name(struct arena *a, const struct task *t, const char *role)

@@ -126,7 +126,7 @@ struct task {
 /* (G2) The gate of a copied table of the source; NULL for one that was made later. */
 const struct gate *task_gate(const struct task *t, uint32_t oid);
 
-/* Tables that were there at the copy and are not part of it: members of extensions. */
+/* Tables that were there at the copy and are not part of it: members of extensions, and what was dropped before it was copied. */
 bool task_ignores(const struct task *t, uint32_t oid);
 
 /* The sessions' application_name: "pgtide <task id> <role>". In `a`. */

@@ -120,7 +120,7 @@ ALTERED = {  # by table: what happens to it between the snapshot and its copy
 def test_the_structure_changes_during_the_copy(world: World, is_killed: bool):
     """F11, G3: what the target has not followed yet is put off. Also when pgtide was killed before it came to these tables."""
     pair = world.pair(options=("--jobs", "1", "--accept", "all"))
-    fill_rows(pair, "a_large_one", 6_000)
+    fill_rows(pair, "a_large_one", 30_000)  # half a minute at that speed: long enough for a busy machine to alter all
     for name in ALTERED.keys() - {"parted"}:
         pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, v text, extra integer); CREATE INDEX ON {name} (v); INSERT INTO {name} SELECT n, 'v' || n, n FROM generate_series(1, 500) n")
     pair.on_source("CREATE TABLE parted (id integer PRIMARY KEY, v text, extra integer) PARTITION BY RANGE (id); CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (1000);"
