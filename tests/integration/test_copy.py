@@ -128,7 +128,9 @@ def test_the_structure_changes_during_the_copy(world: World, is_killed: bool):
     run = pair.pgtide.start("--max-rate", "1")
     wait_until(lambda: status(pair).get("bytes_copied", 0) > 0, 30, "rows are copied")
     with pair.source.connect(pair.database) as session:
-        for statements in ALTERED.values():
+        for name, statements in ALTERED.items():
+            if is_killed and name == "keyed":
+                continue  # a restart cannot build what the source has no more: its DROP stops and is shown
             for statement in statements.split("; "):
                 session.execute(statement)
     assert status(pair)["phase"] == "data"
