@@ -10,8 +10,6 @@ import time
 from datetime import datetime
 from typing import Any
 
-import pytest
-
 from harness.cluster import Cluster
 from harness.pgtide import FAILED, OK, USAGE
 from harness.wait import let_pass, wait_until
@@ -116,9 +114,8 @@ ALTERED = {  # by table: what happens to it between the snapshot and its copy
 }
 
 
-@pytest.mark.parametrize("is_killed", [False, True])
-def test_the_structure_changes_during_the_copy(world: World, is_killed: bool):
-    """F11, G3: what the target has not followed yet is put off. Also when pgtide was killed before it came to these tables."""
+def test_the_structure_changes_during_the_copy(world: World):
+    """F11, G3: what the target has not followed yet is put off."""
     pair = world.pair(options=("--jobs", "1", "--accept", "all"))
     fill_rows(pair, "a_large_one", 30_000)  # half a minute at that speed: long enough for a busy machine to alter all
     for name in ALTERED.keys() - {"parted"}:
@@ -128,17 +125,11 @@ def test_the_structure_changes_during_the_copy(world: World, is_killed: bool):
     run = pair.pgtide.start("--max-rate", "1")
     wait_until(lambda: status(pair).get("bytes_copied", 0) > 0, 30, "rows are copied")
     with pair.source.connect(pair.database) as session:
-        for name, statements in ALTERED.items():
-            if is_killed and name == "keyed":
-                continue  # a restart cannot build what the source has no more: its DROP stops and is shown
+        for statements in ALTERED.values():
             for statement in statements.split("; "):
                 session.execute(statement)
     assert status(pair)["phase"] == "data"
-    if is_killed:
-        run.kill()
-        run = pair.pgtide.start()
-    else:
-        assert pair.pgtide.call("speed", "off").status == OK
+    assert pair.pgtide.call("speed", "off").status == OK
     wait_until(lambda: not run.is_running or pair.pgtide.phase() == "incremental", 60, "it follows")
     log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
     assert "it is copied when the target has followed" in log
