@@ -229,16 +229,32 @@ void report_draw_repairs(struct canvas *c, const struct check_repair *repairs, u
     canvas_end_line(c);
 }
 
+static json_t *accounts_document(const struct check_item *item)
+{
+    json_t *can = json_array(), *cannot = json_array();
+
+    for (unsigned i = 0; i < item->n_accounts; i++) {
+        const struct check_account *x = &item->accounts[i];
+
+        json_array_append_new(x->is_carried ? can : cannot,
+                              json_pack("{s:o, s:o}", "name", json_text(x->name), "remark", json_text(x->remark)));
+    }
+    return json_pack("{s:o, s:o}", "can_be_synchronized", can, "cannot_be_synchronized", cannot);
+}
+
 static json_t *item_document(const struct check_item *item)
 {
     json_t *objects = json_array();
 
     for (unsigned i = 0; i < item->n_objects; i++)
         json_array_append_new(objects, json_text(item->objects[i]));
-    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:i}", "id", item->id, "group",
-                     check_group_name(item->group), "result", check_result_name(item->result), "accepted",
-                     (int)item->is_accepted, "title", json_text(item->title), "reason", json_text(item->reason),
-                     "objects", objects, "fix", json_text(item->fix), "safe_fixes", (int)item->n_repairs);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:i}", "id", item->id, "group",
+                            check_group_name(item->group), "result", check_result_name(item->result), "accepted",
+                            (int)item->is_accepted, "title", json_text(item->title), "reason", json_text(item->reason),
+                            "objects", objects, "fix", json_text(item->fix), "safe_fixes", (int)item->n_repairs);
+    if (item->accounts != NULL)
+        json_object_set_new(all, "accounts", accounts_document(item));
+    return all;
 }
 
 json_t *report_document(const struct check_item *items, unsigned n)

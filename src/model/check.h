@@ -38,6 +38,13 @@ struct check_repair {
     const char *problem; /* why not; NULL when it is done or was not run */
 };
 
+/* A role of the source, with --accounts. */
+struct check_account {
+    const char *name;
+    bool is_carried;
+    const char *remark; /* why it is not, or what of it is not; NULL */
+};
+
 struct check_item {
     const char *id; /* kebab-case, what --accept and --skip-check name: "replica-identity" */
     enum check_group group;
@@ -47,6 +54,8 @@ struct check_item {
     const char *reason;         /* what was found, lower case, no full stop; NULL when there is nothing to add */
     const char *const *objects; /* names of what it concerns, as the user would write them; NULL when n_objects is 0 */
     unsigned n_objects;
+    const struct check_account *accounts; /* of item "accounts" with --accounts; NULL elsewhere */
+    unsigned n_accounts;
     struct check_repair *repairs; /* what --fix runs: the part of `fix` that is safe; NULL when n_repairs is 0 */
     unsigned n_repairs;
     const char *fix; /* the exact SQL or setting that mends it, may have several lines; NULL when there is none */

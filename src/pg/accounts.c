@@ -56,7 +56,7 @@ static const char *provider_of(const char *role)
 /* What the target's user may do. */
 struct creator {
     struct role_list roles;
-    bool is_superuser;
+    bool may_create;
     bool may_give_createdb;
     bool can_read_passwords; /* on the source */
 };
@@ -110,13 +110,15 @@ MUST_USE static struct error *creator_read(struct pg_conn *source, struct pg_con
     char *can_read = NULL;
 
     TRY(schema_roles_read(target, a, &out->roles));
-    TRY(pg_query(target, a, "reading what the user may do",
-                 "SELECT rolsuper::text, rolcreatedb::text FROM pg_roles WHERE rolname = current_user", NULL, 0,
-                 &user));
+    TRY(pg_query(
+        target, a, "reading what the user may do",
+        "SELECT rolsuper::text, rolcreatedb::text, rolcreaterole::text FROM pg_roles WHERE rolname = current_user",
+        NULL, 0, &user));
     TRY(pg_query_text(source, a, "asking whether passwords can be read",
                       "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')::text", NULL, 0, &can_read));
-    out->is_superuser = user.n_rows > 0 && cell_bool(user.rows[0][0]);
-    out->may_give_createdb = out->is_superuser || pg_conn_version(target) < CREATES_LIKE_ITSELF_SINCE ||
+    bool is_superuser = user.n_rows > 0 && cell_bool(user.rows[0][0]);
+    out->may_create = is_superuser || (user.n_rows > 0 && cell_bool(user.rows[0][2]));
+    out->may_give_createdb = is_superuser || pg_conn_version(target) < CREATES_LIKE_ITSELF_SINCE ||
                              (user.n_rows > 0 && cell_bool(user.rows[0][1]));
     out->can_read_passwords = cell_bool(can_read);
     return NULL;
@@ -130,7 +132,7 @@ struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, stru
     TRY(creator_read(source, target, a, &by));
     TRY(pg_query(source, a, "reading the roles", sql_accounts, NULL, 0, &rows));
     struct account *accounts = arena_alloc(a, (rows.n_rows + 1U) * sizeof *accounts);
-    struct account_list list = {.n = rows.n_rows, .accounts = accounts};
+    struct account_list list = {.n = rows.n_rows, .accounts = accounts, .may_create = by.may_create};
     for (unsigned r = 0; r < rows.n_rows; r++) {
         accounts[r] = account_of(a, &by, rows.rows[r]);
         list.n_carried += accounts[r].is_carried;
@@ -223,12 +225,37 @@ MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *
     return NULL;
 }
 
+/*
+ * Roles of the target whose members can raise themselves, by SET ROLE, to what is raised on no target. Read before any membership is
+ * made: as none of them takes a member, the roles that are made do not become such.
+ */
+MUST_USE static struct error *mighty_read(struct pg_conn *target, struct arena *a, struct pg_rows *out)
+{
+    return pg_query(
+        target, a, "reading the roles with rights over the whole server",
+        "SELECT g.rolname FROM pg_roles g WHERE EXISTS (SELECT FROM pg_roles m WHERE (m.rolsuper OR "
+        "m.rolreplication OR m.rolbypassrls) AND (m.oid = g.oid OR NOT g.rolsuper AND pg_has_role(g.oid, m.oid, "
+        "'MEMBER')))",
+        NULL, 0, out);
+}
+
+/* NULL: the membership may be made. */
+static const char *why_no_member(const struct role_list *roles, const struct pg_rows *mighty, const char *group)
+{
+    if (role_find(roles, group) == NULL)
+        return "it does not exist on the target";
+    for (unsigned r = 0; r < mighty->n_rows; r++)
+        if (strcmp(mighty->rows[r][0], group) == 0)
+            return "its members have rights over the whole server there, which are raised on no target";
+    return NULL;
+}
+
 MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *target, struct arena *a,
                                        const struct account_list *list)
 {
     const char *has_options = pg_conn_version(target) >= MEMBERSHIP_OPTIONS_SINCE ? "true" : "false";
     struct role_list roles;
-    struct pg_rows statements;
+    struct pg_rows statements, mighty;
 
     TRY(schema_roles_read(target, a, &roles));
     for (unsigned i = 0; i < list->n; i++)
@@ -236,6 +263,7 @@ MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *t
             TRY(make_role(source, target, a, &list->accounts[i], roles.user_is_superuser));
     FAULT_POINT("accounts.made");
     TRY(schema_roles_read(target, a, &roles));
+    TRY(mighty_read(target, a, &mighty));
     TRY(pg_query(source, a, "reading memberships and settings of roles", sql_account_statements, &has_options, 1,
                  &statements));
     for (unsigned r = 0; r < statements.n_rows; r++) {
@@ -244,9 +272,11 @@ MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *t
 
         if (x == NULL || !x->is_carried)
             continue;
-        if (cell[STATEMENT_GROUP] != NULL && role_find(&roles, cell[STATEMENT_GROUP]) == NULL)
-            log_warn("left out \"%s\": role \"%s\" does not exist on the target", cell[STATEMENT_TEXT],
-                     cell[STATEMENT_GROUP]);
+        const char *reason =
+            cell[STATEMENT_GROUP] == NULL ? NULL : why_no_member(&roles, &mighty, cell[STATEMENT_GROUP]);
+
+        if (reason != NULL)
+            log_warn("left out \"%s\": role \"%s\": %s", cell[STATEMENT_TEXT], cell[STATEMENT_GROUP], reason);
         else
             TRY(try_statement(target, cell[STATEMENT_TEXT], cell[STATEMENT_TEXT]));
     }

@@ -30,6 +30,7 @@ struct account_list {
     unsigned n;
     const struct account *accounts;
     unsigned n_carried, n_without_login;
+    bool may_create; /* the target's user may make roles */
 };
 
 MUST_USE struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, struct arena *a,

@@ -296,17 +296,29 @@ struct error *check_accounts(struct precheck *p, struct check_item *item)
     }
     TRY(accounts_read(p->source, p->target, p->a, l));
     const char **lines = arena_alloc(p->a, (l->n + 1U) * sizeof *lines);
+    struct check_account *accounts = arena_alloc(p->a, (l->n + 1U) * sizeof *accounts);
     for (unsigned carried = 2; carried-- > 0;)
         for (unsigned i = 0; i < l->n; i++) {
             const struct account *x = &l->accounts[i];
 
-            if (x->is_carried == (carried == 1))
-                lines[n++] = arena_printf(p->a, "%s %s%s%s", pg_quote_identifier(p->a, x->name),
-                                          x->is_carried ? "can be synchronized" : "cannot be synchronized",
-                                          x->remark == NULL ? "" : ": ", x->remark == NULL ? "" : x->remark);
+            if (x->is_carried != (carried == 1))
+                continue;
+            accounts[n] = (struct check_account){.name = x->name, .is_carried = x->is_carried, .remark = x->remark};
+            lines[n++] = arena_printf(p->a, "%s %s%s%s", pg_quote_identifier(p->a, x->name),
+                                      x->is_carried ? "can be synchronized" : "cannot be synchronized",
+                                      x->remark == NULL ? "" : ": ", x->remark == NULL ? "" : x->remark);
         }
     item->objects = lines;
     item->n_objects = n;
+    item->accounts = accounts;
+    item->n_accounts = n;
+    if (l->n_carried > 0 && !l->may_create) {
+        item_is(p, item, CHECK_FAILED, "user \"%s\" may not make roles on the target", p->target_facts.user);
+        item_fix(p, item, ON_TARGET,
+                 arena_printf(p->a, "ALTER ROLE %s CREATEROLE; -- or leave out --accounts",
+                              pg_quote_identifier(p->a, p->target_facts.user)));
+        return NULL;
+    }
     if (l->n_without_login == 0) {
         item_is(p, item, CHECK_PASSED, "%u roles are made on the target, %u are not", l->n_carried,
                 l->n - l->n_carried);
