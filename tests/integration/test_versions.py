@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def test_each_version_understands_each_statement(world: World, majors: tuple[int
     server.execute((STATEMENTS / "state.sql").read_text())
     for file in sorted(STATEMENTS.glob("*.sql")):
         text = file.read_text()
-        if file.name != "state.sql" and "pgtide_@" not in text:
+        if file.name != "state.sql" and not re.search(r"[a-z]_@", text):
             try:
                 server.execute(f"PREPARE it AS {text}")
             except psycopg.Error as reason:

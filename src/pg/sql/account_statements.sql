@@ -29,4 +29,4 @@ with membership as (
       from pg_roles r
       join pg_shdescription d on d.objoid = r.oid and d.classoid = 'pg_authid'::regclass
 )
-select text, role::text, "group"::text from statement order by place, role collate "C", "group" collate "C", n
+select text, role::text, "group"::text from statement order by place, role::text collate "C", "group"::text collate "C", n

@@ -11,4 +11,4 @@ select r.rolname::text,
               'NOSUPERUSER NOREPLICATION NOBYPASSRLS', r.rolconnlimit,
               case when r.rolvaliduntil is not null then format(' VALID UNTIL %L', r.rolvaliduntil::text) else '' end)
   from pg_roles r
- order by r.rolname collate "C"
+ order by r.rolname::text collate "C"

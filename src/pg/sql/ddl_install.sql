@@ -223,7 +223,7 @@ begin
                                  where pubupdate and (puballtables or exists (select from pg_publication_rel
                                                                                where prpubid = p.oid and prrelid = r.oid))) as is_listed,
                         r.relreplident = 'd' and not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate) as is_keyless
-                   from concerned join pg_class r using (oid)
+                   from concerned join pg_class r on r.oid = concerned.oid
                   where r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relnamespace <> 'pgtide'::regnamespace loop
             if c.is_to_list and c.relkind = 'r' then
                 again := again || format('alter publication pgtide_@ add table only %s', c.name);
