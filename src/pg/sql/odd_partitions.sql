@@ -1,4 +1,4 @@
--- Partitions that need a word: name, what it is about, oid. Then one row ('', counts). 10 to 18; DETACH … CONCURRENTLY came with 14.
+-- Partitions that need a word: name, what it is about, oid. Then one row ('', counts). 10 to 18; DETACH ... CONCURRENTLY came with 14.
 select quote_ident(n.nspname) || '.' || quote_ident(c.relname),
        case when to_jsonb(i) ->> 'inhdetachpending' = 'true' then 'detach' else 'foreign' end,
        c.oid::text
