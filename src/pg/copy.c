@@ -247,7 +247,8 @@ MUST_USE static struct error *send_pieces(struct pump *p, bool *out_blocked)
 MUST_USE static struct error *wait_for_news(struct pump *p, bool is_blocked)
 {
     bool wants_rows = has_room(p) && !p->has_ended;
-    bool pauses = wants_rows && is_paused(p);
+    /* One that ran out since the caller looked still counts: rows that libpq has already are taken then, and no socket tells of them. */
+    bool pauses = wants_rows && p->paused_until_us != 0;
     const struct stop *stop = pg_conn_stop(p->source);
     struct pollfd fds[] = {
         {.fd = wants_rows && !pauses ? PQsocket(p->out) : -1, .events = POLLIN},
@@ -260,9 +261,9 @@ MUST_USE static struct error *wait_for_news(struct pump *p, bool is_blocked)
         return error_new(ERROR_CANCELLED, "stopped while copying table \"%s\"", p->statement->name);
     if ((fds[1].revents & (POLLIN | POLLERR | POLLHUP)) != 0)
         TRY(listen_to_target(p));
-    if (fds[0].revents != 0 && PQconsumeInput(p->out) == 0)
-        return lost(p->source, p);
-    return NULL;
+    /* After each pause something is read: a pace that asks for one after another slows the copy down and never ends it. */
+    bool may_read = fds[0].revents != 0 || (pauses && !is_paused(p));
+    return may_read && PQconsumeInput(p->out) == 0 ? lost(p->source, p) : NULL;
 }
 
 MUST_USE static struct error *transfer(struct pump *p)

@@ -283,6 +283,23 @@ static int slow_down(void *self, uint64_t bytes)
     return 30000;
 }
 
+static int always_pause(void *self, uint64_t bytes)
+{
+    (void)self;
+    (void)bytes;
+    return 1;
+}
+
+static void a_copy_that_is_asked_to_pause_each_time_ends(void **state)
+{
+    NEEDS_SERVERS();
+    const struct copy_statement statement = {"shop.huge", "COPY shop.huge TO STDOUT", "COPY shop.huge FROM STDIN"};
+    uint64_t count = 0;
+
+    succeeds(pump(&statement, 1, (struct copy_watch){.pace_ms = always_pause}, &count));
+    assert_int_equal(count, 30000);
+}
+
 static struct error *stop_soon(void *self)
 {
     stop_wait_ms(stop, STRIKE_MS);
@@ -742,6 +759,7 @@ int main(void)
         cmocka_unit_test_setup(what_the_source_refuses_leaves_the_target_usable, begin),
         cmocka_unit_test_setup(notices_of_the_target_do_no_harm, begin),
         cmocka_unit_test_setup(a_row_larger_than_all_buffers_passes, begin),
+        cmocka_unit_test_setup(a_copy_that_is_asked_to_pause_each_time_ends, begin),
         cmocka_unit_test_setup(a_copy_stops_when_asked, begin),
         cmocka_unit_test_setup(everything_is_copied_and_built, begin),
         cmocka_unit_test_setup(a_second_run_does_nothing_and_a_third_what_is_missing, begin),
