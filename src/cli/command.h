@@ -64,8 +64,8 @@ struct command_line {
     const char *table;                                /* conflicts; NULL: all */
     struct cutover_options cutover;                   /* cutover; what it compares is made of the next */
     const char *const *cutover_compare;               /* all, none or rules; NULL: all */
-    bool says_yes; /* cutover: without being asked */
-    bool wants_fix; /* check */
+    bool says_yes;                                    /* cutover: without being asked */
+    bool wants_fix;                                   /* check */
     bool wants_json;
     bool is_quiet;
 };

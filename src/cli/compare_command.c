@@ -49,9 +49,9 @@ MUST_USE static struct error *take_kinds(const char *const *words, struct compar
         while (kind < COMPARE_KIND_COUNT && strcmp(compare_kind_name(kind), *words) != 0)
             kind++;
         if (kind == COMPARE_KIND_COUNT)
-            return error_hint(error_new(ERROR_USAGE, "option \"--kind\": \"%s\" is none of object, rows, values, accounts",
-                                        *words),
-                              "See \"pgtide compare --help\".");
+            return error_hint(
+                error_new(ERROR_USAGE, "option \"--kind\": \"%s\" is none of object, rows, values, accounts", *words),
+                "See \"pgtide compare --help\".");
         out->kinds[kind] = true;
     }
     return NULL;

@@ -70,9 +70,17 @@ static void put_csv(struct compare_report *r, enum compare_kind kind, const stru
     for (unsigned i = 0; i < n; i++) {
         struct difference_column none = {0};
         const struct difference_column *column = d->n_columns == 0 ? &none : &d->columns[i];
-        const char *fields[] = {is_again ? "2" : "1", compare_kind_name(kind), d->what, d->identity,
-                                difference_side_name(d->side), column->name, column->source, column->target,
-                                d->select_source, d->select_target, d->repair};
+        const char *fields[] = {is_again ? "2" : "1",
+                                compare_kind_name(kind),
+                                d->what,
+                                d->identity,
+                                difference_side_name(d->side),
+                                column->name,
+                                column->source,
+                                column->target,
+                                d->select_source,
+                                d->select_target,
+                                d->repair};
 
         for (size_t k = 0; k < COUNT_OF(fields); k++)
             put_field(r, fields[k], k + 1 < COUNT_OF(fields) ? "," : "\r\n");
@@ -98,7 +106,8 @@ struct compare_sink compare_report_sink(struct compare_report *r)
     return is_streamed ? (struct compare_sink){.found = found, .self = r} : (struct compare_sink){0};
 }
 
-struct error *compare_report_open(const char *path, struct compare_progress *progress, struct compare_report **out_report)
+struct error *compare_report_open(const char *path, struct compare_progress *progress,
+                                  struct compare_report **out_report)
 {
     for (size_t i = 0; i < COUNT_OF(forms); i++) {
         if (!ends_with(path, forms[i].ending))
@@ -114,13 +123,15 @@ struct error *compare_report_open(const char *path, struct compare_progress *pro
         if (r->form == REPORT_CSV)
             put(r, "round,kind,what,identity,difference,column,source,target,select_source,select_target,repair\r\n");
         if (r->form == REPORT_SQL)
-            put(r, "-- Makes the target's rows those of the source. Deletions and insertions come in the order in which they were\n"
+            put(r, "-- Makes the target's rows those of the source. Deletions and insertions come in the order in "
+                   "which they were\n"
                    "-- found; `pgtide compare --repair` orders them and keeps the sync still meanwhile.\n");
         *out_report = TAKE(r);
         return NULL;
     }
-    return error_hint(error_new(ERROR_USAGE, "option \"--report\": \"%s\" ends in none of .html, .csv, .json, .sql", path),
-                      "The ending of the name chooses the form.");
+    return error_hint(
+        error_new(ERROR_USAGE, "option \"--report\": \"%s\" ends in none of .html, .csv, .json, .sql", path),
+        "The ending of the name chooses the form.");
 }
 
 void compare_report_close(struct compare_report *r)
@@ -169,10 +180,14 @@ static void put_element(struct compare_report *r, const char *open, const char *
 
 static const char head[] =
     "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>pgtide comparison</title>\n<style>\n"
-    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}\n"
-    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}th,td{text-align:left;vertical-align:top;padding:.25rem .6rem;"
-    "border-bottom:1px solid #8886}\ntd.n{text-align:right}pre,code{font:13px/1.4 ui-monospace,monospace;white-space:pre-wrap;"
+    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>pgtide "
+    "comparison</title>\n<style>\n"
+    ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 "
+    "1rem}\n"
+    "table{border-collapse:collapse;width:100%;margin:.5rem 0 "
+    "1.5rem}th,td{text-align:left;vertical-align:top;padding:.25rem .6rem;"
+    "border-bottom:1px solid #8886}\ntd.n{text-align:right}pre,code{font:13px/1.4 "
+    "ui-monospace,monospace;white-space:pre-wrap;"
     "overflow-wrap:anywhere;margin:0}\n.equal{color:#187a2f}.different{color:#c62828}.not{color:#a86400}"
     "details{margin:.2rem 0}summary{cursor:pointer}\n</style></head><body>\n";
 

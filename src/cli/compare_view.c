@@ -68,12 +68,13 @@ const char *compare_meaning(struct arena *a, const struct compare_result *r)
         return arena_printf(a, "Both sides as of position %s of the source; apply stood still for %" PRId64 " ms.",
                             lsn_format(al->position).text, (al->pause_us + 999) / 1000);
     if (al->source_has_moved || al->target_has_moved)
-        return arena_printf(a,
-                            "No sync of the pair runs here, and the %s moved meanwhile: two snapshots were compared that "
-                            "belong to no common moment, so a difference may be a change that was on its way.",
-                            al->source_has_moved && al->target_has_moved ? "source and the target"
-                            : al->source_has_moved                       ? "source"
-                                                                         : "target");
+        return arena_printf(
+            a,
+            "No sync of the pair runs here, and the %s moved meanwhile: two snapshots were compared that "
+            "belong to no common moment, so a difference may be a change that was on its way.",
+            al->source_has_moved && al->target_has_moved ? "source and the target"
+            : al->source_has_moved                       ? "source"
+                                                         : "target");
     return arena_strdup(a, "No sync of the pair runs here, and neither server wrote anything meanwhile: the snapshots "
                            "of both sides belong together.");
 }
@@ -189,10 +190,10 @@ static void put_entry(struct canvas *c, const struct compare_entry *e)
         canvas_printf(c, INK_PLAIN, ": %s on the source, %s on the target", format_count(e->source_count).text,
                       format_count(e->target_count).text);
     if (e->reason != NULL)
-        canvas_put_wrapped(c, INK_PLAIN,
-                           arena_printf(scratch, ": %s%s",
-                                        e->verdict == VERDICT_NOT_COMPARED ? "not compared, " : "", e->reason),
-                           COLUMN_TEXT);
+        canvas_put_wrapped(
+            c, INK_PLAIN,
+            arena_printf(scratch, ": %s%s", e->verdict == VERDICT_NOT_COMPARED ? "not compared, " : "", e->reason),
+            COLUMN_TEXT);
     canvas_end_line(c);
     for (unsigned i = 0; i < shown; i++)
         put_difference(c, e->kind, e->kept[i]);
@@ -214,7 +215,9 @@ static void put_kind(struct canvas *c, const struct compare_result *r, enum comp
 
     if (all == 0)
         return;
-    canvas_mark(c, n.entries[VERDICT_DIFFERENT] > 0 ? MARK_FAILED : n.entries[VERDICT_NOT_COMPARED] > 0 ? MARK_ALARM : MARK_DONE);
+    canvas_mark(c, n.entries[VERDICT_DIFFERENT] > 0      ? MARK_FAILED
+                   : n.entries[VERDICT_NOT_COMPARED] > 0 ? MARK_ALARM
+                                                         : MARK_DONE);
     canvas_printf(c, INK_BOLD, " %s", compare_kind_name(kind));
     canvas_printf(c, INK_PLAIN, ": %u of %u %s equal, %s %s", n.entries[VERDICT_EQUAL], all, entries,
                   format_count(n.things).text, things[kind]);
@@ -294,9 +297,9 @@ static json_t *difference_document(const struct difference *d)
     json_t *columns = json_array();
 
     for (unsigned i = 0; i < d->n_columns; i++)
-        json_array_append_new(columns, json_pack("{s:o, s:o, s:o}", "name", json_text(d->columns[i].name), "source",
-                                                 json_text(d->columns[i].source), "target",
-                                                 json_text(d->columns[i].target)));
+        json_array_append_new(columns,
+                              json_pack("{s:o, s:o, s:o}", "name", json_text(d->columns[i].name), "source",
+                                        json_text(d->columns[i].source), "target", json_text(d->columns[i].target)));
     return json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "difference", difference_side_name(d->side), "what",
                      json_text(d->what), "identity", json_text(d->identity), "columns", columns, "select_source",
                      json_text(d->select_source), "select_target", json_text(d->select_target), "repair",
@@ -350,11 +353,11 @@ json_t *compare_document(const struct compare_result *r)
         json_array_append_new(notes, json_text(*note));
     json_t *document = json_pack(
         "{s:s, s:b, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "result", verdict_name(compare_verdict(r)),
-        "aligned", (int)al->is_aligned, "position", json_lsn(al->position), "pause_ms", ms(al->is_aligned, al->pause_us),
-        "tries", (int)al->tries, "source_moved", al->is_aligned ? json_null() : json_boolean(al->source_has_moved),
-        "target_moved", al->is_aligned ? json_null() : json_boolean(al->target_has_moved), "interrupted",
-        (int)r->was_cancelled, "seconds", seconds(r->elapsed_us), "notes", notes, "entries",
-        entries_document(r));
+        "aligned", (int)al->is_aligned, "position", json_lsn(al->position), "pause_ms",
+        ms(al->is_aligned, al->pause_us), "tries", (int)al->tries, "source_moved",
+        al->is_aligned ? json_null() : json_boolean(al->source_has_moved), "target_moved",
+        al->is_aligned ? json_null() : json_boolean(al->target_has_moved), "interrupted", (int)r->was_cancelled,
+        "seconds", seconds(r->elapsed_us), "notes", notes, "entries", entries_document(r));
     if (r->before_repair != NULL)
         json_object_set_new(document, "repair",
                             json_pack("{s:o, s:o, s:o}", "rows", json_count(r->n_repaired), "pause_ms",

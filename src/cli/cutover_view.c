@@ -115,8 +115,8 @@ static json_t *item_document(const struct check_item *item)
 
     for (unsigned i = 0; i < item->n_objects; i++)
         json_array_append_new(objects, json_text(item->objects[i]));
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "id", item->id, "result", check_result_name(item->result), "title",
-                     json_text(item->title), "reason", json_text(item->reason), "objects", objects, "fix",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "id", item->id, "result", check_result_name(item->result),
+                     "title", json_text(item->title), "reason", json_text(item->reason), "objects", objects, "fix",
                      json_text(item->fix));
 }
 
@@ -127,12 +127,11 @@ json_t *cutover_document(const struct cutover_report *r, const char *error)
     for (unsigned i = 0; i < r->n_items; i++)
         json_array_append_new(items, item_document(&r->items[i]));
     for (enum cutover_step s = 0; s < CUTOVER_STEP_COUNT; s++)
-        json_array_append_new(steps, json_pack("{s:s, s:s, s:s, s:f, s:o}", "step", cutover_step_name(s), "does",
-                                               cutover_step_description(s), "state",
-                                               cutover_state_name(r->steps[s].state), "seconds",
-                                               seconds(r->steps[s].elapsed_us), "detail",
-                                               json_text(r->steps[s].detail)));
-    return json_pack("{s:s, s:o, s:o, s:f, s:o, s:b, s:o}", "outcome", cutover_outcome_name(r->outcome), "checklist", items,
-                     "steps", steps, "write_downtime_seconds", seconds(r->downtime_us), "position",
+        json_array_append_new(
+            steps, json_pack("{s:s, s:s, s:s, s:f, s:o}", "step", cutover_step_name(s), "does",
+                             cutover_step_description(s), "state", cutover_state_name(r->steps[s].state), "seconds",
+                             seconds(r->steps[s].elapsed_us), "detail", json_text(r->steps[s].detail)));
+    return json_pack("{s:s, s:o, s:o, s:f, s:o, s:b, s:o}", "outcome", cutover_outcome_name(r->outcome), "checklist",
+                     items, "steps", steps, "write_downtime_seconds", seconds(r->downtime_us), "position",
                      json_text(r->position), "source_is_frozen", (int)r->is_frozen, "error", json_text(error));
 }

@@ -4,7 +4,11 @@
 
 static const char *fate(const struct leftover *l)
 {
-    return l->is_unknown ? "what is in it is not known" : l->removed ? "removed" : l->in_use ? "in use by a running sync" : l->resumable ? "resumable" : "abandoned";
+    return l->is_unknown  ? "what is in it is not known"
+           : l->removed   ? "removed"
+           : l->in_use    ? "in use by a running sync"
+           : l->resumable ? "resumable"
+                          : "abandoned";
 }
 
 static void draw_one(struct canvas *c, const struct leftover *l)
@@ -20,7 +24,8 @@ static void draw_one(struct canvas *c, const struct leftover *l)
     canvas_end_line(c);
     if (l->problem != NULL) {
         canvas_move_to(c, 4);
-        canvas_printf(c, INK_BAD, l->is_unknown ? "could not be looked into: %s" : "could not be removed: %s", l->problem);
+        canvas_printf(c, INK_BAD, l->is_unknown ? "could not be looked into: %s" : "could not be removed: %s",
+                      l->problem);
         canvas_end_line(c);
     }
 }

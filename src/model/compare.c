@@ -53,10 +53,8 @@ const char *difference_side_name(enum difference_side side)
 const char *compare_step_name(enum compare_step step)
 {
     static const char *const names[COMPARE_STEP_COUNT] = {
-        [COMPARE_STARTING] = "connecting",
-        [COMPARE_ALIGNING] = "bringing both sides to one position",
-        [COMPARE_COMPARING] = "comparing",
-        [COMPARE_REPAIRING] = "repairing",
+        [COMPARE_STARTING] = "connecting",   [COMPARE_ALIGNING] = "bringing both sides to one position",
+        [COMPARE_COMPARING] = "comparing",   [COMPARE_REPAIRING] = "repairing",
         [COMPARE_AGAIN] = "comparing again",
     };
 
@@ -90,10 +88,8 @@ struct compare_entry *compare_entry_begin(struct compare_collector *c, enum comp
 {
     pthread_mutex_lock(&c->mutex);
     struct compare_entry *e = ARENA_NEW(c->arena, struct compare_entry);
-    *e = (struct compare_entry){.kind = kind,
-                                .name = arena_strdup(c->arena, name),
-                                .verdict = VERDICT_NOT_COMPARED,
-                                .reason = interrupted};
+    *e = (struct compare_entry){
+        .kind = kind, .name = arena_strdup(c->arena, name), .verdict = VERDICT_NOT_COMPARED, .reason = interrupted};
     c->entries = room_for(c->arena, c->entries, c->n_entries);
     c->entries[c->n_entries++] = e;
     pthread_mutex_unlock(&c->mutex);

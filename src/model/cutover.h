@@ -13,10 +13,10 @@
 struct cutover_options {
     bool freeze;
     bool refresh_matviews;
-    bool compares;       /* the values of tables */
+    bool compares;                    /* the values of tables */
     const char *const *compare_rules; /* which, as sync_options.select; NULL: all */
-    bool is_dry_run;     /* look and plan, change nothing, start nothing */
-    bool undo;           /* only put the source back as it was before a freeze, also after a cutover that came to its end */
+    bool is_dry_run;                  /* look and plan, change nothing, start nothing */
+    bool undo; /* only put the source back as it was before a freeze, also after a cutover that came to its end */
     unsigned downtime_s; /* give up and undo when writes stood still for longer; 0: no limit */
 };
 
@@ -65,7 +65,7 @@ struct cutover_report {
     bool is_frozen;       /* the source's transactions are read-only by default still */
 };
 
-const char *cutover_step_name(enum cutover_step step);         /* "large-objects" */
-const char *cutover_step_description(enum cutover_step step);  /* what it will do, for people, without a full stop */
-const char *cutover_state_name(enum cutover_state state);      /* "left-out" */
+const char *cutover_step_name(enum cutover_step step);        /* "large-objects" */
+const char *cutover_step_description(enum cutover_step step); /* what it will do, for people, without a full stop */
+const char *cutover_state_name(enum cutover_state state);     /* "left-out" */
 const char *cutover_outcome_name(enum cutover_outcome outcome);

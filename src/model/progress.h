@@ -84,12 +84,12 @@ struct progress_counters {
     _Atomic bool is_once;         /* --type full: nothing is made on the source */
     _Atomic uint64_t compared_entries;   /* --type full: kinds of objects and tables compared at the end, */
     _Atomic uint64_t compared_different; /* and those not found equal */
-    _Atomic uint64_t max_rate_mb;         /* the copy's limit now, MB/s; 0: none */
-    _Atomic int64_t snapshot_since_us;    /* by base/clock: when the copy's snapshot was taken; 0: none is held */
-    _Atomic int64_t slot_growth;          /* of that, bytes a second over the last minute; 0: none, or not known yet */
-    _Atomic uint64_t slot_room_bytes;     /* WAL until the source removes what the slot needs; 0: no such limit */
-    _Atomic int64_t slot_seconds_left;    /* until then at that growth; 0: not known, or never */
-    _Atomic bool is_paused;               /* applying is; receiving goes on */
+    _Atomic uint64_t max_rate_mb;        /* the copy's limit now, MB/s; 0: none */
+    _Atomic int64_t snapshot_since_us;   /* by base/clock: when the copy's snapshot was taken; 0: none is held */
+    _Atomic int64_t slot_growth;         /* of that, bytes a second over the last minute; 0: none, or not known yet */
+    _Atomic uint64_t slot_room_bytes;    /* WAL until the source removes what the slot needs; 0: no such limit */
+    _Atomic int64_t slot_seconds_left;   /* until then at that growth; 0: not known, or never */
+    _Atomic bool is_paused;              /* applying is; receiving goes on */
 };
 
 /* Lives in `a`. */

@@ -46,10 +46,11 @@ struct error *database_give(struct pg_conn *source, struct pg_conn *maintenance,
     char *owner = NULL;
 
     TRY(pg_query_text(source, scratch, "reading who owns the database",
-                      "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()", NULL, 0, &owner));
+                      "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()", NULL, 0,
+                      &owner));
     TRY(schema_roles_read(maintenance, scratch, &roles));
-    const char *statement = arena_printf(scratch, "ALTER DATABASE %s OWNER TO %s", pg_quote_identifier(scratch, database),
-                                         pg_quote_identifier(scratch, owner));
+    const char *statement = arena_printf(scratch, "ALTER DATABASE %s OWNER TO %s",
+                                         pg_quote_identifier(scratch, database), pg_quote_identifier(scratch, owner));
     const struct role *role = role_find(&roles, owner);
     if (role != NULL && (role->is_ours || roles.user_is_superuser))
         return tolerate(pg_execute(maintenance, "giving the database to its owner", statement), statement);
@@ -68,18 +69,20 @@ enum config_column {
     CONFIG_KIND,
 };
 
-MUST_USE static struct error *copy_sequence(struct pg_conn *source, struct pg_conn *target, struct arena *a, const char *name)
+MUST_USE static struct error *copy_sequence(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                            const char *name)
 {
     struct pg_rows value;
 
     TRY(pg_query(source, a, "reading a sequence of an extension",
                  arena_printf(a, "SELECT last_value::text, is_called::text FROM %s", name), NULL, 0, &value));
-    return pg_execute_format(target, "setting a sequence of an extension", "SELECT pg_catalog.setval(%s::regclass, %s, %s)",
-                             pg_quote_literal(a, name), value.rows[0][0], value.rows[0][1]);
+    return pg_execute_format(target, "setting a sequence of an extension",
+                             "SELECT pg_catalog.setval(%s::regclass, %s, %s)", pg_quote_literal(a, name),
+                             value.rows[0][0], value.rows[0][1]);
 }
 
-MUST_USE static struct error *copy_rows(struct pg_conn *source, struct pg_conn *target, struct arena *a, const char *name,
-                                        const char *condition)
+MUST_USE static struct error *copy_rows(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                        const char *name, const char *condition)
 {
     char *columns = NULL;
     uint64_t rows = 0;
@@ -99,7 +102,8 @@ MUST_USE static struct error *copy_rows(struct pg_conn *source, struct pg_conn *
 }
 
 /* (G4) by the pump; (P5) pg_execute would report a COMMIT that is answered by an error. */
-MUST_USE static struct error *copy_config_table(struct pg_conn *source, struct pg_conn *target, struct arena *a, char **cell)
+MUST_USE static struct error *copy_config_table(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                                char **cell)
 {
     const char *name = pg_quote_name(a, cell[CONFIG_SCHEMA], cell[CONFIG_NAME]);
 
@@ -119,7 +123,8 @@ struct error *database_config_tables_copy(struct pg_conn *source, struct pg_conn
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "configuration tables");
     struct pg_rows tables;
 
-    TRY(pg_query(source, scratch, "reading the configuration tables of extensions", sql_config_tables, NULL, 0, &tables));
+    TRY(pg_query(source, scratch, "reading the configuration tables of extensions", sql_config_tables, NULL, 0,
+                 &tables));
     for (unsigned r = 0; r < tables.n_rows; r++)
         TRY(copy_config_table(source, target, scratch, tables.rows[r]));
     return NULL;
@@ -140,7 +145,8 @@ MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, 
     log_info("populating materialized view %s", name);
     /* What its owner may not read (any more) cannot be refreshed on the source either. */
     const char *statement = arena_printf(a, "REFRESH MATERIALIZED VIEW %s", name);
-    return tolerate(pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name), statement);
+    return tolerate(pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name),
+                    statement);
 }
 
 struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target, const struct chosen *chosen)

@@ -30,4 +30,4 @@ MUST_USE struct error *database_config_tables_copy(struct pg_conn *source, struc
  * on in the target session.
  */
 MUST_USE struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target,
-                                                 const struct chosen *chosen);
+                                                  const struct chosen *chosen);

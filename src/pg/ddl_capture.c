@@ -41,7 +41,8 @@ struct error *ddl_capture_select(struct pg_conn *source, const char *task, const
     append_for_task(script, sql_ddl_selection, task);
     TRY(pg_execute(source, "telling the capture of DDL what is selected", buffer_text(script)));
     append_for_task(fill, sql_ddl_chosen, task);
-    return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), &oids, 1, &ignored);
+    return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), &oids, 1,
+                    &ignored);
 }
 
 struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool *out_was_whole)

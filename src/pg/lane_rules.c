@@ -98,8 +98,9 @@ struct error *lane_rules_read(struct lane_rules *r)
                  "SELECT source_oid::text, key FROM pgtide.lane_table WHERE task = $1 ORDER BY lane_table.source_oid",
                  &r->options.task, 1, &rows));
     for (unsigned i = 0; i < rows.n_rows; i++)
-        add(r, r->n, (struct rule){.oid = cell_u32(rows.rows[i][0]),
-                                   .key = rows.rows[i][1] == NULL ? NULL : arena_strdup(r->arena, rows.rows[i][1])});
+        add(r, r->n,
+            (struct rule){.oid = cell_u32(rows.rows[i][0]),
+                          .key = rows.rows[i][1] == NULL ? NULL : arena_strdup(r->arena, rows.rows[i][1])});
     return NULL;
 }
 

@@ -18,11 +18,11 @@ enum { PAGE = 500 };
  * A descriptor tells the size without reading, and is closed at once. Nested instead of joined: the planner may remember the inner
  * side of a join by its parameter (Memoize), and the number of a descriptor comes again.
  */
-#define SLICES_OF(oids)                                                                                            \
-    " FROM unnest(%s::oid[]) AS o(oid),"                                                                           \
-    " LATERAL (SELECT (SELECT s.size + lo_close(CASE WHEN s.size >= 0 THEN s.fd END)"                              \
-    "   FROM (SELECT f.fd, lo_lseek64(f.fd, 0, 2) AS size"                                                         \
-    "     FROM (SELECT lo_open(o.oid, 262144) AS fd OFFSET 0) AS f OFFSET 0) AS s) AS size OFFSET 0) AS s,"        \
+#define SLICES_OF(oids)                                                                                     \
+    " FROM unnest(%s::oid[]) AS o(oid),"                                                                    \
+    " LATERAL (SELECT (SELECT s.size + lo_close(CASE WHEN s.size >= 0 THEN s.fd END)"                       \
+    "   FROM (SELECT f.fd, lo_lseek64(f.fd, 0, 2) AS size"                                                  \
+    "     FROM (SELECT lo_open(o.oid, 262144) AS fd OFFSET 0) AS f OFFSET 0) AS s) AS size OFFSET 0) AS s," \
     " LATERAL generate_series(0, s.size - 1, " SLICE ") AS at(at)"
 
 struct sync {
@@ -82,11 +82,13 @@ MUST_USE static struct error *match_target(struct sync *s, struct arena *a, stru
     char *count = NULL;
 
     TRY(pg_query_text(s->target, a, "counting large objects",
-                      "SELECT count(*)::text FROM pg_largeobject_metadata WHERE oid > $1::oid AND ($2::oid IS NULL OR oid <= $2::oid)",
+                      "SELECT count(*)::text FROM pg_largeobject_metadata WHERE oid > $1::oid AND ($2::oid IS NULL OR "
+                      "oid <= $2::oid)",
                       params, COUNT_OF(params), &count));
     TRY(read_page(s->target, a, page->after, cell_u32(count), &there));
     for (unsigned r = 0; r < there.n_rows; r++) {
-        const char **found = page->n == 0 ? NULL : bsearch(there.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+        const char **found =
+            page->n == 0 ? NULL : bsearch(there.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
 
         if (found != NULL)
             page->target_properties[found - page->oids] = there.rows[r][1];
@@ -105,10 +107,10 @@ MUST_USE static struct error *match_target(struct sync *s, struct arena *a, stru
 
 MUST_USE static struct error *read_hashes(struct pg_conn *c, struct arena *a, const char *oids, struct pg_rows *out)
 {
-    const char *sql =
-        arena_printf(a, "SELECT o.oid::text, md5(string_agg(md5(lo_get(o.oid, at, " SLICE ")), '' ORDER BY at)), max(s.size)::text" SLICES_OF(oids)
-                        " GROUP BY 1",
-                     oids);
+    const char *sql = arena_printf(a,
+                                   "SELECT o.oid::text, md5(string_agg(md5(lo_get(o.oid, at, " SLICE
+                                   ")), '' ORDER BY at)), max(s.size)::text" SLICES_OF(oids) " GROUP BY 1",
+                                   oids);
 
     return pg_query(c, a, "reading large objects", sql, NULL, 0, out);
 }
@@ -163,17 +165,21 @@ MUST_USE static struct error *copy_contents(struct sync *s, struct arena *a, str
                                    oids),
                       NULL, 0, &count));
     TRY(pg_query_text(s->target, a, "making large objects",
-                      arena_printf(a, "SELECT count(lo_create(o))::text FROM unnest(%s::oid[]) AS o", oids), NULL, 0, &count));
+                      arena_printf(a, "SELECT count(lo_create(o))::text FROM unnest(%s::oid[]) AS o", oids), NULL, 0,
+                      &count));
     s->counts.copied += cell_u64(count);
     const struct copy_statement statement = {
         .name = "large objects",
-        .out_sql = arena_printf(a, "COPY (SELECT o.oid, at, lo_get(o.oid, at, " SLICE ")" SLICES_OF(oids) ") TO STDOUT (FORMAT binary)", oids),
+        .out_sql = arena_printf(
+            a, "COPY (SELECT o.oid, at, lo_get(o.oid, at, " SLICE ")" SLICES_OF(oids) ") TO STDOUT (FORMAT binary)",
+            oids),
         .in_sql = "COPY pg_temp.pgtide_slice FROM STDIN (FORMAT binary)",
     };
     TRY(copy_pump(s->source, s->target, &statement, 1, (struct copy_watch){0}, &outcome));
-    return pg_query_text(s->target, a, "filling large objects",
-                         "SELECT count(*)::text FROM (SELECT lo_put(object, at, data) FROM pg_temp.pgtide_slice OFFSET 0) AS put",
-                         NULL, 0, &count);
+    return pg_query_text(
+        s->target, a, "filling large objects",
+        "SELECT count(*)::text FROM (SELECT lo_put(object, at, data) FROM pg_temp.pgtide_slice OFFSET 0) AS put", NULL,
+        0, &count);
 }
 
 /* Behind its semicolon: a comment may hold others. */
@@ -210,7 +216,8 @@ MUST_USE static struct error *set_properties(struct sync *s, struct arena *a, co
             at = *end == '\n' ? end + 1 : end;
         }
     }
-    return sql->length == 0 ? NULL : pg_execute(s->target, "setting owners and grants of large objects", buffer_text(sql));
+    return sql->length == 0 ? NULL
+                            : pg_execute(s->target, "setting owners and grants of large objects", buffer_text(sql));
 }
 
 MUST_USE static struct error *sync_page(struct sync *s, struct arena *a, struct page *page)
@@ -262,14 +269,15 @@ struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target,
     struct sync s = {.source = source, .target = target, .may_remove = may_remove};
     char *any = NULL;
 
-    TRY(pg_query_text(source, scratch, "looking for large objects", "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)::text",
-                      NULL, 0, &any));
+    TRY(pg_query_text(source, scratch, "looking for large objects",
+                      "SELECT EXISTS (SELECT FROM pg_largeobject_metadata)::text", NULL, 0, &any));
     *out = s.counts;
     if (!cell_bool(any) && !may_remove)
         return NULL;
     TRY(schema_roles_read(target, scratch, &s.roles));
-    TRY(pg_execute(target, "making a temporary table",
-                   "CREATE TEMP TABLE IF NOT EXISTS pgtide_slice (object oid, at bigint, data bytea) ON COMMIT DELETE ROWS"));
+    TRY(pg_execute(
+        target, "making a temporary table",
+        "CREATE TEMP TABLE IF NOT EXISTS pgtide_slice (object oid, at bigint, data bytea) ON COMMIT DELETE ROWS"));
     struct error *err = sync_pages(&s);
     if (err != NULL) {
         if (!pg_conn_is_broken(target))

@@ -15,7 +15,8 @@ struct partition {
 };
 
 /* Every table that is a partition, leaves and inner ones. */
-MUST_USE struct error *lineage_partitions(struct pg_conn *source, struct arena *a, struct partition **out, unsigned *out_n);
+MUST_USE struct error *lineage_partitions(struct pg_conn *source, struct arena *a, struct partition **out,
+                                          unsigned *out_n);
 
 /* Tables that extensions made: part of CREATE EXTENSION, not of the copy. */
 MUST_USE struct error *lineage_of_extensions(struct pg_conn *source, struct arena *a, uint32_t **out, unsigned *out_n);

@@ -335,9 +335,10 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
         return NULL;
     }
     if (p->source_facts.user_is_superuser) {
-        item_is(p, item, CHECK_PASSED,
-                "DDL%s is carried: event triggers of ours tell of it on the source until the synchronization is stopped",
-                p->chosen == NULL ? "" : " that concerns what is selected");
+        item_is(
+            p, item, CHECK_PASSED,
+            "DDL%s is carried: event triggers of ours tell of it on the source until the synchronization is stopped",
+            p->chosen == NULL ? "" : " that concerns what is selected");
         return NULL;
     }
     item_is(p, item, CHECK_ALARM,

@@ -84,8 +84,8 @@ struct error *pg_publication_read(struct pg_conn *source, const char *name, stru
     return read_facts(source, scratch, name, out);
 }
 
-struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, const struct chosen *chosen,
-                                   char ***out_tables, unsigned *out_n)
+struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name,
+                                   const struct chosen *chosen, char ***out_tables, unsigned *out_n)
 {
     struct pg_rows rows;
 

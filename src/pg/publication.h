@@ -62,5 +62,5 @@ struct pg_publication_facts {
 MUST_USE struct error *pg_publication_read(struct pg_conn *source, const char *name, struct pg_publication_facts *out);
 
 /* Tables (of those chosen) that it does not hold in whole, as quoted names with the reason; in `a`, sorted. */
-MUST_USE struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name, const struct chosen *chosen,
-                                            char ***out_tables, unsigned *out_n);
+MUST_USE struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, const char *name,
+                                            const struct chosen *chosen, char ***out_tables, unsigned *out_n);

@@ -92,10 +92,10 @@ struct error *pg_slot_create(struct pg_conn *replication, struct arena *a, const
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot");
     const char *what = arena_printf(scratch, "creating replication slot \"%s\"", options->name);
-    const char *sql = arena_printf(scratch, "CREATE_REPLICATION_SLOT %s LOGICAL %s %s",
-                                   pg_quote_identifier(scratch, options->name),
-                                   options->plugin == NULL ? "pgoutput" : options->plugin,
-                                   pg_conn_version(replication) >= 150000 ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT");
+    const char *sql =
+        arena_printf(scratch, "CREATE_REPLICATION_SLOT %s LOGICAL %s %s", pg_quote_identifier(scratch, options->name),
+                     options->plugin == NULL ? "pgoutput" : options->plugin,
+                     pg_conn_version(replication) >= 150000 ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT");
 
     if (PQsendQuery(pg_conn_handle(replication), sql) != 1)
         return pg_error(pg_conn_handle(replication), NULL, what);

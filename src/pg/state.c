@@ -301,7 +301,8 @@ struct error *state_drop(struct pg_conn *target, const char *task)
     struct error *err = pg_execute_format(
         target, "removing the task from the schema \"pgtide\"",
         "LOCK TABLE pgtide.task IN ACCESS EXCLUSIVE MODE;"
-        "DELETE FROM pgtide.lane WHERE task = %1$s; DELETE FROM pgtide.lane_table WHERE task = %1$s; DELETE FROM pgtide.relation WHERE task = %1$s;"
+        "DELETE FROM pgtide.lane WHERE task = %1$s; DELETE FROM pgtide.lane_table WHERE task = %1$s; DELETE FROM "
+        "pgtide.relation WHERE task = %1$s;"
         "DELETE FROM pgtide.done WHERE task = %1$s; DELETE FROM pgtide.conflict WHERE task = %1$s;"
         "DELETE FROM pgtide.task WHERE task = %1$s;"
         "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pgtide.task) THEN DROP SCHEMA pgtide CASCADE; END IF; END $$",

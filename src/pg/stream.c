@@ -66,7 +66,8 @@ static const char *start_command(struct arena *a, const struct pg_stream_options
     bool has_more = version >= 140000;
 
     if (o->is_test_decoding)
-        return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (\"include-xids\" 'on', \"include-timestamp\" 'on')",
+        return arena_printf(a,
+                            "START_REPLICATION SLOT %s LOGICAL %s (\"include-xids\" 'on', \"include-timestamp\" 'on')",
                             pg_quote_identifier(a, o->slot), lsn_format(o->from).text);
     return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s%s%s)",
                         pg_quote_identifier(a, o->slot), lsn_format(o->from).text, protocol_version(version),

@@ -56,5 +56,5 @@ int pg_target_backend_pid(const struct pg_target *t);
  * As target_ops.table, on the lane's own session: inside a transaction that has run DDL only it sees the tables as they are. For
  * another thread than the lane's while the lane has nothing to do.
  */
-MUST_USE struct error *pg_target_table_inside(struct pg_target *t, struct arena *a, const struct stream_relation *relation,
-                                              struct target_table **out);
+MUST_USE struct error *pg_target_table_inside(struct pg_target *t, struct arena *a,
+                                              const struct stream_relation *relation, struct target_table **out);

@@ -86,4 +86,5 @@ MUST_USE struct error *pipe_copy(struct pipe *p, const struct pipe_copy *copy);
  * `work` with the session as an ordinary one, inside the open transaction. Syncs first; does nothing after a failure. After an error
  * of `work` the transaction is only good for a rollback.
  */
-MUST_USE struct error *pipe_outside(struct pipe *p, struct error *(*work)(void *self, struct pg_conn *conn), void *self);
+MUST_USE struct error *pipe_outside(struct pipe *p, struct error *(*work)(void *self, struct pg_conn *conn),
+                                    void *self);

@@ -37,8 +37,8 @@ MUST_USE struct error *pg_table_resolve(struct pg_table_resolver *r, struct aren
                                         const struct stream_relation *relation, struct target_table **out);
 
 /* The same on a session that is given: inside its transaction, which may have changed tables. */
-MUST_USE struct error *pg_table_resolve_on(struct pg_conn *conn, struct arena *a, const struct stream_relation *relation,
-                                           struct target_table **out);
+MUST_USE struct error *pg_table_resolve_on(struct pg_conn *conn, struct arena *a,
+                                           const struct stream_relation *relation, struct target_table **out);
 
 /* A column of the relation, as the target has it. */
 struct column_plan {

@@ -541,7 +541,8 @@ static bool shows(const struct version *v, const struct cells *row)
     if (v == NULL || v->n_columns != row->n)
         return false;
     for (unsigned i = 0; i < row->n; i++)
-        if (!slice_equal(v->columns[i].name, row->items[i].name) || !slice_equal(v->columns[i].type, row->items[i].type))
+        if (!slice_equal(v->columns[i].name, row->items[i].name) ||
+            !slice_equal(v->columns[i].type, row->items[i].type))
             return false;
     return true;
 }

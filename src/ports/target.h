@@ -45,9 +45,9 @@ struct target_table {
     const struct stream_relation *relation;
     enum table_mode mode;
     unsigned n_key;
-    const uint16_t *key;     /* KEYED: columns of the relation, in the order of the target's key */
-    const bool *is_written;  /* a relation's column: false when the target computes it (generated) */
-    bool has_other_unique;   /* further unique indexes or exclusion constraints on the target */
+    const uint16_t *key;    /* KEYED: columns of the relation, in the order of the target's key */
+    const bool *is_written; /* a relation's column: false when the target computes it (generated) */
+    bool has_other_unique;  /* further unique indexes or exclusion constraints on the target */
     enum lane_rule lane_rule;
     const struct gate *gate; /* (G2) NULL: everything goes through */
     void *handle;            /* the port's own */

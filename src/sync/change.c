@@ -163,7 +163,17 @@ const char *batch_op_name(enum batch_op op)
     return names[op];
 }
 
-enum type_oid { BOOL = 16, NAME = 19, INT8 = 20, INT2 = 21, INT4 = 23, TEXT = 25, BPCHAR = 1042, VARCHAR = 1043, UUID = 2950 };
+enum type_oid {
+    BOOL = 16,
+    NAME = 19,
+    INT8 = 20,
+    INT2 = 21,
+    INT4 = 23,
+    TEXT = 25,
+    BPCHAR = 1042,
+    VARCHAR = 1043,
+    UUID = 2950
+};
 
 static void show_integer(struct buffer *b, const struct value *v)
 {

@@ -14,8 +14,8 @@ struct commit_log {
     pthread_cond_t noted;
     struct commit *commits; /* a ring */
     unsigned size;
-    uint64_t n;         /* noted since begin; commits[(n - 1) % size] is the last */
-    struct lsn before;  /* where the oldest one that is kept follows */
+    uint64_t n;        /* noted since begin; commits[(n - 1) % size] is the last */
+    struct lsn before; /* where the oldest one that is kept follows */
 };
 
 struct commit_log *commit_log_new(struct arena *a, unsigned size)

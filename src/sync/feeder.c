@@ -9,11 +9,11 @@ struct feeder_ddl {
     const char *table; /* NULL: none is carried */
     const struct gate *gate;
 
-    bool has_run;      /* in the open transaction */
-    bool is_barrier;   /* the window just filled ends with it, or with its COMMIT */
-    bool must_forget;  /* after a barrier the plans of tables mean nothing */
+    bool has_run;     /* in the open transaction */
+    bool is_barrier;  /* the window just filled ends with it, or with its COMMIT */
+    bool must_forget; /* after a barrier the plans of tables mean nothing */
     struct arena *held_arena;
-    const char *held;  /* a record that waits for a window of its own; else NULL */
+    const char *held; /* a record that waits for a window of its own; else NULL */
     size_t held_length;
 
     bool is_seeking;    /* ahead, for the statement that made the table whose rows come now */
@@ -37,9 +37,9 @@ struct feeder {
     struct lsn position; /* (P2) COMMIT end of the last transaction taken or applied */
     struct lsn until;
     unsigned dml;
-    struct lsn reached;   /* everything committed before it was read: a COMMIT's end or a keepalive */
+    struct lsn reached;     /* everything committed before it was read: a COMMIT's end or a keepalive */
     struct lsn last_change; /* commit record of the newest transaction seen that changes rows */
-    bool is_beyond_until; /* a transaction was refused */
+    bool is_beyond_until;   /* a transaction was refused */
     uint64_t n_transactions;
     uint64_t n_left_out;
 
@@ -230,7 +230,8 @@ static bool is_start(const struct event *event)
 
     for (unsigned i = 0; i < r->n_columns; i++)
         if (strcmp(r->columns[i].name, "phase") == 0)
-            return event->new_row[i].length == strlen(start) && memcmp(event->new_row[i].bytes, start, strlen(start)) == 0;
+            return event->new_row[i].length == strlen(start) &&
+                   memcmp(event->new_row[i].bytes, start, strlen(start)) == 0;
     return false;
 }
 

@@ -53,11 +53,11 @@ struct table_resolver {
 };
 
 enum feeder_state {
-    FEEDER_IDLE,   /* all that is there was read */
-    FEEDER_MORE,   /* the budget is used up */
-    FEEDER_FULL,   /* the window is */
+    FEEDER_IDLE,    /* all that is there was read */
+    FEEDER_MORE,    /* the budget is used up */
+    FEEDER_FULL,    /* the window is */
     FEEDER_BARRIER, /* the window must be applied, to its end, before the next step: DDL changes what comes after it */
-    FEEDER_AT_END, /* nothing that was committed before `until` is left; stays so until feeder_restart */
+    FEEDER_AT_END,  /* nothing that was committed before `until` is left; stays so until feeder_restart */
 };
 
 struct feeder;

@@ -75,7 +75,7 @@ struct window_part {
     size_t n_transactions; /* 0: the window has no such part */
     const struct fold_work *work;
     const struct fold_work *const *lane_work; /* not NULL: instead of `work`, the share of each lane */
-    const char *exact_reason; /* not NULL: only the exact path may be taken, and why */
+    const char *exact_reason;                 /* not NULL: only the exact path may be taken, and why */
 };
 
 /* Dies with its parent arena. Its memory for rows is given back by window_reset. */

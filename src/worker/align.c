@@ -14,11 +14,11 @@
 #include "worker/task.h"
 
 enum {
-    GIVE_UP_MS = 60000,   /* a request */
-    HOLD_MS = 1000,       /* so long apply stands still for tries that fail; then it goes on for a while */
+    GIVE_UP_MS = 60000, /* a request */
+    HOLD_MS = 1000,     /* so long apply stands still for tries that fail; then it goes on for a while */
     REST_MS = 200,
-    RECEIVED_MS = 10000,  /* from a marker's commit to its arrival */
-    SLICE_MS = 100,       /* between looks at stop */
+    RECEIVED_MS = 10000, /* from a marker's commit to its arrival */
+    SLICE_MS = 100,      /* between looks at stop */
     STANDBY_MS = 5,
 };
 
@@ -129,10 +129,10 @@ MUST_USE static struct error *check_time(const struct attempt *at)
     TRY(stop_check(at->task->stream_stop));
     if (clock_now_us() < at->deadline_us)
         return NULL;
-    return error_hint(error_new(ERROR_TRANSIENT, "could not bring both sides to one position within %d s",
-                                GIVE_UP_MS / 1000),
-                      "Is the sync far behind, or applying one large transaction? \"pgtide status\" shows its delay. Try again when "
-                      "it has caught up.");
+    return error_hint(
+        error_new(ERROR_TRANSIENT, "could not bring both sides to one position within %d s", GIVE_UP_MS / 1000),
+        "Is the sync far behind, or applying one large transaction? \"pgtide status\" shows its delay. Try again when "
+        "it has caught up.");
 }
 
 /* The feeder stands at `limit` with nothing in flight. */

@@ -33,8 +33,10 @@ struct error *worker_check(const struct sync_options *options, bool fix, struct 
     TRY(prepare_report(options, a, source, target, selection, stop, &report));
     if (fix) {
         TRY(precheck_mend(
-            a, (struct precheck_options){.source = source, .target = target, .sync = options, .selection = selection, .stop = stop}, &report,
-            &found.repairs, &found.n_repairs));
+            a,
+            (struct precheck_options){
+                .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
+            &report, &found.repairs, &found.n_repairs));
         if (found.n_repairs > 0)
             TRY(prepare_report(options, a, source, target, selection, stop, &report));
     }

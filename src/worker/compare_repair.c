@@ -109,7 +109,8 @@ MUST_USE static struct error *run_step(FILE *step, struct pg_conn *target, const
 /* Whether it may be set is known by trying. */
 MUST_USE static struct error *become_replica(struct pg_conn *target)
 {
-    struct error *err = pg_execute(target, "setting session_replication_role", "SET session_replication_role = replica");
+    struct error *err =
+        pg_execute(target, "setting session_replication_role", "SET session_replication_role = replica");
 
     if (err != NULL && error_kind(err) != ERROR_TRANSIENT && error_kind(err) != ERROR_CANCELLED) {
         error_free(err);

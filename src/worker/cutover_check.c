@@ -55,7 +55,8 @@ MUST_USE static struct error *check_sync(struct checklist *l)
 
 MUST_USE static struct error *check_conflicts(struct checklist *l)
 {
-    struct check_item *item = add(l, "conflicts", CHECK_TARGET_STATE, "no conflicts were recorded since the sync was started");
+    struct check_item *item =
+        add(l, "conflicts", CHECK_TARGET_STATE, "no conflicts were recorded since the sync was started");
     json_int_t n = json_integer_value(json_object_get(l->status, "conflicts"));
 
     if (n > 0) {
@@ -103,8 +104,9 @@ MUST_USE static struct error *check_delay(struct checklist *l)
         TRY(measure_lag(l, &us));
         worst_us = us > worst_us ? us : worst_us;
     }
-    item->reason = arena_printf(l->arena, "what is committed on the source is on the target after %.2f s, the longest of %d tries",
-                                (double)worst_us / 1e6, LAG_TRIES);
+    item->reason =
+        arena_printf(l->arena, "what is committed on the source is on the target after %.2f s, the longest of %d tries",
+                     (double)worst_us / 1e6, LAG_TRIES);
     if (worst_us >= (int64_t)LAG_MOST_MS * 1000) {
         item->result = CHECK_FAILED;
         item->reason = arena_printf(l->arena, "the target is more than %d s behind", LAG_MOST_MS / 1000);
@@ -116,14 +118,23 @@ MUST_USE static struct error *check_delay(struct checklist *l)
 
 /* ---- the source ---- */
 
-enum { SESSION_PID, SESSION_NAME, SESSION_USER, SESSION_ADDRESS, SESSION_STATE, SESSION_AGE, SESSION_QUERY, SESSION_WRITES };
+enum {
+    SESSION_PID,
+    SESSION_NAME,
+    SESSION_USER,
+    SESSION_ADDRESS,
+    SESSION_STATE,
+    SESSION_AGE,
+    SESSION_QUERY,
+    SESSION_WRITES
+};
 
 static const char *session_text(struct arena *a, char *const *row)
 {
     bool has_age = row[SESSION_AGE][0] != '\0';
 
-    return arena_printf(a, "pid %s, %s, user %s, %s: %s%s%s%s%s%s", row[SESSION_PID], row[SESSION_NAME], row[SESSION_USER],
-                        row[SESSION_ADDRESS], row[SESSION_STATE],
+    return arena_printf(a, "pid %s, %s, user %s, %s: %s%s%s%s%s%s", row[SESSION_PID], row[SESSION_NAME],
+                        row[SESSION_USER], row[SESSION_ADDRESS], row[SESSION_STATE],
                         strcmp(row[SESSION_WRITES], "true") == 0 ? ", in a transaction that writes" : "",
                         has_age ? ", last statement " : "", has_age ? row[SESSION_AGE] : "", has_age ? " s ago: " : "",
                         row[SESSION_QUERY]);
@@ -143,10 +154,11 @@ MUST_USE static struct error *check_sessions(struct checklist *l)
     item->objects = objects;
     item->n_objects = rows.n_rows;
     item->result = CHECK_ALARM;
-    item->reason = arena_printf(l->arena, l->options->freeze
-                                              ? "%u session%s will be ended, and can only read when they come back"
-                                              : "%u session%s; what they write after the marker makes the cutover give up",
-                                rows.n_rows, rows.n_rows == 1 ? "" : "s");
+    item->reason =
+        arena_printf(l->arena,
+                     l->options->freeze ? "%u session%s will be ended, and can only read when they come back"
+                                        : "%u session%s; what they write after the marker makes the cutover give up",
+                     rows.n_rows, rows.n_rows == 1 ? "" : "s");
     if (!l->options->freeze)
         item->fix = "stop the application, or freeze the source with --freeze";
     return NULL;
@@ -158,9 +170,10 @@ MUST_USE static struct error *check_prepared(struct checklist *l)
     struct check_item *item = add(l, "prepared-transactions", CHECK_SOURCE_FACTS, "no transaction is prepared");
     struct pg_rows rows;
 
-    TRY(pg_query(l->source, l->arena, "listing prepared transactions",
-                 "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() ORDER BY 1", NULL,
-                 0, &rows));
+    TRY(pg_query(
+        l->source, l->arena, "listing prepared transactions",
+        "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database() ORDER BY 1", NULL,
+        0, &rows));
     if (rows.n_rows == 0)
         return NULL;
     const char **objects = arena_alloc(l->arena, rows.n_rows * sizeof *objects);
@@ -244,7 +257,8 @@ MUST_USE static struct error *check_not_followed(struct checklist *l)
 {
     struct pg_rows rows;
 
-    TRY(pg_query(l->source, l->arena, "listing what the change stream does not carry", sql_not_followed, NULL, 0, &rows));
+    TRY(pg_query(l->source, l->arena, "listing what the change stream does not carry", sql_not_followed, NULL, 0,
+                 &rows));
     chosen_filter_rows(l->chosen, &rows, 2);
     for (unsigned i = 0; i < COUNT_OF(not_followed); i++)
         judge_not_followed(l, i, &rows);

@@ -11,5 +11,6 @@
 #include "worker/pair.h"
 
 /* Fills in items and n_items of the report; they live in `a`. `status` is the running sync's status document, or NULL when none runs. */
-MUST_USE struct error *cutover_check(const struct pair *p, struct pg_conn *source, const struct cutover_options *options,
-                                     const json_t *status, struct arena *a, struct cutover_report *out);
+MUST_USE struct error *cutover_check(const struct pair *p, struct pg_conn *source,
+                                     const struct cutover_options *options, const json_t *status, struct arena *a,
+                                     struct cutover_report *out);

@@ -104,7 +104,8 @@ MUST_USE static struct error *read_types(struct pg_conn *source, struct arena *a
 }
 
 /* All of the structure that concerns the task. Keys begin with a letter and an oid: of a table, or (e) of a type. */
-MUST_USE static struct error *read_source(const struct task *t, struct pg_conn *source, struct arena *a, struct structure *out)
+MUST_USE static struct error *read_source(const struct task *t, struct pg_conn *source, struct arena *a,
+                                          struct structure *out)
 {
     struct chosen *chosen = NULL;
     uint32_t *types = NULL;

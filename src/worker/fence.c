@@ -23,9 +23,9 @@ struct error *fence_look(struct task *t, json_t **out_reply)
     struct lsn applied = {atomic_load(&t->counters->applied_lsn)};
     struct lsn change = {atomic_load(&t->last_change_lsn)};
 
-    *out_reply = json_pack("{s:i, s:o, s:o, s:o, s:b}", "pid", (int)getpid(), "applied", json_lsn(applied),
-                           "durable", json_lsn((struct lsn){atomic_load(&t->durable_lsn)}),
-                           "last_change", json_lsn(change), "stop_refused", (int)atomic_load(&t->is_stop_refused));
+    *out_reply = json_pack("{s:i, s:o, s:o, s:o, s:b}", "pid", (int)getpid(), "applied", json_lsn(applied), "durable",
+                           json_lsn((struct lsn){atomic_load(&t->durable_lsn)}), "last_change", json_lsn(change),
+                           "stop_refused", (int)atomic_load(&t->is_stop_refused));
     return NULL;
 }
 

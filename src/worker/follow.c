@@ -51,8 +51,8 @@ struct follow {
     struct queue *to_lane;
     struct queue *free_windows;
     struct thread *lane;
-    struct lsn limit;        /* of a comparison; LSN_NONE: none */
-    atomic_uint n_with_lane; /* windows handed over and not yet applied */
+    struct lsn limit;         /* of a comparison; LSN_NONE: none */
+    atomic_uint n_with_lane;  /* windows handed over and not yet applied */
     atomic_bool is_unflushed; /* the last commit did not wait for the target's disk */
     atomic_uint n_handed, n_done;
     _Atomic int64_t since_us[WINDOWS]; /* of those with the lane, a ring: when their first transaction was committed */
@@ -340,8 +340,8 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         atomic_store(&f->filling_us, window_committed_us(w));
         note_pending(f);
         enum filling filling = judge_window(f, w, state);
-        if (filling == FILLING_HAND_OVER || (filling == FILLING_WAIT_SHORTLY &&
-                                             !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
+        if (filling == FILLING_HAND_OVER ||
+            (filling == FILLING_WAIT_SHORTLY && !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
             wait_while_paused(f, w);
             *out_goes_on = hand_over(f, w);
             return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;

@@ -20,7 +20,7 @@ enum {
 };
 
 /* Other people's sessions in this database; ours name themselves. */
-#define OTHER_SESSIONS                                                                                     \
+#define OTHER_SESSIONS                                                                                      \
     "pg_catalog.pg_stat_activity WHERE datname = pg_catalog.current_database() AND pid <> pg_backend_pid()" \
     " AND backend_type = 'client backend' AND application_name NOT LIKE 'pgtide %'"
 
@@ -85,8 +85,8 @@ struct error *freeze_lock(struct arena *a, const char *folder, const char *pair,
 {
     char *holder = NULL;
 
-    TRY(file_lock_take(a, arena_printf(a, "%s/cutover.lock", folder), arena_printf(a, "pid %d", (int)getpid()), out_lock,
-                       &holder));
+    TRY(file_lock_take(a, arena_printf(a, "%s/cutover.lock", folder), arena_printf(a, "pid %d", (int)getpid()),
+                       out_lock, &holder));
     if (*out_lock != NULL)
         return NULL;
     return error_new(ERROR_CONFIG, "a cutover of %s is at work in another process: %s", pair, holder);
@@ -100,7 +100,8 @@ MUST_USE static struct error *read_setting(struct pg_conn *c, struct arena *a, c
     static const char sql[] =
         "SELECT (SELECT pg_catalog.substr(setting, pg_catalog.strpos(setting, '=') + 1)"
         "          FROM pg_catalog.pg_db_role_setting s, LATERAL pg_catalog.unnest(s.setconfig) setting"
-        "         WHERE s.setdatabase = d.oid AND s.setrole = 0 AND setting LIKE 'default\\_transaction\\_read\\_only=%')"
+        "         WHERE s.setdatabase = d.oid AND s.setrole = 0 AND setting LIKE "
+        "'default\\_transaction\\_read\\_only=%')"
         "  FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()";
 
     return pg_query_text(c, a, "reading the database's default_transaction_read_only", sql, NULL, 0, out_value);
@@ -153,15 +154,16 @@ MUST_USE static struct error *end_all_sessions(struct freeze *f, struct pg_conn 
     int64_t deadline_us = clock_now_us() + (int64_t)END_SESSIONS_MS * 1000;
     char *frozen_at = NULL;
 
-    TRY(pg_query_text(session, f->arena, "reading the source's clock", "SELECT pg_catalog.clock_timestamp()::text", NULL, 0,
-                      &frozen_at));
+    TRY(pg_query_text(session, f->arena, "reading the source's clock", "SELECT pg_catalog.clock_timestamp()::text",
+                      NULL, 0, &frozen_at));
     TRY(end_sessions(session, f->arena, frozen_at, &f->n_ended));
     for (unsigned n = f->n_ended; n > 0;) {
         if (clock_now_us() > deadline_us)
-            return error_hint(error_new(ERROR_TRANSIENT, "%u sessions on the source did not end within %d s", n,
-                                        END_SESSIONS_MS / 1000),
-                              "pg_stat_activity shows them. One that waits for its disk or in an extension's code cannot "
-                              "be ended from outside.");
+            return error_hint(
+                error_new(ERROR_TRANSIENT, "%u sessions on the source did not end within %d s", n,
+                          END_SESSIONS_MS / 1000),
+                "pg_stat_activity shows them. One that waits for its disk or in an extension's code cannot "
+                "be ended from outside.");
         if (stop_wait_ms(f->stop, LOOK_AGAIN_MS))
             return stop_check(f->stop);
         TRY(end_sessions(session, f->arena, frozen_at, &n));
@@ -208,7 +210,8 @@ MUST_USE static struct error *lock_tables(struct freeze *f, const struct catalog
 
             if (t->persistence != 'p')
                 continue;
-            buffer_printf(sql, "%s%s", in_statement == 0 ? "LOCK TABLE " : ", ", pg_quote_name(scratch, t->schema, t->name));
+            buffer_printf(sql, "%s%s", in_statement == 0 ? "LOCK TABLE " : ", ",
+                          pg_quote_name(scratch, t->schema, t->name));
             in_statement++;
         }
         if (in_statement == 0)
@@ -228,15 +231,17 @@ MUST_USE static struct error *take_locks(struct freeze *f, struct pg_conn *sessi
     TRY(catalog_read(session, f->arena, &catalog));
     TRY(judge_locks(f, session, &catalog));
     if (f->why_not_locked != NULL) {
-        log_warn("the source's tables are not locked, the marker has to prove that nobody writes: %s", f->why_not_locked);
+        log_warn("the source's tables are not locked, the marker has to prove that nobody writes: %s",
+                 f->why_not_locked);
         return NULL;
     }
     TRY(pg_connect(f->source, (struct pg_connect_options){.application_name = "pgtide cutover lock", .stop = f->stop},
                    &f->locker));
     struct error *err = lock_tables(f, &catalog);
-    return err == NULL ? NULL
-                       : error_hint(err, "A transaction that runs on the source, or an autovacuum against wraparound, keeps a "
-                                         "table. pg_locks and pg_stat_activity show it; then run the same command again.");
+    return err == NULL
+               ? NULL
+               : error_hint(err, "A transaction that runs on the source, or an autovacuum against wraparound, keeps a "
+                                 "table. pg_locks and pg_stat_activity show it; then run the same command again.");
 }
 
 struct error *freeze_begin(struct freeze *f, struct pg_conn *session)
@@ -270,13 +275,13 @@ MUST_USE static struct error *put_back(struct arena *a, const struct pg_endpoint
 
     TRY(pg_connect(source, (struct pg_connect_options){.application_name = "pgtide cutover undo"}, &session));
     TRY(pg_execute(session, "putting the source's default_transaction_read_only back", sql));
-    TRY(pg_query_text(session, a, "reading the source's clock", "SELECT pg_catalog.clock_timestamp()::text", NULL, 0, &now));
+    TRY(pg_query_text(session, a, "reading the source's clock", "SELECT pg_catalog.clock_timestamp()::text", NULL, 0,
+                      &now));
     /* They began under the freeze and would stay read-only for their life; all earlier ones were ended then. */
     return end_sessions(session, a, now, &n);
 }
 
-struct error *freeze_undo(struct arena *a, struct pg_endpoint *source, const char *folder,
-                          struct freeze_record *record)
+struct error *freeze_undo(struct arena *a, struct pg_endpoint *source, const char *folder, struct freeze_record *record)
 {
     if (!record->is_frozen)
         return NULL;
@@ -284,9 +289,9 @@ struct error *freeze_undo(struct arena *a, struct pg_endpoint *source, const cha
     struct error *err = put_back(a, source, sql);
 
     if (err != NULL)
-        return error_hint(error_wrap(err, "the source is still frozen: new sessions cannot write"),
-                          "Run \"pgtide cutover SOURCE TARGET --undo\" when the source can be reached, or there by hand: %s;",
-                          sql);
+        return error_hint(
+            error_wrap(err, "the source is still frozen: new sessions cannot write"),
+            "Run \"pgtide cutover SOURCE TARGET --undo\" when the source can be reached, or there by hand: %s;", sql);
     record->is_frozen = false;
     record->before = NULL;
     FAULT_POINT("freeze.put_back");

@@ -41,9 +41,9 @@ struct freeze {
     const char *folder;
     struct stop *stop;
     struct freeze_record record;
-    struct pg_conn *locker; /* its transaction holds the locks; NULL: none are held */
-    unsigned n_ended;       /* sessions */
-    unsigned n_locked;      /* tables */
+    struct pg_conn *locker;     /* its transaction holds the locks; NULL: none are held */
+    unsigned n_ended;           /* sessions */
+    unsigned n_locked;          /* tables */
     const char *why_not_locked; /* NULL when they are */
 };
 

@@ -28,9 +28,10 @@ MUST_USE static struct error *check_slot(struct pg_conn *source, struct arena *a
     TRY(pg_slot_read(source, a, name, &exists, &facts));
     if (!exists)
         return NULL;
-    return error_hint(error_new(ERROR_CONFIG, "replication slot \"%s\" exists on the source already", name),
-                      "A copy needs the snapshot that is made together with a slot, so the slot is made by pgtide: give a "
-                      "name that is free, or drop that slot if nobody needs it.");
+    return error_hint(
+        error_new(ERROR_CONFIG, "replication slot \"%s\" exists on the source already", name),
+        "A copy needs the snapshot that is made together with a slot, so the slot is made by pgtide: give a "
+        "name that is free, or drop that slot if nobody needs it.");
 }
 
 /* ---- the publication ---- */
@@ -44,10 +45,10 @@ MUST_USE static struct error *check_operations(const char *name, const struct pg
         return error_hint(error_new(ERROR_CONFIG, "publication \"%s\" does not publish all kinds of changes", name),
                           "ALTER PUBLICATION %s SET (publish = 'insert, update, delete, truncate');", name);
     if (facts->via_root)
-        return error_hint(error_new(ERROR_CONFIG,
-                                    "publication \"%s\" publishes partitions as their root, whose rows are not told apart",
-                                    name),
-                          "ALTER PUBLICATION %s SET (publish_via_partition_root = false);", name);
+        return error_hint(
+            error_new(ERROR_CONFIG,
+                      "publication \"%s\" publishes partitions as their root, whose rows are not told apart", name),
+            "ALTER PUBLICATION %s SET (publish_via_partition_root = false);", name);
     return NULL;
 }
 
@@ -82,8 +83,8 @@ struct error *given_take(struct task *t)
 
     if (t->options->slot == NULL && t->options->publication == NULL)
         return NULL;
-    TRY(pg_connect(t->source,
-                   (struct pg_connect_options){.application_name = "pgtide given names", .stop = t->stop}, &source));
+    TRY(pg_connect(t->source, (struct pg_connect_options){.application_name = "pgtide given names", .stop = t->stop},
+                   &source));
     if (t->options->slot != NULL) {
         TRY(check_slot(source, scratch, t->options->slot));
         t->record->slot = t->options->slot;

@@ -15,10 +15,11 @@ struct error *history_read(struct pg_conn *source, struct arena *a, struct histo
 
 MUST_USE static struct error *broken(const char *what, const char *was, const char *is)
 {
-    return error_hint(error_new(ERROR_HISTORY, "history broken: the source's %s was %s and is now %s", what, was, is),
-                      "What was copied and the stream that would follow do not fit together. If this is right (a failover, a "
-                      "restored backup, another server under the same name), empty the target and start again after "
-                      "\"pgtide stop --force\".");
+    return error_hint(
+        error_new(ERROR_HISTORY, "history broken: the source's %s was %s and is now %s", what, was, is),
+        "What was copied and the stream that would follow do not fit together. If this is right (a failover, a "
+        "restored backup, another server under the same name), empty the target and start again after "
+        "\"pgtide stop --force\".");
 }
 
 struct error *history_compare(const struct history *recorded, const struct history *now)
@@ -42,18 +43,20 @@ MUST_USE static struct error *check_wal_end(struct pg_conn *source, struct arena
     char *text = NULL;
     struct lsn end;
 
-    TRY(pg_query_text(source, a, "reading the source's WAL position",
-                      "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() "
-                      "END)::text",
-                      NULL, 0, &text));
+    TRY(pg_query_text(
+        source, a, "reading the source's WAL position",
+        "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() "
+        "END)::text",
+        NULL, 0, &text));
     if (text == NULL || !lsn_parse(text, &end))
         return error_new(ERROR_BUG, "the source's answer is no WAL position");
     if (!lsn_before(end, ours))
         return NULL;
-    return error_new(ERROR_HISTORY,
-                     "history broken: the source's WAL ends at %s, but it was read up to %s before: an older copy of the "
-                     "server was restored",
-                     lsn_format(end).text, lsn_format(ours).text);
+    return error_new(
+        ERROR_HISTORY,
+        "history broken: the source's WAL ends at %s, but it was read up to %s before: an older copy of the "
+        "server was restored",
+        lsn_format(end).text, lsn_format(ours).text);
 }
 
 struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours)
@@ -71,17 +74,20 @@ struct error *history_check_slot(struct pg_conn *source, const char *slot, struc
         err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" belongs to database \"%s\"", slot,
                         facts.database == NULL ? "" : facts.database);
     else if (strcmp(facts.wal_status, "lost") == 0)
-        err = error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed", slot);
+        err = error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed",
+                        slot);
     else if (lsn_before(ours, facts.confirmed))
-        err = error_new(ERROR_HISTORY,
-                        "history broken: replication slot \"%s\" is confirmed up to %s, but what was received ends at %s",
-                        slot, lsn_format(facts.confirmed).text, lsn_format(ours).text);
+        err =
+            error_new(ERROR_HISTORY,
+                      "history broken: replication slot \"%s\" is confirmed up to %s, but what was received ends at %s",
+                      slot, lsn_format(facts.confirmed).text, lsn_format(ours).text);
     else
         err = check_wal_end(source, scratch, ours);
     if (err != NULL && error_kind(err) != ERROR_HISTORY)
         return err;
     if (err != NULL)
-        return error_hint(err, "What was committed in between cannot be had from it. Nothing was changed on either side. Empty "
-                               "the target and start again after \"pgtide stop --force\".");
+        return error_hint(
+            err, "What was committed in between cannot be had from it. Nothing was changed on either side. Empty "
+                 "the target and start again after \"pgtide stop --force\".");
     return NULL;
 }

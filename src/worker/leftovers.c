@@ -128,8 +128,7 @@ MUST_USE static struct error *search_publications(struct search *s, struct pg_co
 
         l->in_use = slot_in_use(s, id);
         TRY(find_folder(s, id, &l->resumable));
-        remove_by(s, conn, l,
-                  arena_printf(s->arena, "DROP PUBLICATION %s", pg_quote_identifier(s->arena, l->name)));
+        remove_by(s, conn, l, arena_printf(s->arena, "DROP PUBLICATION %s", pg_quote_identifier(s->arena, l->name)));
     }
     return NULL;
 }
@@ -177,8 +176,8 @@ MUST_USE static struct error *search_schema(struct search *s, struct pg_conn *co
     bool all_removed = true;
     for (unsigned i = 0; i < rows.n_rows; i++) {
         const char *id = rows.rows[i][0];
-        struct leftover *l =
-            add_leftover(s, "state in schema \"pgtide\"", database, id, "positions and gates of a synchronization to here");
+        struct leftover *l = add_leftover(s, "state in schema \"pgtide\"", database, id,
+                                          "positions and gates of a synchronization to here");
 
         l->in_use = strcmp(rows.rows[i][1], "0") != 0;
         TRY(find_folder(s, id, &l->resumable));

@@ -68,16 +68,16 @@ static void note_received(struct monitor *m, struct lsn flushed)
 MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
 {
     if (row[2] == NULL)
-        return error_hint(error_new(ERROR_HISTORY,
-                                    "history broken: replication slot \"%s\" does not exist on the source any more",
-                                    t->record->slot),
-                          "Somebody dropped it; what was committed since then cannot be had. Empty the target and start "
-                          "again after \"pgtide stop --force\".");
+        return error_hint(
+            error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" does not exist on the source any more",
+                      t->record->slot),
+            "Somebody dropped it; what was committed since then cannot be had. Empty the target and start "
+            "again after \"pgtide stop --force\".");
     if (row[3] != NULL && strcmp(row[3], "lost") == 0)
-        return error_hint(error_new(ERROR_HISTORY,
-                                    "history broken: the source removed WAL that replication slot \"%s\" needed",
-                                    t->record->slot),
-                          "max_slot_wal_keep_size was reached. Raise it, then start again after \"pgtide stop --force\".");
+        return error_hint(
+            error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed",
+                      t->record->slot),
+            "max_slot_wal_keep_size was reached. Raise it, then start again after \"pgtide stop --force\".");
     return NULL;
 }
 

@@ -51,11 +51,10 @@ struct error *prepare_report(const struct sync_options *options, struct arena *a
                              struct pg_endpoint *target, struct selection *selection, const struct stop *stop,
                              struct precheck_report *out)
 {
-    TRY(precheck_run(
-        a,
-        (struct precheck_options){
-            .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
-        out));
+    TRY(precheck_run(a,
+                     (struct precheck_options){
+                         .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
+                     out));
     for (unsigned i = 0; i < out->n_items; i++)
         out->items[i].is_accepted = out->items[i].result == CHECK_ALARM && is_accepted(options, out->items[i].id);
     return NULL;
@@ -314,7 +313,8 @@ MUST_USE static struct error *publish_tables(struct task *t, struct pg_conn *sou
     TRY(catalog_read(source, scratch, &catalog));
     chosen_filter_catalog(t->chosen, &catalog);
     const bool *is_whole = t->chosen == NULL ? NULL : find_whole(t, &catalog);
-    struct pg_publication_table *tables = arena_alloc(scratch, (catalog.n_tables + (t->chosen == NULL ? 0 : t->chosen->n_relations) + 1UL) * sizeof *tables);
+    struct pg_publication_table *tables = arena_alloc(
+        scratch, (catalog.n_tables + (t->chosen == NULL ? 0 : t->chosen->n_relations) + 1UL) * sizeof *tables);
     if (t->record->has_ddl)
         tables[plan.n_tables++] = (struct pg_publication_table){
             .schema = "pgtide", .name = ddl_capture_table(t->arena, t->record->id), .inserts_only = false};

@@ -21,7 +21,8 @@ MUST_USE struct error *prepare_judge(struct arena *a, const struct precheck_repo
  * The main thread: precheck of a synchronization that is to begin; hands the report to hooks.checked. *out_chosen is what the
  * selection (NULL: the whole database) chooses.
  */
-MUST_USE struct error *prepare_check(struct task *t, struct arena *a, struct selection *selection, struct chosen **out_chosen);
+MUST_USE struct error *prepare_check(struct task *t, struct arena *a, struct selection *selection,
+                                     struct chosen **out_chosen);
 
 /* True when the task file speaks of a synchronization that can go on. */
 bool prepare_finds_task(const struct task *t);

@@ -35,9 +35,9 @@ struct receiver {
     size_t unsynced;      /* bytes */
     int64_t sync_due_us;
     int64_t feedback_due_us;
-    int64_t heard_at_us;   /* when anything came last */
+    int64_t heard_at_us; /* when anything came last */
     int64_t ping_due_us;
-    unsigned silences;     /* connections given up one after the other */
+    unsigned silences; /* connections given up one after the other */
     bool reply_requested;
     bool was_full;
 };
@@ -180,7 +180,8 @@ MUST_USE static struct error *wait_or_rest(struct receiver *r)
     bool is_full = spool_is_full(r->task->spool);
 
     if (is_full != r->was_full)
-        log_warn(is_full ? "the spool is full (%" PRIu64 " bytes): reading from the source stops until changes are applied"
+        log_warn(is_full ? "the spool is full (%" PRIu64
+                           " bytes): reading from the source stops until changes are applied"
                          : "the spool has room again (%" PRIu64 " bytes used): reading from the source goes on",
                  spool_bytes(r->task->spool));
     r->was_full = is_full;
@@ -199,10 +200,10 @@ MUST_USE static struct error *check_history(struct receiver *r)
     struct task *t = r->task;
     struct history now;
 
-    TRY(pg_connect(t->source,
-                   (struct pg_connect_options){.application_name = task_session_name(scratch, t, "check"),
-                                               .stop = t->stream_stop},
-                   &conn));
+    TRY(pg_connect(
+        t->source,
+        (struct pg_connect_options){.application_name = task_session_name(scratch, t, "check"), .stop = t->stream_stop},
+        &conn));
     TRY(history_read(conn, scratch, &now));
     TRY(history_compare(&t->history, &now));
     return history_check_slot(conn, t->record->slot, spool_end(t->spool));

@@ -31,8 +31,9 @@ static uint32_t oid_of(const char *schema, const char *name)
 static struct error *describe(void *self, struct arena *a, const char *schema, const char *name, bool *out_exists,
                               struct described_relation *out)
 {
-    static struct described_column columns[] = {
-        {.name = "id", .type = 23, .in_identity = true}, {.name = "gen", .is_generated = true}, {.name = "b", .type = 25}};
+    static struct described_column columns[] = {{.name = "id", .type = 23, .in_identity = true},
+                                                {.name = "gen", .is_generated = true},
+                                                {.name = "b", .type = 25}};
 
     (void)self, (void)a;
     *out_exists = name[0] != 'x';

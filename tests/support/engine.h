@@ -30,8 +30,8 @@ struct engine {
     struct engine_options options;
     struct script *script;
     struct model_target *model;
-    struct target *targets; /* of the lanes */
-    unsigned first_lane;    /* with which the crew begins: changes */
+    struct target *targets;      /* of the lanes */
+    unsigned first_lane;         /* with which the crew begins: changes */
     unsigned n_brought_together; /* how often lanes stood apart */
 };
 

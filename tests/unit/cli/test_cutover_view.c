@@ -12,13 +12,22 @@
 static const char *const sessions[] = {"pid 4711, shop, user app, local: active"};
 static const struct check_item items[] = {
     {.id = "delay", .result = CHECK_PASSED, .title = "the target is close behind the source", .reason = "0.1 s"},
-    {.id = "sessions", .result = CHECK_ALARM, .title = "nobody works", .objects = sessions, .n_objects = 1, .fix = "stop them"},
+    {.id = "sessions",
+     .result = CHECK_ALARM,
+     .title = "nobody works",
+     .objects = sessions,
+     .n_objects = 1,
+     .fix = "stop them"},
 };
 
 static struct cutover_report some_report(void)
 {
-    struct cutover_report r = {.items = items, .n_items = COUNT_OF(items), .outcome = CUTOVER_COMPLETED,
-                               .downtime_us = 1234567, .position = "0/1", .is_frozen = true};
+    struct cutover_report r = {.items = items,
+                               .n_items = COUNT_OF(items),
+                               .outcome = CUTOVER_COMPLETED,
+                               .downtime_us = 1234567,
+                               .position = "0/1",
+                               .is_frozen = true};
 
     for (enum cutover_step s = 0; s < CUTOVER_STEP_COUNT; s++)
         r.steps[s].state = s == CUTOVER_MATVIEWS ? CUTOVER_LEFT_OUT : CUTOVER_DONE;

@@ -132,8 +132,10 @@ static void rules_are_taken_as_they_are(void **state)
     struct command_line line;
 
     (void)state;
-    expect_ok(parse("pgtide compare a b --select x.*,!x.y --select-from=list.csv --select \"a,b\".c --with-dependencies", &line));
-    assert_string_equal(line.sync.select[0], "x.*,!x.y"); /* commas may be inside of quotes: model/selection parts them */
+    expect_ok(parse(
+        "pgtide compare a b --select x.*,!x.y --select-from=list.csv --select \"a,b\".c --with-dependencies", &line));
+    assert_string_equal(line.sync.select[0],
+                        "x.*,!x.y"); /* commas may be inside of quotes: model/selection parts them */
     assert_string_equal(line.sync.select[1], "\"a,b\".c");
     assert_null(line.sync.select[2]);
     assert_string_equal(line.sync.select_from, "list.csv");

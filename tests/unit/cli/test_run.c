@@ -12,10 +12,10 @@
 #include "cli/parse.h"
 #include "cli/run.h"
 #include "control/json.h"
-#include "sys/file.h"
 #include "support/expect.h"
 #include "support/fake_worker.h"
 #include "support/folder.h"
+#include "sys/file.h"
 
 enum { ARGV_MAX = 16 };
 
@@ -287,11 +287,12 @@ static void resume_hands_over_its_choice(void **state)
 static void conflicts_are_shown_for_people_and_as_a_document(void **state)
 {
     CLEANUP(json_decref)
-    json_t *document = json_pack("{s:[{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:{s:s}, s:n, s:{s:s}}], s:{s:s, s:s, s:s, s:i, s:s}}",
-                                 "conflicts", "table", "public.t", "kind", "insert-duplicate", "policy", "ignore", "action",
-                                 "skipped", "at", "2024-05-01T12:00:00.123Z", "xid", 77, "lsn", "0/77", "key", "id", "5",
-                                 "old", "new", "id", "5", "stopped", "at", "2024-05-02T12:00:00.123Z", "statement",
-                                 "INSERT of table", "cause", "a row is in the way", "xid", 78, "lsn", "0/78");
+    json_t *document =
+        json_pack("{s:[{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:{s:s}, s:n, s:{s:s}}], s:{s:s, s:s, s:s, s:i, s:s}}",
+                  "conflicts", "table", "public.t", "kind", "insert-duplicate", "policy", "ignore", "action", "skipped",
+                  "at", "2024-05-01T12:00:00.123Z", "xid", 77, "lsn", "0/77", "key", "id", "5", "old", "new", "id", "5",
+                  "stopped", "at", "2024-05-02T12:00:00.123Z", "statement", "INSERT of table", "cause",
+                  "a row is in the way", "xid", 78, "lsn", "0/78");
 
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
 
@@ -299,9 +300,14 @@ static void conflicts_are_shown_for_people_and_as_a_document(void **state)
     fake_worker.conflicts = document;
     struct ran ran = run(a, *state, "pgtide conflicts a b --table t");
     assert_string_equal(fake_worker.table, "t");
-    static const char *const parts[] = {"public.t insert-duplicate: skipped (ignore)", "source transaction 77, 0/77",
-                                        "key {\"id\":\"5\"}", "new {\"id\":\"5\"}", "stopped at 2024-05-02",
-                                        "INSERT of table", "a row is in the way", "--skip-transaction"};
+    static const char *const parts[] = {"public.t insert-duplicate: skipped (ignore)",
+                                        "source transaction 77, 0/77",
+                                        "key {\"id\":\"5\"}",
+                                        "new {\"id\":\"5\"}",
+                                        "stopped at 2024-05-02",
+                                        "INSERT of table",
+                                        "a row is in the way",
+                                        "--skip-transaction"};
     for (unsigned i = 0; i < COUNT_OF(parts); i++)
         expect_text(ran.out, parts[i]);
     ran = run(a, *state, "pgtide conflicts a b --json");
@@ -310,8 +316,7 @@ static void conflicts_are_shown_for_people_and_as_a_document(void **state)
 
     CLEANUP(json_decref) json_t *nothing = json_pack("{s:[], s:n}", "conflicts", "stopped");
     fake_worker.conflicts = nothing;
-    assert_string_equal(run(a, *state, "pgtide conflicts a b").out,
-                        "no conflict is recorded\n");
+    assert_string_equal(run(a, *state, "pgtide conflicts a b").out, "no conflict is recorded\n");
 }
 
 static void help_and_completion_need_no_worker(void **state)
@@ -339,7 +344,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(status_is_a_sentence_or_a_document, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(wait_and_stop_and_slots_say_what_they_want, folder_setup, folder_teardown),
         cmocka_unit_test_setup_teardown(resume_hands_over_its_choice, folder_setup, folder_teardown),
-        cmocka_unit_test_setup_teardown(conflicts_are_shown_for_people_and_as_a_document, folder_setup, folder_teardown),
+        cmocka_unit_test_setup_teardown(conflicts_are_shown_for_people_and_as_a_document, folder_setup,
+                                        folder_teardown),
         cmocka_unit_test_setup_teardown(help_and_completion_need_no_worker, folder_setup, folder_teardown),
     };
 

@@ -130,9 +130,12 @@ static void sums_that_are_none_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_not_finished_is_never_equal), cmocka_unit_test(a_difference_outweighs_what_was_not_compared),
-        cmocka_unit_test(details_are_bounded_and_counts_are_not), cmocka_unit_test(texts_are_cut_between_characters),
-        cmocka_unit_test(parts_add_up_whatever_their_sign), cmocka_unit_test(a_pair_of_equal_rows_is_seen),
+        cmocka_unit_test(what_was_not_finished_is_never_equal),
+        cmocka_unit_test(a_difference_outweighs_what_was_not_compared),
+        cmocka_unit_test(details_are_bounded_and_counts_are_not),
+        cmocka_unit_test(texts_are_cut_between_characters),
+        cmocka_unit_test(parts_add_up_whatever_their_sign),
+        cmocka_unit_test(a_pair_of_equal_rows_is_seen),
         cmocka_unit_test(sums_that_are_none_are_refused),
     };
 

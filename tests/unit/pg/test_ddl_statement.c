@@ -23,21 +23,24 @@ static void one_statement_is_taken_without_what_stands_around_it(void **state)
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
 
     (void)state;
-    assert_string_equal(find(a, "/* x; */ -- y\n create /* z */ TABLE t (a text DEFAULT 'a;b') ; ", "CREATE TABLE", 1, "public.t"),
-                        "create /* z */ TABLE t (a text DEFAULT 'a;b')");
+    assert_string_equal(
+        find(a, "/* x; */ -- y\n create /* z */ TABLE t (a text DEFAULT 'a;b') ; ", "CREATE TABLE", 1, "public.t"),
+        "create /* z */ TABLE t (a text DEFAULT 'a;b')");
     assert_string_equal(find(a, "CREATE OR REPLACE TEMP VIEW v AS SELECT 1", "CREATE VIEW", 1, "v"),
                         "CREATE OR REPLACE TEMP VIEW v AS SELECT 1");
     assert_string_equal(find(a, "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)", "CREATE INDEX", 1, "public.i"),
                         "CREATE UNIQUE INDEX  i ON t (a)");
     assert_string_equal(find(a, "ALTER TABLE p DETACH PARTITION q CONCURRENTLY", "ALTER TABLE", 1, "public.p"),
                         "ALTER TABLE p DETACH PARTITION q ");
-    assert_string_equal(find(a, "COMMENT ON TABLE t IS 'CONCURRENTLY'", "COMMENT", 1, "public.t"), "COMMENT ON TABLE t IS 'CONCURRENTLY'");
+    assert_string_equal(find(a, "COMMENT ON TABLE t IS 'CONCURRENTLY'", "COMMENT", 1, "public.t"),
+                        "COMMENT ON TABLE t IS 'CONCURRENTLY'");
 }
 
 static void the_count_tells_statements_of_one_kind_apart(void **state)
 {
-    static const char text[] = "CREATE TABLE a (i int); CREATE TABLE x AS SELECT 1; INSERT INTO a VALUES (1); CREATE TABLE b (\"as\" int);"
-                               "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; DROP TABLE a";
+    static const char text[] =
+        "CREATE TABLE a (i int); CREATE TABLE x AS SELECT 1; INSERT INTO a VALUES (1); CREATE TABLE b (\"as\" int);"
+        "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 1 END; END; DROP TABLE a";
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
 
     (void)state;
@@ -133,7 +136,8 @@ static void the_name_decides_where_the_count_cannot(void **state)
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
 
     (void)state;
-    assert_string_equal(find(a, "ALTER TABLE t ADD a int; ALTER TABLE u ADD b int", "ALTER TABLE", 0, "s.u"), "ALTER TABLE u ADD b int");
+    assert_string_equal(find(a, "ALTER TABLE t ADD a int; ALTER TABLE u ADD b int", "ALTER TABLE", 0, "s.u"),
+                        "ALTER TABLE u ADD b int");
 }
 
 static void nothing_is_guessed(void **state)

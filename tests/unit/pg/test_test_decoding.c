@@ -52,8 +52,11 @@ static int setup(void **state)
     f->arena = arena_new(NULL, "test");
     f->translator = test_decoding_new(f->arena, (struct relation_book){.describe = describe, .self = f});
     f->decoder = pgoutput_decoder(f->arena);
-    f->book = (struct described_relation){
-        .oid = 4711, .is_carried = true, .identity = IDENTITY_DEFAULT, .n_columns = COUNT_OF(columns), .columns = columns};
+    f->book = (struct described_relation){.oid = 4711,
+                                          .is_carried = true,
+                                          .identity = IDENTITY_DEFAULT,
+                                          .n_columns = COUNT_OF(columns),
+                                          .columns = columns};
     *state = f;
     return 0;
 }
@@ -77,9 +80,9 @@ static void show_row(struct buffer *b, const char *name, const struct stream_rel
     for (unsigned i = 0; i < r->n_columns; i++)
         buffer_printf(b, "%s%s=%.*s", i == 0 ? "" : "|", r->columns[i].name,
                       value_has_bytes(&row[i]) ? (int)row[i].length : 1,
-                      value_has_bytes(&row[i])              ? row[i].bytes
+                      value_has_bytes(&row[i])          ? row[i].bytes
                       : row[i].state == VALUE_UNCHANGED ? "~"
-                                                            : "-");
+                                                        : "-");
     buffer_append_text(b, ")");
 }
 
@@ -96,7 +99,8 @@ static void show(struct buffer *b, const struct event *e)
     if (e->kind == EVENT_MESSAGE)
         buffer_printf(b, " %s:%.*s", e->prefix, (int)e->content_length, e->content);
     if (e->kind == EVENT_TRUNCATE)
-        buffer_printf(b, " %u%s%s", e->n_truncated, e->cascade ? " cascade" : "", e->restart_identity ? " restart" : "");
+        buffer_printf(b, " %u%s%s", e->n_truncated, e->cascade ? " cascade" : "",
+                      e->restart_identity ? " restart" : "");
 }
 
 static struct error *see(void *self, const char *bytes, size_t length)
@@ -140,8 +144,10 @@ static void values_are_text_null_or_unchanged(void **state)
 
     expect_events(f, "table public.t: INSERT: id[bit varying]:B'101' \"na me\"[boolean]:true c[text[]]:'{\"a b\",''}'",
                   "R; I new(id=101|na me=t|c={\"a b\",'})");
-    expect_events(f, "table public.t: INSERT: id[my.\"odd ]: \"\" t\"]:null \"na me\"[text]:'null' c[text[]]:unchanged-toast-datum",
-                  "R; I new(id=-|na me=null|c=~)");
+    expect_events(
+        f,
+        "table public.t: INSERT: id[my.\"odd ]: \"\" t\"]:null \"na me\"[text]:'null' c[text[]]:unchanged-toast-datum",
+        "R; I new(id=-|na me=null|c=~)");
     expect_events(f, "table public.t: INSERT: id[numeric]:NaN \"na me\"[text]:'' c[text]:' new-tuple: a[b]:c'",
                   "R; I new(id=NaN|na me=|c= new-tuple: a[b]:c)");
 }
@@ -230,7 +236,7 @@ static void messages_of_ours_are_carried_and_others_dropped(void **state)
     expect_events(f, "message: transactional: 1 prefix: pgtide, sz: 1, sz: 3 content:abc", "");
 }
 
-static void begin_and_commit_come_from_the_commit(void **state)    /* P2 */
+static void begin_and_commit_come_from_the_commit(void **state) /* P2 */
 {
     struct fixture *f = *state;
     const struct lsn end = {0x19477A0};
@@ -242,10 +248,12 @@ static void begin_and_commit_come_from_the_commit(void **state)    /* P2 */
     expect_ok(translate(f, "COMMIT 693 (at 2024-02-29 23:59:59.5+00)"));
     assert_int_equal(f->what.kind, TRANSLATED_COMMIT);
     assert_int_equal(f->what.committed_us, INT64_C(1709251199500000));
-    expect_ok(f->decoder.ops->decode(f->decoder.self, f->arena, frame, test_decoding_begin(&f->what, end, frame), &begin));
+    expect_ok(
+        f->decoder.ops->decode(f->decoder.self, f->arena, frame, test_decoding_begin(&f->what, end, frame), &begin));
     assert_int_equal(begin.xid, 693);
     assert_int_equal(begin.committed_us, f->what.committed_us);
-    expect_ok(f->decoder.ops->decode(f->decoder.self, f->arena, frame, test_decoding_commit(&f->what, end, frame), &commit));
+    expect_ok(
+        f->decoder.ops->decode(f->decoder.self, f->arena, frame, test_decoding_commit(&f->what, end, frame), &commit));
     assert_true(lsn_equal(commit.end, end));
     assert_true(lsn_equal(begin.commit, commit.commit));
     assert_true(lsn_before(commit.commit, commit.end));

@@ -116,7 +116,7 @@ static void a_large_one_lies_in_the_store_until_it_is_given(void **state)
     assert_int_equal(f->store.seen.n, 0);
 }
 
-static void after_a_broken_connection_nothing_is_left(void **state)    /* P3 */
+static void after_a_broken_connection_nothing_is_left(void **state) /* P3 */
 {
     enum { BYTES = ASSEMBLY_BLOCK_BYTES };
     struct fixture *f = *state;

@@ -398,7 +398,9 @@ static void one_life(struct history *h, bool with_faults)
 {
     struct fault fault = {0};
     struct engine e;
-    struct engine_options options = {.limits = {.lane_rows = 1 + below(h, 4), .rows = 1 + below(h, h->seed % 2 == 0 ? 300 : 50), .fold = {.batch_rows = 1 + below(h, 10)}},
+    struct engine_options options = {.limits = {.lane_rows = 1 + below(h, 4),
+                                                .rows = 1 + below(h, h->seed % 2 == 0 ? 300 : 50),
+                                                .fold = {.batch_rows = 1 + below(h, 10)}},
                                      .apply = {.pieces_from = 1 + below(h, 10), .piece_changes = 1 + below(h, 6)},
                                      .lanes = below(h, 5),
                                      .fault = &fault};
@@ -457,8 +459,8 @@ static void random_histories_with_random_deaths_end_as_the_source_did(void **sta
         run_history(n, &tally);
     print_message("%u windows slow, %u divided, lanes apart %u times\n", tally.windows_slow, tally.windows_divided,
                   tally.n_brought_together);
-    assert_true(tally.windows_slow > HISTORIES); /* both paths were taken, */
-    assert_true(tally.windows_divided > HISTORIES); /* by several lanes too, */
+    assert_true(tally.windows_slow > HISTORIES);           /* both paths were taken, */
+    assert_true(tally.windows_divided > HISTORIES);        /* by several lanes too, */
     assert_true(tally.n_brought_together > HISTORIES / 4); /* and some of them died apart */
 }
 
@@ -466,11 +468,10 @@ static void random_histories_with_random_deaths_end_as_the_source_did(void **sta
 static void run_swept(uint64_t seed, unsigned lanes, unsigned nth, bool dies, bool *out_struck, bool *out_both_paths)
 {
     struct fault fault = {.countdown = nth};
-    struct engine_options options = {
-        .limits = {.rows = 25, .lane_rows = 1},
-        .apply = {.pieces_from = 3, .piece_changes = 2},
-        .lanes = lanes,
-        .fault = &fault};
+    struct engine_options options = {.limits = {.rows = 25, .lane_rows = 1},
+                                     .apply = {.pieces_from = 3, .piece_changes = 2},
+                                     .lanes = lanes,
+                                     .fault = &fault};
     struct history h;
     struct engine e;
 

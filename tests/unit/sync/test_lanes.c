@@ -28,7 +28,13 @@ struct bench {
 static void setup(struct bench *b)
 {
     const struct model_table tables[] = {
-        {.oid = T, .name = "t", .mode = TABLE_KEYED, .n_columns = 2, .n_key = 1, .unique = -1, .generated = -1,
+        {.oid = T,
+         .name = "t",
+         .mode = TABLE_KEYED,
+         .n_columns = 2,
+         .n_key = 1,
+         .unique = -1,
+         .generated = -1,
          .refused = "bad"},
         {.oid = U, .name = "u", .mode = TABLE_KEYED, .n_columns = 2, .n_key = 1, .unique = 1, .generated = -1},
         {.oid = BAG, .name = "bag", .mode = TABLE_UNKEYED, .n_columns = 2, .unique = -1, .generated = -1},
@@ -86,7 +92,8 @@ static struct target_table table_of(const struct stream_relation *r, enum table_
 {
     static const uint16_t first[] = {0};
 
-    return (struct target_table){.relation = r, .mode = mode, .lane_rule = rule, .n_key = mode == TABLE_KEYED, .key = first};
+    return (struct target_table){
+        .relation = r, .mode = mode, .lane_rule = rule, .n_key = mode == TABLE_KEYED, .key = first};
 }
 
 static struct change change_of(struct bench *b, const struct target_table *t, enum batch_op op, const char *key,
@@ -180,7 +187,8 @@ static void tables_whose_rows_depend_on_each_other_stay_whole(void **state)
     unsigned first = 0, lane = 0;
 
     setup(&b);
-    struct target_table whole = table_of(b.u, TABLE_KEYED, LANE_BY_TABLE), alone = table_of(b.u, TABLE_KEYED, LANE_ALONE);
+    struct target_table whole = table_of(b.u, TABLE_KEYED, LANE_BY_TABLE),
+                        alone = table_of(b.u, TABLE_KEYED, LANE_ALONE);
     struct target_table ddl = table_of(b.bag, TABLE_DDL, LANE_BY_TABLE);
     for (unsigned i = 0; i < 50; i++) {
         const struct change c = change_of(&b, &whole, BATCH_DELETE, arena_printf(b.arena, "%u", i), NULL);
