@@ -243,7 +243,7 @@ static void limit_line(struct canvas *c, const struct frame_view *v)
     partf(c, &is_first, "%s MB/s", format_count(count(&counters->max_rate_mb)).text);
     if (since_us != 0)
         partf(c, &is_first, "the source cannot vacuum what died in the last %s",
-              format_duration((clock_now_us() - since_us) / (1000 * 1000)).text);
+              format_duration((clock_now_us() - since_us) / INT64_C(1000000)).text);
     canvas_end_line(c);
 }
 

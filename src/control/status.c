@@ -133,7 +133,7 @@ static void add_copy(json_t *document, const struct progress_counters *c)
 {
     uint64_t max_rate = read_counter(&c->max_rate_mb);
     int64_t since_us = atomic_load_explicit(&c->snapshot_since_us, memory_order_relaxed);
-    int64_t age_s = (clock_now_us() - since_us) / (1000 * 1000);
+    int64_t age_s = (clock_now_us() - since_us) / INT64_C(1000000);
 
     json_object_set_new(document, "max_rate_mb", max_rate == 0 ? json_null() : json_count(max_rate));
     json_object_set_new(document, "snapshot_age_seconds",

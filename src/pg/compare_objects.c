@@ -268,7 +268,9 @@ static void take_pair(struct comparison *c, char **s, char **t)
 {
     if (s == NULL && (t == NULL || is_nobodys_concern(c, t)))
         return;
-    enter_kind(c, (s != NULL ? s : t)[OBJECT_KIND]);
+    char **any = s != NULL ? s : t;
+    assert(any != NULL);
+    enter_kind(c, any[OBJECT_KIND]);
     c->entry->source_count += s != NULL;
     c->entry->target_count += t != NULL;
     if (t == NULL)

@@ -96,9 +96,9 @@ void compare_plan_make(struct arena *a, const struct compare_dialect *d, const s
                        const struct compare_table *target, struct compare_plan *out);
 
 /* `where` is "" or a condition. */
-char *compare_plan_sums(struct arena *a, const struct compare_plan *p, const char *from, unsigned n_buckets,
+char *compare_plan_sums(struct arena *a, const struct compare_plan *p, const char *table, unsigned n_buckets,
                         const char *where);
-char *compare_plan_rows(struct arena *a, const struct compare_plan *p, const char *from, unsigned n_buckets,
+char *compare_plan_rows(struct arena *a, const struct compare_plan *p, const char *table, unsigned n_buckets,
                         const unsigned *buckets, unsigned n);
 
 /* One row of the second pass: cells are [order, key text, hash, each column, each canonical form]. */

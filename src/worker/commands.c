@@ -30,15 +30,13 @@ struct error *worker_check(const struct sync_options *options, bool fix, struct 
     TRY(selecting_parse(a, options, &selection));
     TRY(pg_endpoint_parse(a, "source", options->source, &source));
     TRY(pg_endpoint_parse(a, "target", options->target, &target));
-    TRY(prepare_report(options, a, source, target, selection, stop, &report));
+    const struct precheck_options about = {
+        .source = source, .target = target, .sync = options, .selection = selection, .stop = stop};
+    TRY(prepare_report(a, about, &report));
     if (fix) {
-        TRY(precheck_mend(
-            a,
-            (struct precheck_options){
-                .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
-            &report, &found.repairs, &found.n_repairs));
+        TRY(precheck_mend(a, about, &report, &found.repairs, &found.n_repairs));
         if (found.n_repairs > 0)
-            TRY(prepare_report(options, a, source, target, selection, stop, &report));
+            TRY(prepare_report(a, about, &report));
     }
     found.items = report.items;
     found.n_items = report.n_items;

@@ -155,26 +155,32 @@ static const char *name_of(const struct structure *s, const char *key)
     return "";
 }
 
+/* What was read of both sides, to judge changes by. */
+struct sight {
+    struct task *task;
+    struct pg_conn *source;
+    struct structure now;   /* the source's */
+    struct structure there; /* the target's */
+};
+
 /* A new table that the target has, and whose rows come, is as it should be. */
-MUST_USE static struct error *look_at_new_table(struct task *t, struct pg_conn *source, struct arena *a,
-                                                struct structure_change *change, const struct structure *now,
-                                                const struct structure *there, bool *out_is_fine)
+MUST_USE static struct error *look_at_new_table(const struct sight *s, struct arena *a, struct structure_change *change,
+                                                bool *out_is_fine)
 {
-    const char *publication = t->is_test_decoding ? NULL : t->record->publication;
+    const char *publication = s->task->is_test_decoding ? NULL : s->task->record->publication;
     bool is_published = true;
 
-    TRY(structure_is_published(source, a, publication, change->key, &is_published));
+    TRY(structure_is_published(s->source, a, publication, change->key, &is_published));
     if (!is_published)
         change->what = arena_printf(a, "%s, and publication \"%s\" does not have it, so its rows do not come",
                                     change->what, publication);
-    *out_is_fine = is_published && has_name(there, name_of(now, change->key));
+    *out_is_fine = is_published && has_name(&s->there, name_of(&s->now, change->key));
     return NULL;
 }
 
 /* Leaves in the list what somebody must do something about. */
-MUST_USE static struct error *weed(struct task *t, struct pg_conn *source, struct arena *a,
-                                   struct structure_change *changes, unsigned *n, const struct structure *now,
-                                   const struct structure *there)
+MUST_USE static struct error *weed(const struct sight *s, struct arena *a, struct structure_change *changes,
+                                   unsigned *n)
 {
     unsigned kept = 0;
 
@@ -182,7 +188,7 @@ MUST_USE static struct error *weed(struct task *t, struct pg_conn *source, struc
         bool is_fine = false;
 
         if (changes[i].is_new_table)
-            TRY(look_at_new_table(t, source, a, &changes[i], now, there, &is_fine));
+            TRY(look_at_new_table(s, a, &changes[i], &is_fine));
         if (!is_fine)
             changes[kept++] = changes[i];
     }
@@ -233,15 +239,15 @@ MUST_USE static struct error *judge(struct task *t, struct arena *a, const struc
 MUST_USE static struct error *compare(struct task *t, struct pg_conn *source, struct arena *a, const char *fingerprint,
                                       const struct structure *before, bool may_accept)
 {
-    struct structure now = {0}, there = {0};
+    struct sight sight = {.task = t, .source = source};
     unsigned n = 0;
 
-    TRY(read_source(t, source, a, &now));
-    TRY(read_target(t, a, &there));
-    struct structure_change *changes = structure_changes(a, before, &now, &there, &n);
-    TRY(weed(t, source, a, changes, &n, &now, &there));
+    TRY(read_source(t, source, a, &sight.now));
+    TRY(read_target(t, a, &sight.there));
+    struct structure_change *changes = structure_changes(a, before, &sight.now, &sight.there, &n);
+    TRY(weed(&sight, a, changes, &n));
     TRY(judge(t, a, changes, n, may_accept));
-    return write_file(a, t->folder, fingerprint, &now);
+    return write_file(a, t->folder, fingerprint, &sight.now);
 }
 
 struct error *drift_remember(struct task *t, struct pg_conn *source)

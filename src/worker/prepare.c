@@ -47,16 +47,11 @@ static bool is_accepted(const struct sync_options *options, const char *id)
     return false;
 }
 
-struct error *prepare_report(const struct sync_options *options, struct arena *a, struct pg_endpoint *source,
-                             struct pg_endpoint *target, struct selection *selection, const struct stop *stop,
-                             struct precheck_report *out)
+struct error *prepare_report(struct arena *a, struct precheck_options options, struct precheck_report *out)
 {
-    TRY(precheck_run(a,
-                     (struct precheck_options){
-                         .source = source, .target = target, .sync = options, .selection = selection, .stop = stop},
-                     out));
+    TRY(precheck_run(a, options, out));
     for (unsigned i = 0; i < out->n_items; i++)
-        out->items[i].is_accepted = out->items[i].result == CHECK_ALARM && is_accepted(options, out->items[i].id);
+        out->items[i].is_accepted = out->items[i].result == CHECK_ALARM && is_accepted(options.sync, out->items[i].id);
     return NULL;
 }
 
@@ -78,9 +73,11 @@ struct error *prepare_judge(struct arena *a, const struct precheck_report *repor
 
 struct error *prepare_check(struct task *t, struct arena *a, struct selection *selection, struct chosen **out_chosen)
 {
+    const struct precheck_options options = {
+        .source = t->source, .target = t->target, .sync = t->options, .selection = selection, .stop = t->stop};
     struct precheck_report report;
 
-    TRY(prepare_report(t->options, a, t->source, t->target, selection, t->stop, &report));
+    TRY(prepare_report(a, options, &report));
     *out_chosen = report.chosen;
     if (t->hooks.checked != NULL)
         t->hooks.checked(t->hooks.self, report.items, report.n_items);

@@ -10,9 +10,7 @@
 #include "worker/task.h"
 
 /* Runs the precheck and marks what the options accept. */
-MUST_USE struct error *prepare_report(const struct sync_options *options, struct arena *a, struct pg_endpoint *source,
-                                      struct pg_endpoint *target, struct selection *selection, const struct stop *stop,
-                                      struct precheck_report *out);
+MUST_USE struct error *prepare_report(struct arena *a, struct precheck_options options, struct precheck_report *out);
 
 /* ERROR_REFUSED, naming the items, unless a synchronization may begin. */
 MUST_USE struct error *prepare_judge(struct arena *a, const struct precheck_report *report);

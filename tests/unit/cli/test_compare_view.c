@@ -48,7 +48,7 @@ static void an_excerpt_shows_where_long_definitions_differ(void **state)
     memset(source, 'x', sizeof source);
     source[399] = '\0';
     memcpy(target, source, sizeof target);
-    memcpy(target + 200, "yyy", 3);
+    memset(target + 200, 'y', 3);
     compare_excerpt(a, source, target, &s, &t);
     assert_non_null(strstr(t, "yyy"));
     assert_true(strlen(t) < 100 && strlen(s) < 100);

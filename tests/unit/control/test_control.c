@@ -134,7 +134,8 @@ static void garbage_is_refused_and_the_next_one_is_served(void **state)
         expect_garbage_refused(*state, garbage[i], strlen(garbage[i]));
     expect_garbage_refused(*state, "{\"command\":\"status\"}\0", 22);
     memset(large, ' ', sizeof large);
-    memcpy(large, "{\"command\":\"status\"", 19);
+    snprintf(large, sizeof large, "{\"command\":\"status\"");
+    large[strlen(large)] = ' ';
     large[sizeof large - 1] = '}'; /* right in all but its size */
     expect_garbage_refused(*state, large, sizeof large);
     memset(deep, '[', sizeof deep);

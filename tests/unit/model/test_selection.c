@@ -136,8 +136,10 @@ static void what_is_no_rule_is_refused(void **state)
         struct selection_rules rules = {.n = 0};
         struct error *err = selection_add_list(a, &rules, wrong[i], WHERE);
 
-        if (err == NULL)
+        if (err == NULL) {
             fail_msg("taken: %s", wrong[i]);
+            return;
+        }
         assert_int_equal(error_kind(err), ERROR_USAGE);
         assert_non_null(strstr(error_message(err), WHERE));
         error_free(err);

@@ -68,8 +68,9 @@ static void what_a_trigger_executes_is_a_procedure_before_11(void **state)
 static void all_else_stays_as_it_is(void **state)
 {
     static const char *const statements[] = {
-        "CREATE TABLE t (\n    id integer NOT NULL,\n    \"not\" numeric(8,2) CONSTRAINT n NOT NULL,\n    CONSTRAINT c "
-        "CHECK ((id > 0))\n);",
+        ("CREATE TABLE t (\n    id integer NOT NULL,\n    \"not\" numeric(8,2) CONSTRAINT n NOT NULL,\n    CONSTRAINT "
+         "c "
+         "CHECK ((id > 0))\n);"),
         "CREATE TABLE t (\n);",
         "CREATE VIEW v AS\n SELECT 1;",
         "CREATE TABLE t OF pair;",

@@ -110,10 +110,10 @@ static const char *const disguises[] = {
     "CREATE FUNCTION public.f() RETURNS void LANGUAGE sql AS $$\n" HEADER_8 "DROP TABLE x;\n$$;",
     "CREATE TABLE public.\"a\"\"\n" HEADER_8 "DROP TABLE x;\n\" ();",
     "CREATE VIEW public.v AS /* a /* b */ ;\n" HEADER_8 "DROP TABLE x;\n*/ SELECT 1;",
-    "CREATE FUNCTION public.f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END;\n"
-    " SELECT ';\n" HEADER_8 "';\n END;",
-    "CREATE OR REPLACE PROCEDURE public.begin(a int DEFAULT (1)) LANGUAGE sql BEGIN ATOMIC SELECT begin.a; SELECT 2; "
-    "END;",
+    ("CREATE FUNCTION public.f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END;\n"
+     " SELECT ';\n" HEADER_8 "';\n END;"),
+    ("CREATE OR REPLACE PROCEDURE public.begin(a int DEFAULT (1)) LANGUAGE sql BEGIN ATOMIC SELECT begin.a; SELECT 2; "
+     "END;"),
     "CREATE FUNCTION public.begin() RETURNS int LANGUAGE sql AS 'SELECT 1';",
     "CREATE RULE r AS ON INSERT TO public.t DO (SELECT 1;\n SELECT ')';\n);",
     "CREATE TABLE public.a$b$ (c int);",
