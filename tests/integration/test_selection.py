@@ -141,6 +141,34 @@ def test_what_is_selected_is_copied_and_followed_and_nothing_else(pair: Pair):
     finish(pair)
 
 
+def test_a_cutover_is_about_the_selection(pair: Pair):
+    """Others go on writing to what is not selected: that is behind the marker, and nobody's concern."""
+    pair.on_source("SELECT lo_from_bytea(0, 'x')")
+    pair.pgtide.follow(*RULES)
+    write(pair, 1)
+    stop, failures = threading.Event(), []
+
+    def others() -> None:
+        while not stop.is_set():
+            try:
+                pair.on_source("INSERT INTO other.keyless VALUES (2)")
+            except Exception as failure:  # pylint: disable=broad-except
+                failures.append(failure)
+            let_pass(0.01)
+    writer = threading.Thread(target=others, daemon=True)
+    writer.start()
+    done = pair.pgtide.call("cutover", "--yes", "--refresh-matviews", "--json")
+    stop.set()
+    writer.join()
+    assert done.status == OK and json.loads(done.out)["outcome"] == "completed" and not failures, done
+    pair.pgtide.run.expect(OK)
+    assert pair.target_value("SELECT count(*) FROM sales.totals") == pair.source_value("SELECT count(*) FROM sales.names")
+    assert pair.target_value("SELECT count(*) FROM pg_largeobject_metadata") == 0
+    pair.on_source(DROP_THE_REST + "REFRESH MATERIALIZED VIEW sales.totals; SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    pair.assert_equal()
+    pair.assert_nothing_left()
+
+
 def test_ddl_of_what_is_selected_is_carried_and_no_other(pair: Pair):
     pair.pgtide.follow(*RULES)
     for statement in [
