@@ -347,7 +347,8 @@ static void follow_lines(struct canvas *c, const struct frame_view *v)
     label(c, "applied");
     is_first = true;
     partf(c, &is_first, "%s transactions", format_count(count(&counters->transactions_applied)).text);
-    partf(c, &is_first, "%s rows", format_count(count(&counters->rows_applied)).text);
+    partf(c, &is_first, "%s rows%s", format_count(count(&counters->rows_applied)).text,
+          count(&counters->transactions_before) > 0 ? " since this start" : "");
     canvas_end_line(c);
 
     label(c, "behind");

@@ -156,7 +156,8 @@ static void applied_line(struct canvas *c, const json_t *document)
     canvas_printf(c, INK_PLAIN, "%s transactions", format_count(count_or_zero(document, "transactions_applied")).text);
     if (count_or_zero(document, "rows_applied") > 0) {
         canvas_separator(c);
-        canvas_printf(c, INK_PLAIN, "%s rows", format_count(count_or_zero(document, "rows_applied")).text);
+        canvas_printf(c, INK_PLAIN, "%s rows%s", format_count(count_or_zero(document, "rows_applied")).text,
+                      count_or_zero(document, "transactions_before") > 0 ? " since this start" : "");
     }
     canvas_separator(c);
     canvas_printf(c, INK_PLAIN, "up to %s", applied);

@@ -108,7 +108,8 @@ static void applied_line(struct canvas *c, const struct progress_counters *p)
     label(c, "applied");
     canvas_printf(c, INK_PLAIN, "%s transactions", format_count(count(&p->transactions_applied)).text);
     canvas_separator(c);
-    canvas_printf(c, INK_PLAIN, "%s rows", format_count(count(&p->rows_applied)).text);
+    canvas_printf(c, INK_PLAIN, "%s rows%s", format_count(count(&p->rows_applied)).text,
+                  count(&p->transactions_before) > 0 ? " since this start" : "");
     canvas_separator(c);
     canvas_printf(c, INK_PLAIN, "up to %s", lsn_format(applied).text);
     canvas_end_line(c);

@@ -88,6 +88,7 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         {"bytes_copied", &c->bytes_copied},
         {"transactions_received", &c->transactions_received},
         {"transactions_applied", &c->transactions_applied},
+        {"transactions_before", &c->transactions_before},
         {"rows_applied", &c->rows_applied},
         {"windows_fast", &c->windows_fast},
         {"windows_slow", &c->windows_slow},

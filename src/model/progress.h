@@ -66,6 +66,7 @@ struct progress_counters {
     _Atomic uint64_t applied_lsn;  /* all committed before it is applied; keepalives move it, not what is stored (P4) */
     _Atomic uint64_t source_lsn;   /* the source's WAL insert position when last asked */
     _Atomic uint64_t transactions_received, transactions_applied, rows_applied;
+    _Atomic uint64_t transactions_before; /* of those applied, by earlier starts: their rows nobody counted */
     _Atomic uint64_t windows_fast, windows_slow;
     _Atomic uint64_t windows_divided; /* of the fast ones: over several lanes */
     _Atomic uint64_t conflicts;

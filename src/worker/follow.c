@@ -516,7 +516,12 @@ MUST_USE static struct error *run_session(struct follow *f)
 
     TRY(follow_lanes_prepare(f));
     TRY(apply_resume(f->apply, &position));
-    log_info("applying changes from %s on", lsn_format(position.end).text);
+    if (lsn_is_none(position.end))
+        log_info("applying changes");
+    else
+        log_info("applying changes from %s on", lsn_format(position.end).text);
+    if (apply_counters(f->apply).rows == 0)
+        atomic_store(&f->task->counters->transactions_before, position.transactions);
     note_commit(f, false);
     TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
