@@ -175,6 +175,19 @@ MUST_USE static struct error *no_sync_runs(struct pair *p)
                                         : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
 }
 
+/* A sync that does not answer in time, on a machine with too much to do, is no sync that has ended: it is asked again. */
+MUST_USE static struct error *ask_status(const struct pair *p, json_t **out_status, bool *out_is_busy)
+{
+    struct error *err = pair_ask(p, "status", NULL, out_status);
+
+    *out_is_busy = err != NULL && error_kind(err) == ERROR_TRANSIENT;
+    if (!*out_is_busy)
+        return err;
+    log_debug("%s", error_message(err));
+    error_free(err);
+    return NULL;
+}
+
 struct error *worker_wait(const struct sync_options *options, enum wait_for what, int timeout_ms, struct stop *stop)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
@@ -188,9 +201,10 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
         TRY(mark_source(&p, &mark));
     for (;;) {
         CLEANUP(json_decref) json_t *status = NULL;
+        bool is_busy = false;
 
-        TRY(pair_ask(&p, "status", NULL, &status));
-        if (status == NULL && clock_now_us() > grace_us)
+        TRY(ask_status(&p, &status, &is_busy));
+        if (status == NULL && !is_busy && clock_now_us() > grace_us)
             return no_sync_runs(&p);
         if (status != NULL)
             grace_us = 0; /* seen: when it goes now, it has ended */

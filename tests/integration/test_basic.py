@@ -209,6 +209,20 @@ def test_status_says_what_is(pair: Pair):
     assert pair.pgtide.status()["state"] in ("completed", "none")
 
 
+def test_wait_waits_for_a_sync_that_does_not_answer_for_a_while(pair: Pair):
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
+    pair.pgtide.follow()
+    pair.pgtide.run.signal(signal.SIGSTOP)    # as on a machine that is short of memory
+    pair.on_source("INSERT INTO t VALUES (1)")
+    waiting = pair.pgtide.begin("wait", "--for", "caught-up")
+    let_pass(6)
+    assert waiting.is_running, waiting.err
+    pair.pgtide.run.signal(signal.SIGCONT)
+    waiting.expect(OK)
+    assert pair.target_value("SELECT count(*) FROM t") == 1
+    pair.finish()
+
+
 def test_wait_without_a_running_sync_fails_and_says_so(pair: Pair):
     done = pair.pgtide.call("wait", "--for", "caught-up")
     assert done.status == FAILED and done.err, done
