@@ -239,7 +239,7 @@ const struct option_spec option_specs[] = {
     /* how long */
     {.name = "until", .value = "caught-up|LSN", .commands = OF_RUN, .kind = OPTION_UNTIL, .words = until_words,
      .help = "stop and clean up when all that was committed at that moment, or up to LSN, is applied; default: follow"},
-    {.name = "type", .value = "TYPE", .commands = ON(SYNC), .kind = OPTION_WORD, FIELD(sync.type), .words = sync_types,
+    {.name = "type", .value = "TYPE", .commands = OF_TASK, .kind = OPTION_WORD, FIELD(sync.type), .words = sync_types,
      .help = "full, full+incremental (default) or incremental"},
     {.name = "for", .value = "incremental|caught-up", .commands = ON(WAIT), .kind = OPTION_WORD, FIELD(wait_for),
      .words = wait_words, .is_required = true, .help = "what to wait for"},

@@ -54,15 +54,22 @@ struct error *pg_error(PGconn *conn, const PGresult *result, const char *what)
     if (sqlstate == NULL || primary == NULL)
         return libpq_error(conn, result, what);
 
+    /* A standby that ends a query in favour of what it has to replay. It says that it is one from 14 on. */
+    const char *standby = PQparameterStatus(conn, "in_hot_standby");
+    bool is_conflict = strncmp(sqlstate, "40", 2) == 0 && standby != NULL && strcmp(standby, "on") == 0;
     const char *detail = PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL);
     const char *context = PQresultErrorField(result, PG_DIAG_CONTEXT);
     const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
     bool has_detail = detail != NULL;
     bool names_row = context != NULL && strncmp(context, "COPY ", 5) == 0; /* "COPY t, line 3, column c: ..." */
 
-    struct error *err = error_new(pg_error_kind(sqlstate), "%s: %s%s%s%s%.*s (SQLSTATE %s)", what, primary,
-                                  has_detail ? ": " : "", has_detail ? detail : "", names_row ? "; " : "",
-                                  names_row ? (int)strcspn(context, "\n") : 0, names_row ? context : "", sqlstate);
+    struct error *err =
+        error_new(pg_error_kind(sqlstate), "%s: %s%s%s%s%.*s (SQLSTATE %s)%s", what, primary, has_detail ? ": " : "",
+                  has_detail ? detail : "", names_row ? "; " : "", names_row ? (int)strcspn(context, "\n") : 0,
+                  names_row ? context : "", sqlstate,
+                  is_conflict ? "; hot_standby_feedback = on, or a longer max_standby_streaming_delay, on "
+                                "the standby avoids it"
+                              : "");
     return hint == NULL ? err : error_hint(err, "%s", hint);
 }
 

@@ -6,7 +6,7 @@
 #include "pg/publication.h"
 #include "pg/sql.h"
 
-enum { TRUNCATE_SENT_SINCE = 110000 };
+enum { TRUNCATE_SENT_SINCE = 110000, DECODES_ON_STANDBYS_SINCE = 160000 };
 
 struct error *check_source_reachable(struct precheck *p, struct check_item *item)
 {
@@ -188,15 +188,64 @@ struct error *check_source_privileges(struct precheck *p, struct check_item *ite
 
 /* ---- facts ---- */
 
+/* Where it gets its WAL from, in words; "" when that cannot be seen. */
+static struct error *find_sender(struct precheck *p, const char **out)
+{
+    static const char sql[] = "SELECT max(' of ' || (to_jsonb(r) ->> 'sender_host') || ':' || (to_jsonb(r) ->> "
+                              "'sender_port')) FROM pg_stat_wal_receiver r WHERE pid IS NOT NULL";
+    char *sender = NULL;
+
+    TRY(pg_query_text(p->source, p->a, "asking where the standby gets its WAL from", sql, NULL, 0, &sender));
+    *out = sender == NULL ? "" : sender;
+    return NULL;
+}
+
+static struct error *refuse_to_follow(struct precheck *p, struct check_item *item)
+{
+    const char *sender = "";
+
+    TRY(find_sender(p, &sender));
+    item_is(p, item, CHECK_FAILED,
+            "the source is a standby%s: it can be copied (--type full) and compared, but not followed: %s", sender,
+            p->source_facts.version_number < DECODES_ON_STANDBYS_SINCE
+                ? "before PostgreSQL 16 a standby cannot decode changes"
+                : "publication, markers and event triggers are written on the server that is followed, and a standby's "
+                  "snapshots do not tell which transactions they hold");
+    item_fix(p, item, ON_SOURCE, "-- give the address of the primary as SOURCE, or add --type full");
+    return NULL;
+}
+
+static struct error *describe_standby(struct precheck *p, struct check_item *item)
+{
+    const char *sender = "";
+    struct pg_rows rows;
+
+    TRY(find_sender(p, &sender));
+    TRY(pg_query(p->source, p->a, "reading how the standby treats long queries",
+                 "SELECT current_setting('hot_standby_feedback'), current_setting('max_standby_streaming_delay')", NULL,
+                 0, &rows));
+    bool has_feedback = strcmp(rows.rows[0][0], "on") == 0;
+    const char *delay = rows.rows[0][1];
+    if (has_feedback || strcmp(delay, "-1") == 0)
+        item_is(p, item, CHECK_PASSED, "it is a standby%s: what it has replayed is copied, and its queries may be long",
+                sender);
+    else
+        item_is(
+            p, item, CHECK_PASSED,
+            "it is a standby%s: what it has replayed is copied; hot_standby_feedback is off, so it may cancel what has "
+            "read for longer than max_standby_streaming_delay = %s: that is read again, and tables that are not "
+            "copied by then show a later moment; hot_standby_feedback = on there avoids it",
+            sender, delay);
+    return NULL;
+}
+
 struct error *check_source_standby(struct precheck *p, struct check_item *item)
 {
-    if (p->source_facts.is_in_recovery)
-        item_is(p, item, CHECK_FAILED,
-                "the source is a standby: publications cannot be made there, and its snapshots do not tell which "
-                "transactions they hold; use the primary");
-    else
+    if (!p->source_facts.is_in_recovery) {
         item_is(p, item, CHECK_PASSED, "the source is a primary");
-    return NULL;
+        return NULL;
+    }
+    return precheck_follows(p) ? refuse_to_follow(p, item) : describe_standby(p, item);
 }
 
 static bool lacks_identity(const struct catalog_table *t)
@@ -240,6 +289,12 @@ struct error *check_unlogged(struct precheck *p, struct check_item *item)
                               ? ""
                               : arena_printf(p->a, "; %s temporary tables belong to sessions and stay", temporary);
     item_objects_from_tables(p, item, is_unlogged);
+    if (item->n_objects > 0 && p->source_facts.is_in_recovery) {
+        item_is(p, item, CHECK_FAILED, "%u unlogged tables: a standby has none of their rows%s", item->n_objects,
+                besides);
+        item_fix(p, item, ON_SOURCE, "-- give the address of the primary as SOURCE, or leave them out: --select '!…'");
+        return NULL;
+    }
     if (item->n_objects == 0 || !precheck_follows(p)) {
         item_is(p, item, CHECK_PASSED, "%s%s", item->n_objects == 0 ? "there are none" : "they are copied", besides);
         return NULL;

@@ -11,26 +11,28 @@ struct pg_snapshot_holder {
     struct pg_snapshot snapshot;
 };
 
-/* One statement: it runs under the snapshot that it names, and the position is read while it runs, so after (G2). */
-static const char *reading(const struct pg_conn *c, bool has_export)
+/*
+ * One statement: it runs under the snapshot that it names, and the position is read while it runs, so after (G2). Where the gate
+ * counts, a standby refuses the question for the position.
+ */
+static const char *reading(const struct pg_conn *c, struct arena *a, bool has_export, bool may_be_standby)
 {
-    static const char *const sql[2][2] = {
-        {"SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text, NULL",
-         "SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text, pg_export_snapshot()"},
-        {"SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, NULL",
-         "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, pg_export_snapshot()"},
-    };
-
-    return sql[pg_conn_version(c) >= 130000][has_export];
+    return arena_printf(a, "SELECT %s()::text, %s::text, %s",
+                        pg_conn_version(c) >= 130000 ? "pg_current_snapshot" : "txid_current_snapshot",
+                        may_be_standby ? "(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() "
+                                         "ELSE pg_current_wal_insert_lsn() END)"
+                                       : "pg_current_wal_insert_lsn()",
+                        has_export ? "pg_export_snapshot()" : "NULL");
 }
 
-MUST_USE static struct error *read_snapshot(struct pg_conn *c, struct arena *a, bool has_export,
+MUST_USE static struct error *read_snapshot(struct pg_conn *c, struct arena *a, bool has_export, bool may_be_standby,
                                             struct pg_snapshot *out)
 {
     struct pg_rows rows;
     struct pg_snapshot s = {0};
 
-    TRY(pg_query(c, a, "reading the snapshot and its position", reading(c, has_export), NULL, 0, &rows));
+    TRY(pg_query(c, a, "reading the snapshot and its position", reading(c, a, has_export, may_be_standby), NULL, 0,
+                 &rows));
     if (rows.n_rows != 1 || rows.rows[0][0] == NULL || rows.rows[0][1] == NULL ||
         !lsn_parse(rows.rows[0][1], &s.gate.upto))
         return error_new(ERROR_BUG, "the source answered no snapshot and position");
@@ -63,22 +65,22 @@ struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
 }
 
 MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,
-                                        struct pg_snapshot *out)
+                                        bool may_be_standby, struct pg_snapshot *out)
 {
     TRY(pg_execute(c, "beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
     if (lock != NULL)
         TRY(pg_execute(c, "locking a table", lock));
-    return read_snapshot(c, a, has_export, out);
+    return read_snapshot(c, a, has_export, may_be_standby, out);
 }
 
-MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const char *lock, const struct snapshot *covers,
+MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const char *lock, struct pg_snapshot_wish wish,
                                    bool has_export, struct pg_snapshot *out)
 {
     for (unsigned tries = 1;; tries++) {
         bool ready;
-        struct error *err = take_once(c, a, lock, has_export, out);
+        struct error *err = take_once(c, a, lock, has_export, wish.may_be_standby, out);
 
-        if (err == NULL && (covers == NULL || snapshot_covers(&out->gate.snapshot, covers)))
+        if (err == NULL && (wish.covers == NULL || snapshot_covers(&out->gate.snapshot, wish.covers)))
             return NULL;
         if (!pg_conn_is_broken(c)) {
             CLEANUP(error_free)
@@ -95,24 +97,26 @@ MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const cha
     }
 }
 
-struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *lock, const struct snapshot *covers,
+struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *lock, struct pg_snapshot_wish wish,
                                struct pg_snapshot *out)
 {
-    return take(c, a, lock, covers, false, out);
+    return take(c, a, lock, wish, false, out);
 }
 
-struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot *out)
+struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot_wish wish,
+                                 struct pg_snapshot *out)
 {
-    return take(c, a, NULL, NULL, true, out);
+    return take(c, a, NULL, wish, true, out);
 }
 
 MUST_USE static struct error *settle(struct pg_snapshot_holder *h, struct pg_snapshot_wish wish)
 {
-    TRY(refuse_standby(h->conn, h->arena));
+    if (!wish.may_be_standby)
+        TRY(refuse_standby(h->conn, h->arena));
     if (wish.import == NULL)
-        return take(h->conn, h->arena, NULL, wish.covers, true, &h->snapshot);
+        return take(h->conn, h->arena, NULL, wish, true, &h->snapshot);
     TRY(pg_snapshot_import(h->conn, wish.import));
-    return read_snapshot(h->conn, h->arena, true, &h->snapshot);
+    return read_snapshot(h->conn, h->arena, true, wish.may_be_standby, &h->snapshot);
 }
 
 struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,

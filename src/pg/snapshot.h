@@ -27,11 +27,12 @@ struct pg_snapshot_holder;
 struct pg_snapshot_wish {
     const char *import;            /* the slot's exported snapshot; NULL: take a new one */
     const struct snapshot *covers; /* what a new one must see, see pg_snapshot_take; NULL: any will do */
+    bool may_be_standby;           /* nobody uses the gate: a copy that ends by itself, a comparison */
 };
 
 /*
  * Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates
- * (F14).
+ * (F14), unless it may be one: then the gate's position is what was replayed, and its snapshot knows not who was running.
  */
 MUST_USE struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,
                                         struct pg_snapshot_wish wish, struct pg_snapshot_holder **out_holder);
@@ -55,14 +56,15 @@ MUST_USE struct error *pg_snapshot_import(struct pg_conn *c, const char *id);
  * BEGIN with a snapshot of this session's own, not exported. `lock` is a statement that runs first, as LOCK TABLE takes
  * no snapshot: what it locked cannot be rewritten between lock and snapshot (G3). NULL for none.
  *
- * With `covers`: a snapshot in which something is running that this one saw is thrown away and taken again. That
+ * With `covers` (`import` is not looked at): a snapshot in which something is running that this one saw is thrown away and taken again. That
  * happens where a COMMIT waits for a synchronous standby: logical decoding saw the commit record, others still see it
  * running.
  *
  * Only the transaction is left open on success; after an error there is none, or the session is broken.
  */
 MUST_USE struct error *pg_snapshot_take(struct pg_conn *c, struct arena *a, const char *lock,
-                                        const struct snapshot *covers, struct pg_snapshot *out);
+                                        struct pg_snapshot_wish wish, struct pg_snapshot *out);
 
-/* The same, exported, on either side and without lock or wish: importers may come while the transaction lives. */
-MUST_USE struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot *out);
+/* The same, exported, on either side and without lock: importers may come while the transaction lives. */
+MUST_USE struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_snapshot_wish wish,
+                                          struct pg_snapshot *out);

@@ -205,7 +205,7 @@ MUST_USE static struct error *try_snapshot(struct attempt *at, struct lsn *out_c
         stop_wait_ms(at->task->stream_stop, STANDBY_MS);
         return NULL;
     }
-    TRY(pg_snapshot_export(at->source, at->arena, &at->snapshot));
+    TRY(pg_snapshot_export(at->source, at->arena, (struct pg_snapshot_wish){0}, &at->snapshot));
     TRY(task_mark(at->marker, &mark)); /* written behind `upto`: when it is here, so is all that came before */
     TRY(wait_received(at, mark));
     if (commit_log_cut(at->task->commits, &at->snapshot.gate.snapshot, at->snapshot.gate.upto, out_cut))
@@ -277,7 +277,7 @@ MUST_USE static struct error *bring_together(struct attempt *at)
             rest_from_holding(at);
     }
     FAULT_POINT("align.standing");
-    return pg_snapshot_export(at->target, at->arena, &at->target_snapshot);
+    return pg_snapshot_export(at->target, at->arena, (struct pg_snapshot_wish){0}, &at->target_snapshot);
 }
 
 static void copy_id(char *out, size_t size, const char *id)

@@ -10,6 +10,7 @@
 #include "pg/compare_rows.h"
 #include "sync/pace.h"
 #include "sys/thread.h"
+#include "worker/compare_pair.h"
 #include "worker/compare_repair.h"
 #include "worker/compare_scope.h"
 #include "worker/compare_sides.h"
@@ -480,6 +481,8 @@ MUST_USE static struct error *compare_everything(struct compare_run *run)
 
     atomic_store(&run->progress->step, COMPARE_ALIGNING);
     TRY(compare_sides_look(run->sides, false, run->sessions, run->n_sessions, &run->alignment));
+    if (!run->alignment.is_aligned && !run->sides->is_alone)
+        TRY(compare_pair_look(run->sides, &run->sessions[0], run->options->repair, run->collector));
     TRY(find_scope(run));
     if (with_tables)
         TRY(plan_tables(run));

@@ -8,12 +8,14 @@
 #include "pg/snapshot.h"
 #include "worker/task_folder.h"
 
+static const char standby_position[] = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()::text END";
+
 enum { CALL_MS = 5000, POLL_MS = 5, BUSY_MS = 60000, BUSY_EVERY_MS = 100 };
 
 struct error *compare_sides_open(struct arena *a, const struct sync_options *options, bool is_alone, struct stop *stop,
                                  struct compare_sides *out)
 {
-    struct compare_sides s = {.arena = a, .stop = stop};
+    struct compare_sides s = {.arena = a, .stop = stop, .is_alone = is_alone};
 
     TRY(pg_endpoint_parse(a, "source", options->source, &s.source));
     TRY(pg_endpoint_parse(a, "target", options->target, &s.target));
@@ -125,17 +127,28 @@ MUST_USE static struct error *look_aligned(struct compare_sides *s, bool hold, s
     return NULL;
 }
 
+/* Before the snapshot: what is replayed later is seen by has_moved. */
+MUST_USE static struct error *export_side(struct compare_sides *s, struct pg_conn *conn, struct pg_snapshot *out,
+                                          struct compare_moment *out_moment)
+{
+    char *replayed = NULL;
+
+    TRY(pg_query_text(conn, s->arena, "reading a standby's position", standby_position, NULL, 0, &replayed));
+    TRY(pg_snapshot_export(conn, s->arena, (struct pg_snapshot_wish){.may_be_standby = true}, out));
+    bool is_idle = out->gate.snapshot.xmin == out->gate.snapshot.xmax;
+    *out_moment = (struct compare_moment){.snapshot = out->text, .replayed = is_idle ? NULL : replayed};
+    return NULL;
+}
+
 /* The first pair of sessions exports what the others import. */
 MUST_USE static struct error *look_alone(struct compare_sides *s, struct compare_sessions *sessions, unsigned n,
                                          struct compare_alignment *out)
 {
     struct pg_snapshot source, target;
 
-    TRY(pg_snapshot_export(sessions[0].source, s->arena, &source));
-    TRY(pg_snapshot_export(sessions[0].target, s->arena, &target));
+    TRY(export_side(s, sessions[0].source, &source, &s->at_source));
+    TRY(export_side(s, sessions[0].target, &target, &s->at_target));
     TRY(import_all(sessions + 1, n - 1, source.id, target.id));
-    s->source_snapshot = source.text;
-    s->target_snapshot = target.text;
     *out = (struct compare_alignment){0};
     return NULL;
 }
@@ -173,24 +186,26 @@ struct error *compare_sides_keep(struct compare_sides *s)
 }
 
 /* Some transaction that had an id has ended since: a snapshot of now is another one. */
-MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg_endpoint *e, const char *snapshot,
-                                        bool *out_moved)
+MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg_endpoint *e,
+                                        const struct compare_moment *then, bool *out_moved)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "moved");
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
-    char *answer = NULL;
+    char *answer = NULL, *replayed = NULL;
 
     TRY(connect_side(s, e, &conn));
     TRY(pg_query_text(conn, scratch, "asking whether the server has moved", "SELECT txid_current_snapshot()::text",
                       NULL, 0, &answer));
-    *out_moved = strcmp(answer, snapshot) != 0;
+    TRY(pg_query_text(conn, scratch, "reading a standby's position", standby_position, NULL, 0, &replayed));
+    *out_moved = strcmp(answer, then->snapshot) != 0 ||
+                 (then->replayed != NULL && (replayed == NULL || strcmp(replayed, then->replayed) != 0));
     return NULL;
 }
 
 struct error *compare_sides_have_moved(struct compare_sides *s, struct compare_alignment *out)
 {
-    TRY(has_moved(s, s->source, s->source_snapshot, &out->source_has_moved));
-    return has_moved(s, s->target, s->target_snapshot, &out->target_has_moved);
+    TRY(has_moved(s, s->source, &s->at_source, &out->source_has_moved));
+    return has_moved(s, s->target, &s->at_target, &out->target_has_moved);
 }
 
 void compare_sessions_close(struct compare_sessions *sessions, unsigned n)

@@ -15,14 +15,22 @@
 
 struct control_client;
 
+/* Tells whether a server has moved. On a standby a snapshot alone does not: a commit of one of several that run may change nothing in it. */
+struct compare_moment {
+    const char *snapshot; /* pg_current_snapshot() */
+    const char
+        *replayed; /* a standby on which transactions were running: its position before the snapshot; else NULL */
+};
+
 struct compare_sides {
     struct arena *arena;
     struct stop *stop;
     struct pg_endpoint *source, *target;
     const char *folder;
-    struct control_client *sync;                   /* NULL: none runs */
-    const char *source_snapshot, *target_snapshot; /* not aligned: pg_current_snapshot() of each */
-    bool is_held;                                  /* the sync's apply waits for compare_sides_release */
+    struct control_client *sync;                /* NULL: none runs */
+    bool is_alone;                              /* asked for by who synchronizes */
+    struct compare_moment at_source, at_target; /* not aligned: of each snapshot */
+    bool is_held;                               /* the sync's apply waits for compare_sides_release */
 };
 
 /* A pair of sessions in read-only transactions. */

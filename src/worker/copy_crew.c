@@ -76,6 +76,11 @@ struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot
     return NULL;
 }
 
+struct pg_snapshot_wish copy_crew_wish(const struct copy_jobs_options *o)
+{
+    return (struct pg_snapshot_wish){.covers = o->slot_saw, .may_be_standby = o->may_be_standby};
+}
+
 MUST_USE static struct error *hold_patiently(const struct copy_jobs_options *o, struct pg_snapshot_holder **out_holder)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot holder");
@@ -84,11 +89,10 @@ MUST_USE static struct error *hold_patiently(const struct copy_jobs_options *o, 
         .encoding = o->encoding,
         .stop = o->stop,
     };
-    const struct pg_snapshot_wish wish = {.covers = o->slot_saw};
     struct backoff backoff = {0};
 
     for (;;) {
-        struct error *err = pg_snapshot_hold(o->source, session, wish, out_holder);
+        struct error *err = pg_snapshot_hold(o->source, session, copy_crew_wish(o), out_holder);
 
         if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
             return err;

@@ -56,6 +56,9 @@ void copy_crew_credit_all(struct copy_crew *crew, uint32_t table);
 /* With plan_mutex held, or before there are threads. */
 void copy_crew_show_counts(struct copy_crew *crew);
 
+/* What later snapshots must be. */
+struct pg_snapshot_wish copy_crew_wish(const struct copy_jobs_options *o);
+
 /* With snapshot_mutex held: takes over a holder. On an error the holder stays the caller's. */
 MUST_USE struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot_holder *holder);
 

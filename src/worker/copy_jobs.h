@@ -62,6 +62,7 @@ struct copy_jobs_options {
     uint32_t n_entries;
     struct pg_snapshot_holder *holder; /* the first snapshot, taken over and released here; NULL: take a new one */
     const struct snapshot *slot_saw;   /* later snapshots must cover what the slot's saw. NULL: any will do */
+    bool may_be_standby;               /* nothing follows, so nobody uses the gates */
     /*
      * Builds the entry at this place of `entries` in a transaction of its own with its row of pgtide.done, and does
      * nothing when it has one (schema_run_entry): for targets where some of it may be there already. Any worker. NULL:

@@ -301,8 +301,8 @@ MUST_USE static struct error *take_own_snapshot(struct copy_worker *w, struct ga
     log_info("table \"%s.%s\" was rewritten after the snapshot was taken: it gets one of its own", table->schema,
              table->name);
     TRY(pg_execute(w->source, "giving the transaction up", "ROLLBACK"));
-    TRY(pg_snapshot_take(w->source, w->scratch, copy_table_lock(w->scratch, &table, 1), w->crew->options->slot_saw,
-                         &own));
+    TRY(pg_snapshot_take(w->source, w->scratch, copy_table_lock(w->scratch, &table, 1),
+                         copy_crew_wish(w->crew->options), &own));
     TRY(copy_table_check(w->source, w->scratch, &table, 1, &state));
     if (state != COPY_TABLE_INTACT)
         return gone(table);

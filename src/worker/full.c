@@ -70,7 +70,8 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
         const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "dump"),
                                                    .stop = t->stop};
 
-        TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &other));
+        TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){.may_be_standby = t->record->is_once},
+                             &other));
     }
     options.snapshot = pg_snapshot_of(t->holder == NULL ? other : t->holder)->id;
     if (t->chosen != NULL)
@@ -482,6 +483,7 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .names_are_targets = in->names_are_targets,
         .holder = TAKE(t->holder),
         .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
+        .may_be_standby = t->record->is_once,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
         .run_self = in,
         .maintenance_work_mem = "256MB",

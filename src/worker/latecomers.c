@@ -63,7 +63,8 @@ MUST_USE static struct error *mark(struct task *t, const uint32_t *oids, unsigne
     TRY(find_tables(source, a, oids, n, tables, &n_there));
     for (unsigned i = 0; i < n_there; i++)
         list[i] = &tables[i];
-    TRY(pg_snapshot_take(source, a, n_there == 0 ? NULL : copy_table_lock(a, list, n_there), NULL, &locked));
+    TRY(pg_snapshot_take(source, a, n_there == 0 ? NULL : copy_table_lock(a, list, n_there),
+                         (struct pg_snapshot_wish){0}, &locked));
     TRY(pg_execute(source, "releasing altered tables", "COMMIT"));
     *out_xid = locked.gate.snapshot.xmax;
     TRY(task_mark(source, out_mark));

@@ -589,11 +589,13 @@ struct error *prepare_run_once(struct task *t)
     TRY(open_target(t, source, &t->guard));
     TRY(carry_accounts(t, source, t->guard));
     TRY(find_state(t, t->guard));
+    if (t->source_facts.is_in_recovery)
+        log_info("the source is a standby: what it has replayed is copied");
     if (nothing_is_copied(&t->state)) {
         const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),
                                                   .encoding = t->source_facts.encoding,
                                                   .stop = t->stop};
-        return pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){0}, &t->holder);
+        return pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){.may_be_standby = true}, &t->holder);
     }
     const struct history recorded = {.system = t->state.task.source_system,
                                      .timeline = t->state.task.source_timeline,

@@ -211,6 +211,11 @@ class Cluster:
         shutil.rmtree(self.data)
         self._copy(backup, self.data)
 
+    def replayed(self, primary: "Cluster") -> None:
+        """A standby shows what its primary has committed by now."""
+        position = primary.value("SELECT pg_current_wal_flush_lsn()::text")
+        wait_until(lambda: self.value("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", parameters=[position]), 60, f"{self.name} replays {position}")
+
     # Settings
 
     def configure(self, **settings: Any) -> None:

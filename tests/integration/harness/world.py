@@ -93,15 +93,29 @@ class World:
 
     # What a test can have
 
-    def cluster(self, name: str, family: str = "", start: bool = True, encoding: str = "UTF8", **settings: Any) -> Cluster:
+    def cluster(self, name: str, family: str = "", start: bool = True, encoding: str = "UTF8", installation: Installation | None = None,
+                **settings: Any) -> Cluster:
         """Clusters of one family share their system identifier; by default each name is a family."""
-        installation = self._target if name.startswith("target") else self._source
+        installation = installation or (self._target if name.startswith("target") else self._source)
         template = self._templates.get(installation, family or name, encoding)
         cluster = Cluster(name, installation, template, self.folder, reserve_port())
         cluster.configure(**settings)
         self._clusters.append(cluster)
         self.at_end(cluster.destroy)
         return cluster.start() if start else cluster
+
+    def standby(self, primary: Cluster, name: str, start: bool = True, **settings: Any) -> Cluster:
+        """A streaming replica. The primary stands still while its folder is copied, which every version allows and takes no program but the server."""
+        was_running = primary.is_running
+        primary.stop()
+        standby = Cluster(name, primary.installation, primary.data, self.folder, reserve_port())
+        if was_running:
+            primary.start()
+        standby.configure(primary_conninfo=f"host=127.0.0.1 port={primary.port} user=postgres application_name={name}", **settings)
+        (standby.data / "standby.signal").touch()
+        self._clusters.append(standby)
+        self.at_end(standby.destroy)
+        return standby.start() if start else standby
 
     def pair(self, database: str = "app", options: tuple[str, ...] = (), source_settings: dict[str, Any] | None = None,
              target_settings: dict[str, Any] | None = None) -> Pair:
