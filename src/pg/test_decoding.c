@@ -788,14 +788,13 @@ static int64_t days_of(int64_t year, int64_t month, int64_t day)
     return 365 * y + y / 4 - y / 100 + y / 400 + days_of_month + day - 1 - 719468;
 }
 
-/* Numbers with one byte between them; a position after them. */
-static bool take_numbers(struct reading *r, const char *separators, int64_t *out, size_t n)
+/* Three numbers with one byte between them, none above its limit; a position after them. */
+static bool take_numbers(struct reading *r, char separator, const uint64_t limits[3], int64_t out[3])
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < 3; i++) {
         uint64_t number = 0;
 
-        if ((i > 0 && (left(r) == 0 || *r->at++ != separators[i - 1])) || !take_number(r, &number) ||
-            number > UINT32_MAX)
+        if ((i > 0 && (left(r) == 0 || *r->at++ != separator)) || !take_number(r, &number) || number > limits[i])
             return false;
         out[i] = (int64_t)number;
     }
@@ -819,11 +818,12 @@ static int64_t take_fraction_us(struct reading *r)
 /* "2026-11-23 09:18:50.12345+00": our sessions have TimeZone UTC. */
 static bool take_time(struct reading *r, int64_t *out_us)
 {
-    int64_t f[6];
+    static const uint64_t date_limits[] = {294276, 12, 31}, time_limits[] = {24, 59, 60}; /* of a timestamp */
+    int64_t date[3], time[3];
 
-    if (!take_numbers(r, "--", f, 3) || !takes(r, " ") || !take_numbers(r, "::", f + 3, 3))
+    if (!take_numbers(r, '-', date_limits, date) || !takes(r, " ") || !take_numbers(r, ':', time_limits, time))
         return false;
-    int64_t seconds = ((days_of(f[0], f[1], f[2]) * 24 + f[3]) * 60 + f[4]) * 60 + f[5];
+    int64_t seconds = ((days_of(date[0], date[1], date[2]) * 24 + time[0]) * 60 + time[1]) * 60 + time[2];
     *out_us = seconds * 1000000 + take_fraction_us(r);
     return takes(r, "+00)") && left(r) == 0;
 }
