@@ -123,11 +123,6 @@ MUST_USE static struct error *show(const struct command_line *line, const struct
     return err;
 }
 
-static const char *title_of(struct comparison *c)
-{
-    return arena_printf(c->arena, "pgtide comparison, task folder %s", c->sync->state_dir);
-}
-
 struct error *compare_command(const struct command_line *line, const struct sync_options *options, struct stop *stop,
                               enum exit_status *out_status)
 {
@@ -142,7 +137,7 @@ struct error *compare_command(const struct command_line *line, const struct sync
     c.report = report;
     TRY(run_with_ticker(line, &c.progress, compare, &c));
     if (report != NULL)
-        TRY(compare_report_finish(report, title_of(&c), &c.result));
+        TRY(compare_report_finish(report, &c.result));
     TRY(show(line, &c.result));
     *out_status = compare_exit_status(&c.result);
     return NULL;

@@ -61,6 +61,14 @@ static void put_field(struct compare_report *r, const char *text, const char *en
     put(r, buffer_text(field));
 }
 
+enum { CSV_FIELDS = 12 };
+
+static void put_record(struct compare_report *r, const char *const *fields)
+{
+    for (unsigned i = 0; i < CSV_FIELDS; i++)
+        put_field(r, fields[i], i + 1 < CSV_FIELDS ? "," : "\r\n");
+}
+
 /* One line for each column that differs; one for a row or object that is missing. */
 static void put_csv(struct compare_report *r, enum compare_kind kind, const struct difference *d)
 {
@@ -70,21 +78,40 @@ static void put_csv(struct compare_report *r, enum compare_kind kind, const stru
     for (unsigned i = 0; i < n; i++) {
         struct difference_column none = {0};
         const struct difference_column *column = d->n_columns == 0 ? &none : &d->columns[i];
-        const char *fields[] = {is_again ? "2" : "1",
-                                compare_kind_name(kind),
-                                d->what,
-                                d->identity,
-                                difference_side_name(d->side),
-                                column->name,
-                                column->source,
-                                column->target,
-                                d->select_source,
-                                d->select_target,
-                                d->repair};
+        const char *fields[CSV_FIELDS] = {is_again ? "2" : "1",
+                                          compare_kind_name(kind),
+                                          d->what,
+                                          d->identity,
+                                          difference_side_name(d->side),
+                                          column->name,
+                                          column->source,
+                                          column->target,
+                                          d->select_source,
+                                          d->select_target,
+                                          d->repair};
 
-        for (size_t k = 0; k < COUNT_OF(fields); k++)
-            put_field(r, fields[k], k + 1 < COUNT_OF(fields) ? "," : "\r\n");
+        put_record(r, fields);
     }
+}
+
+/* A table that is missing, or was not compared: no row of it was found to differ, and silence would say that it is equal. */
+static void put_csv_reasons(struct compare_report *r, const char *round, const struct compare_result *result)
+{
+    for (unsigned i = 0; i < result->n_entries; i++) {
+        const struct compare_entry *e = result->entries[i];
+        const char *fields[CSV_FIELDS] = {round, compare_kind_name(e->kind), e->name, [4] = verdict_name(e->verdict),
+                                          [CSV_FIELDS - 1] = e->reason};
+
+        if (e->verdict != VERDICT_EQUAL && e->reason != NULL)
+            put_record(r, fields);
+    }
+}
+
+static void put_all_csv_reasons(struct compare_report *r, const struct compare_result *result)
+{
+    if (result->before_repair != NULL)
+        put_csv_reasons(r, "1", result->before_repair);
+    put_csv_reasons(r, result->before_repair == NULL ? "1" : "2", result);
 }
 
 static void found(void *self, enum compare_kind kind, const struct difference *d)
@@ -121,7 +148,8 @@ struct error *compare_report_open(const char *path, struct compare_progress *pro
         if (r->file == NULL)
             return file_error(errno, "could not write the report \"%s\"", path);
         if (r->form == REPORT_CSV)
-            put(r, "round,kind,what,identity,difference,column,source,target,select_source,select_target,repair\r\n");
+            put(r, "round,kind,what,identity,difference,column,source,target,select_source,select_target,repair,"
+                   "reason\r\n");
         if (r->form == REPORT_SQL)
             put(r, "-- Makes the target's rows those of the source. Deletions and insertions come in the order in "
                    "which they were\n"
@@ -256,24 +284,44 @@ static void put_entry(struct compare_report *r, const struct compare_entry *e)
     put_element(r, "<td>", e->reason == NULL ? "" : e->reason, "</td></tr>\n");
 }
 
-static void put_result(struct compare_report *r, const struct compare_result *result)
+static void put_entries(struct compare_report *r, const struct compare_result *result, bool is_equal)
 {
     put(r, "<table><tr><th>Kind</th><th>Name</th><th>Result</th><th>Source</th><th>Target</th><th>Only on source</th>"
            "<th>Only on target</th><th>Different</th><th></th></tr>\n");
     for (unsigned i = 0; i < result->n_entries; i++)
-        put_entry(r, result->entries[i]);
+        if ((result->entries[i]->verdict == VERDICT_EQUAL) == is_equal)
+            put_entry(r, result->entries[i]);
     put(r, "</table>\n");
-    for (unsigned i = 0; i < result->n_entries; i++)
-        put_details(r, result->entries[i]);
 }
 
-static void put_page(struct compare_report *r, const char *title, const struct compare_result *result)
+/* What is not equal first: who opens the page looks for that. */
+static void put_result(struct compare_report *r, const struct compare_result *result)
+{
+    unsigned n_equal = 0;
+
+    for (unsigned i = 0; i < result->n_entries; i++)
+        n_equal += result->entries[i]->verdict == VERDICT_EQUAL;
+    if (n_equal < result->n_entries)
+        put_entries(r, result, false);
+    for (unsigned i = 0; i < result->n_entries; i++)
+        put_details(r, result->entries[i]);
+    if (n_equal == 0)
+        return;
+    put(r, n_equal == result->n_entries ? "<details open>" : "<details>");
+    put_element(r, "<summary>equal: ", format_count(n_equal).text, " (kinds of objects, tables)</summary>\n");
+    put_entries(r, result, true);
+    put(r, "</details>\n");
+}
+
+static void put_page(struct compare_report *r, const struct compare_result *result)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "report");
     CLEANUP(json_decref) json_t *now = json_moment(clock_wall_us());
 
     put(r, head);
-    put_element(r, "<h1>", title, "</h1>\n");
+    put(r, "<h1>pgtide comparison</h1>\n");
+    put_element(r, "<p>source <code>", result->source, "</code>, ");
+    put_element(r, "target <code>", result->target, "</code></p>\n");
     put_element(r, "<p><b class=\"", class_of(compare_verdict(result)), "\">");
     put_element(r, "", compare_headline(scratch, result), "</b></p>\n");
     put_element(r, "<p>", compare_meaning(scratch, result), "</p>\n");
@@ -299,16 +347,18 @@ static void put_json(struct compare_report *r, const struct compare_result *resu
     put(r, "\n");
 }
 
-struct error *compare_report_finish(struct compare_report *r, const char *title, const struct compare_result *result)
+struct error *compare_report_finish(struct compare_report *r, const struct compare_result *result)
 {
     switch (r->form) {
     case REPORT_HTML:
-        put_page(r, title, result);
+        put_page(r, result);
         break;
     case REPORT_JSON:
         put_json(r, result);
         break;
     case REPORT_CSV:
+        put_all_csv_reasons(r, result);
+        break;
     case REPORT_SQL:
         break;
     }

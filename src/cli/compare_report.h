@@ -5,7 +5,7 @@
  *     .csv   every difference a line    .sql   every repair a statement
  *
  * HTML and JSON have the differences that are kept (model/compare.h); CSV and SQL are written while they are found, so that ten million
- * of them take no memory.
+ * of them take no memory. In CSV a line follows for each table that was not compared, or differs as a whole, with the reason.
  */
 #pragma once
 
@@ -22,6 +22,5 @@ DEFINE_CLEANUP(struct compare_report, compare_report_close);
 
 struct compare_sink compare_report_sink(struct compare_report *r);
 
-/* Writes what has to be written in the end. `title` says what was compared. */
-MUST_USE struct error *compare_report_finish(struct compare_report *r, const char *title,
-                                             const struct compare_result *result);
+/* Writes what has to be written in the end. */
+MUST_USE struct error *compare_report_finish(struct compare_report *r, const struct compare_result *result);

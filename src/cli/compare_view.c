@@ -352,10 +352,10 @@ json_t *compare_document(const struct compare_result *r)
     for (const char *const *note = r->notes; *note != NULL; note++)
         json_array_append_new(notes, json_text(*note));
     json_t *document = json_pack(
-        "{s:s, s:b, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "result", verdict_name(compare_verdict(r)),
-        "aligned", (int)al->is_aligned, "position", json_lsn(al->position), "pause_ms",
-        ms(al->is_aligned, al->pause_us), "tries", (int)al->tries, "source_moved",
-        al->is_aligned ? json_null() : json_boolean(al->source_has_moved), "target_moved",
+        "{s:s, s:s?, s:s?, s:b, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "result",
+        verdict_name(compare_verdict(r)), "source", r->source, "target", r->target, "aligned", (int)al->is_aligned,
+        "position", json_lsn(al->position), "pause_ms", ms(al->is_aligned, al->pause_us), "tries", (int)al->tries,
+        "source_moved", al->is_aligned ? json_null() : json_boolean(al->source_has_moved), "target_moved",
         al->is_aligned ? json_null() : json_boolean(al->target_has_moved), "interrupted", (int)r->was_cancelled,
         "seconds", seconds(r->elapsed_us), "notes", notes, "entries", entries_document(r));
     if (r->before_repair != NULL)

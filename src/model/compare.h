@@ -96,6 +96,7 @@ struct compare_result {
     int64_t repair_pause_us;                    /* for how long apply stood still for the repair */
     const struct compare_result *before_repair; /* NULL: nothing was to be repaired */
     const char *const *notes;                   /* sentences that belong to the answer, NULL-terminated */
+    const char *source, *target;                /* "host:port/database" */
     int64_t elapsed_us;
 };
 

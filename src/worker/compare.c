@@ -532,7 +532,8 @@ MUST_USE static struct error *repair_table(struct compare_run *run, struct table
         return error_new(ERROR_TRANSIENT, "the running sync went on before table \"%s\" was repaired", job->plan.title);
     TRY(repair_run(repair, run->writer, job->plan.title));
     run->n_repaired += repair_n(repair);
-    log_info("repaired table \"%s\": %" PRIu64 " rows", job->plan.title, repair_n(repair));
+    log_info("repaired table \"%s\": %" PRIu64 " row%s", job->plan.title, repair_n(repair),
+             repair_n(repair) == 1 ? "" : "s");
     return NULL;
 }
 
@@ -698,6 +699,8 @@ struct error *worker_compare(const struct sync_options *options, const struct co
     TRY(compare_sides_open(a, options, filled.is_alone, stop, &sides));
     struct error *err = compare_all(&sides, options, &filled, sink, progress, a, stop, out);
     compare_sides_close(&sides);
+    out->source = pg_endpoint_name(sides.source);
+    out->target = pg_endpoint_name(sides.target);
     out->elapsed_us = clock_now_us() - began_us;
     return err;
 }

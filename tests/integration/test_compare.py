@@ -347,14 +347,21 @@ def test_roles_are_compared(pair: Pair):
 
 def test_reports_are_written(pair: Pair, tmp_path: Path):
     on_both(pair, "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT n, '<b>&' FROM generate_series(1, 1000) n")
+    on_both(pair, "CREATE TABLE same (a int PRIMARY KEY)")
+    pair.on_source("CREATE TABLE missing (a int PRIMARY KEY)")
     on_target(pair, "UPDATE t SET b = '<i>\"x\"'")
     for ending in ("html", "csv", "json"):
         compare(pair, "--kind", "values", "--report", str(tmp_path / f"r.{ending}"), status=DIFFERENT)
     page = (tmp_path / "r.html").read_text()
     assert "&lt;i&gt;&quot;x&quot;" in page and "<i>" not in page and "http" not in page
+    assert f"127.0.0.1:{pair.source.port}/app" in page and f"127.0.0.1:{pair.target.port}/app" in page
+    assert page.index("public.missing") < page.index("UPDATE ONLY") < page.index("equal: 1 ") < page.index("public.same")
     rows = list(csv.DictReader((tmp_path / "r.csv").open(newline="")))
-    assert len(rows) == 1000 and rows[0]["target"] == '<i>"x"' and rows[0]["column"] == "b"
-    entry = json.loads((tmp_path / "r.json").read_text())["entries"][0]
+    assert len(rows) == 1001 and rows[0]["target"] == '<i>"x"' and rows[0]["column"] == "b" and rows[0]["reason"] == ""
+    assert (rows[-1]["what"], rows[-1]["difference"], rows[-1]["reason"]) == ("public.missing", "different", "the table is missing on the target")
+    document = json.loads((tmp_path / "r.json").read_text())
+    assert document["source"] == f"127.0.0.1:{pair.source.port}/app"
+    entry = next(entry for entry in document["entries"] if entry["name"] == "public.t")
     assert entry["different"] == 1000 and len(entry["differences"]) == 200
     assert pair.pgtide.call("compare", "--report", str(tmp_path / "r.txt")).status == USAGE
     assert pair.pgtide.call("compare", "--kind", "everything").status == USAGE

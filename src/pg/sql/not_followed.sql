@@ -1,5 +1,5 @@
 -- What the change stream does not carry: kind, name.
-select 'large objects', count(*)::text, '0'
+select 'large objects', count(*) || case when count(*) = 1 then ' object' else ' objects' end, '0'
   from pg_largeobject_metadata
 having count(*) > 0
 union all

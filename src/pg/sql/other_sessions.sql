@@ -6,7 +6,7 @@ select a.pid::text,
        coalesce(a.client_addr::text, 'local'),
        coalesce(a.state, 'hidden'),
        coalesce(extract(epoch from clock_timestamp() - a.query_start)::bigint::text, ''),
-       left(regexp_replace(coalesce(a.query, ''), '\s+', ' ', 'g'), 60),
+       regexp_replace(regexp_replace(coalesce(a.query, ''), '\s+', ' ', 'g'), '^(.{60}).+$', '\1...'),
        (a.backend_xid is not null)::text
   from pg_stat_activity a
  where a.datname = current_database()
