@@ -39,9 +39,9 @@ struct arena {
     struct block *blocks;   /* newest first */
 };
 
-static size_t align_up(size_t n)
+static size_t align_up(size_t n, size_t alignment)
 {
-    return (n + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (n + alignment - 1) / alignment * alignment;
 }
 
 struct arena *arena_new(struct arena *parent, const char *name)
@@ -125,18 +125,26 @@ static struct block *add_block(struct arena *a, size_t at_least)
     return b;
 }
 
-char *arena_bytes(struct arena *a, size_t size)
+/* Aligned for `alignment`, a power of two up to ALIGNMENT. */
+static char *take(struct arena *a, size_t size, size_t alignment)
 {
     struct block *b = a->blocks;
+    size_t start = b == NULL ? 0 : align_up(b->used, alignment);
 
     assert(size < PTRDIFF_MAX - sizeof *b - ALIGNMENT); /* a size that wraps around would pass for a small one */
-    size = align_up(size == 0 ? 1 : size);
-    if (b == NULL || b->size - b->used < size)
+    if (size == 0)
+        size = 1;
+    if (b == NULL || start > b->size || b->size - start < size) {
         b = add_block(a, size);
+        start = 0;
+    }
+    b->used = start + size;
+    return b->bytes + start;
+}
 
-    char *p = b->bytes + b->used;
-    b->used += size;
-    return p;
+char *arena_bytes(struct arena *a, size_t size)
+{
+    return take(a, size, ALIGNMENT);
 }
 
 void *arena_alloc(struct arena *a, size_t size)
@@ -148,7 +156,7 @@ char *arena_strdup(struct arena *a, const char *text)
 {
     size_t size = strlen(text) + 1;
 
-    return memcpy(arena_bytes(a, size), text, size);
+    return memcpy(take(a, size, 1), text, size); /* texts are many and short: they stand side by side */
 }
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
@@ -162,7 +170,7 @@ char *arena_printf(struct arena *a, const char *fmt, ...)
     assert(length >= 0);
 
     size_t size = (size_t)length + 1;
-    char *text = arena_bytes(a, size);
+    char *text = take(a, size, 1);
     vsnprintf(text, size, fmt, again);
     va_end(again);
     return text;

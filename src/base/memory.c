@@ -1,5 +1,10 @@
 #include "base/memory.h"
 
+#include <stdlib.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 NORETURN COLD static void out_of_memory(size_t size, const char *what)
 {
     fprintf(stderr, "out of memory: %zu more bytes for \"%s\"\n", size, what);
@@ -22,4 +27,11 @@ void *memory_resize(void *p, size_t size, const char *what)
     if (resized == NULL)
         out_of_memory(size, what);
     return resized;
+}
+
+void memory_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

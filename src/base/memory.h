@@ -15,4 +15,7 @@ RETURNS_NONNULL void *memory_new(size_t size, const char *what);
 /* As realloc: the bytes keep their content. `p` may be NULL. */
 RETURNS_NONNULL void *memory_resize(void *p, size_t size, const char *what);
 
+/* Gives what was freed back to the system: after a phase that needed much. Else freed pages stay ours between those in use. */
+void memory_trim(void);
+
 #define MEMORY_NEW(type) ((type *)memory_new(sizeof(type), #type))

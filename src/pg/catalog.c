@@ -1,5 +1,6 @@
 #include "pg/catalog.h"
 
+#include "base/buffer.h"
 #include "pg/cells.h"
 #include "pg/sql.h"
 
@@ -72,7 +73,7 @@ static const char *shared(struct arena *a, const char *before, const char *text)
     return before != NULL && strcmp(before, text) == 0 ? before : arena_strdup(a, text);
 }
 
-static struct catalog_table table_of(struct arena *a, const struct catalog_table *before, char **cell)
+static struct catalog_table table_of(struct arena *a, const struct catalog_table *before, const char *const *cell)
 {
     return (struct catalog_table){
         .oid = cell_u32(cell[0]),
@@ -90,7 +91,7 @@ static struct catalog_table table_of(struct arena *a, const struct catalog_table
     };
 }
 
-static struct catalog_column column_of(struct arena *a, const struct catalog_column *before, char **cell)
+static struct catalog_column column_of(struct arena *a, const struct catalog_column *before, const char *const *cell)
 {
     return (struct catalog_column){
         .name = shared(a, before == NULL ? NULL : before->name, cell[1]),
@@ -111,50 +112,124 @@ static int by_oid(const void *left, const void *right)
     return ((*l)->oid > (*r)->oid) - ((*l)->oid < (*r)->oid);
 }
 
-/* NULL when it has less. */
-static const struct catalog_column *column_at(const struct catalog_table *t, unsigned place)
+/* Rows are taken as they come: an answer about 100,000 tables is larger than all that is kept of it. */
+struct reading {
+    struct arena *arena;
+    struct buffer *rows;     /* structs, on their way to the arena: tables, then the columns of one table */
+    struct catalog *catalog; /* while columns come */
+    struct catalog_table **by_oid;
+    unsigned at; /* of by_oid */
+};
+
+static struct error *take_table(void *self, const char *const *cell)
 {
-    return place < t->n_columns ? &t->columns[place] : NULL;
+    struct reading *r = self;
+    struct catalog_table before, t;
+    bool is_first = r->rows->length == 0;
+
+    if (!is_first)
+        memcpy(&before, r->rows->bytes + r->rows->length - sizeof before, sizeof before);
+    t = table_of(r->arena, is_first ? NULL : &before, cell);
+    buffer_append(r->rows, &t, sizeof t);
+    return NULL;
+}
+
+static bool is_same_column(const struct catalog_column *a, const struct catalog_column *b)
+{
+    /* Texts are shared, so that equal ones of neighbours are the same. */
+    return a->name == b->name && a->attnum == b->attnum && a->type == b->type && a->type_text == b->type_text &&
+           a->generated == b->generated && a->is_identity == b->is_identity && a->is_not_null == b->is_not_null &&
+           a->in_identity == b->in_identity;
+}
+
+static bool are_same_columns(const struct catalog_table *a, const struct catalog_column *columns, unsigned n)
+{
+    bool same = a->n_columns == n;
+
+    for (unsigned i = 0; i < n && same; i++)
+        same = is_same_column(&a->columns[i], &columns[i]);
+    return same;
+}
+
+static const struct catalog_table *table_before(const struct reading *r)
+{
+    return r->at == 0 ? NULL : r->by_oid[r->at - 1];
+}
+
+/* What has come belongs to the table at hand; many a table has those of the one before. */
+static void next_table(struct reading *r)
+{
+    struct catalog_table *t = r->by_oid[r->at];
+    const struct catalog_table *before = table_before(r);
+    const struct catalog_column *columns = (const void *)r->rows->bytes;
+
+    t->n_columns = (unsigned)(r->rows->length / sizeof *columns);
+    if (before != NULL && are_same_columns(before, columns, t->n_columns)) {
+        t->columns = before->columns;
+    } else if (t->n_columns > 0) {
+        t->columns = arena_alloc(r->arena, r->rows->length);
+        memcpy(t->columns, columns, r->rows->length);
+    }
+    buffer_clear(r->rows);
+    r->at++;
 }
 
 /* Columns come by oid of their table; without a snapshot the two queries may have seen different tables. */
-static void give_columns(struct arena *a, struct arena *scratch, struct catalog *catalog, const struct pg_rows *columns)
+static struct error *take_column(void *self, const char *const *cell)
 {
-    struct catalog_table **tables = arena_alloc(scratch, (catalog->n_tables + 1U) * sizeof(struct catalog_table *));
-    struct catalog_column *all = arena_alloc(a, (columns->n_rows + 1U) * sizeof *all);
-    unsigned at = 0;
+    struct reading *r = self;
+    uint32_t oid = cell_u32(cell[0]);
+
+    while (r->at < r->catalog->n_tables && r->by_oid[r->at]->oid < oid)
+        next_table(r);
+    if (r->at == r->catalog->n_tables || r->by_oid[r->at]->oid != oid)
+        return NULL;
+    const struct catalog_table *before = table_before(r);
+    size_t place = r->rows->length / sizeof(struct catalog_column);
+    const struct catalog_column c =
+        column_of(r->arena, before != NULL && place < before->n_columns ? &before->columns[place] : NULL, cell);
+    buffer_append(r->rows, &c, sizeof c);
+    return NULL;
+}
+
+MUST_USE static struct error *read_tables(struct pg_conn *c, struct arena *a, struct catalog *out)
+{
+    CLEANUP(buffer_free) struct buffer *rows = buffer_new();
+    struct reading r = {.arena = a, .rows = rows};
+
+    TRY(pg_query_each(c, "reading the list of tables", sql_tables, NULL, 0, (struct pg_row_taker){take_table, &r}));
+    out->n_tables = (unsigned)(rows->length / sizeof *out->tables);
+    out->tables = arena_alloc(a, rows->length + sizeof *out->tables);
+    if (rows->length > 0)
+        memcpy(out->tables, rows->bytes, rows->length);
+    return NULL;
+}
+
+MUST_USE static struct error *read_columns(struct pg_conn *c, struct arena *a, struct catalog *catalog)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "tables by oid");
+    CLEANUP(buffer_free) struct buffer *columns = buffer_new();
+    struct reading r = {.arena = a,
+                        .rows = columns,
+                        .catalog = catalog,
+                        .by_oid = arena_alloc(scratch, (catalog->n_tables + 1UL) * sizeof(struct catalog_table *))};
 
     for (unsigned i = 0; i < catalog->n_tables; i++)
-        tables[i] = &catalog->tables[i];
-    qsort(tables, catalog->n_tables, sizeof(struct catalog_table *), by_oid);
-
-    for (unsigned r = 0; r < columns->n_rows; r++) {
-        uint32_t oid = cell_u32(columns->rows[r][0]);
-
-        while (at < catalog->n_tables && tables[at]->oid < oid)
-            at++;
-        if (at == catalog->n_tables || tables[at]->oid != oid)
-            continue;
-        struct catalog_table *t = tables[at];
-        if (t->n_columns++ == 0)
-            t->columns = &all[r];
-        all[r] = column_of(a, at == 0 ? NULL : column_at(tables[at - 1], t->n_columns - 1), columns->rows[r]);
-    }
+        r.by_oid[i] = &catalog->tables[i];
+    qsort(r.by_oid, catalog->n_tables, sizeof(struct catalog_table *), by_oid);
+    TRY(pg_query_each(c, "reading the columns of tables", sql_columns, NULL, 0,
+                      (struct pg_row_taker){take_column, &r}));
+    while (r.at < catalog->n_tables)
+        next_table(&r);
+    return NULL;
 }
 
 struct error *catalog_read(struct pg_conn *c, struct arena *a, struct catalog *out)
 {
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "catalog rows"); /* three times what is kept of them */
-    struct pg_rows tables, columns;
+    struct catalog catalog = {.n_tables = 0};
 
-    TRY(pg_query(c, scratch, "reading the list of tables", sql_tables, NULL, 0, &tables));
-    TRY(pg_query(c, scratch, "reading the columns of tables", sql_columns, NULL, 0, &columns));
-
-    struct catalog catalog = {.n_tables = tables.n_rows};
-    catalog.tables = arena_alloc(a, (tables.n_rows + 1U) * sizeof *catalog.tables);
-    for (unsigned i = 0; i < tables.n_rows; i++)
-        catalog.tables[i] = table_of(a, i == 0 ? NULL : &catalog.tables[i - 1], tables.rows[i]);
-    give_columns(a, scratch, &catalog, &columns);
+    TRY(read_tables(c, a, &catalog));
+    TRY(read_columns(c, a, &catalog));
     *out = catalog;
     return NULL;
 }

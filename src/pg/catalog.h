@@ -74,7 +74,7 @@ struct catalog_table {
     enum replica_identity identity; /* as declared */
     bool has_usable_identity;       /* UPDATE and DELETE can be published */
     unsigned n_columns;             /* without dropped ones, in attnum order */
-    struct catalog_column *columns;
+    struct catalog_column *columns; /* tables that are alike share them: not to be written to */
 };
 
 /*

@@ -1,5 +1,6 @@
 #include "pg/conn.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -22,6 +23,7 @@ enum {
     DRAIN_MS = 5000,           /* for a cancelled statement to end */
     PARAMETERS_MAX = 64,
     SQLSTATE_LENGTH = 5,
+    TAKEN_COLUMNS_MAX = 32,
 };
 
 struct pg_conn {
@@ -734,6 +736,46 @@ struct error *pg_query(struct pg_conn *c, struct arena *a, const char *what, con
     rows.tag = arena_strdup(a, result == NULL ? "" : PQcmdStatus(result));
     *out_rows = rows;
     return NULL;
+}
+
+static struct error *take_tuples(const PGresult *result, const struct pg_row_taker *taker)
+{
+    const char *cells[TAKEN_COLUMNS_MAX] = {NULL};
+    int n_columns = PQnfields(result);
+
+    assert(n_columns <= TAKEN_COLUMNS_MAX);
+    for (int r = 0; r < PQntuples(result); r++) {
+        for (int column = 0; column < n_columns; column++)
+            cells[column] = PQgetisnull(result, r, column) ? NULL : PQgetvalue(result, r, column);
+        TRY(taker->take(taker->self, cells));
+    }
+    return NULL;
+}
+
+/* NOLINTNEXTLINE(readability-function-size): as pg_query */
+struct error *pg_query_each(struct pg_conn *c, const char *what, const char *sql, const char *const *params,
+                            unsigned n_params, struct pg_row_taker taker)
+{
+    CLEANUP(error_free) struct error *first = NULL;
+
+    if (PQsendQueryParams(c->pg, sql, (int)n_params, NULL, params, NULL, NULL, 0) == 0 ||
+        PQsetSingleRowMode(c->pg) == 0)
+        return error_wrap(lost(c), "%s", what);
+    for (;;) {
+        CLEANUP(pgresult_clear) PGresult *next = NULL;
+        struct error *err = pg_conn_result(c, &next);
+
+        if (err != NULL)
+            return error_wrap(err, "%s", what);
+        if (next == NULL)
+            return TAKE(first);
+        if (first != NULL)
+            continue; /* to the end of the command */
+        if (PQresultStatus(next) == PGRES_SINGLE_TUPLE)
+            first = take_tuples(next, &taker);
+        else if (is_error(next))
+            first = failed(c, next, what);
+    }
 }
 
 /* NOLINTNEXTLINE(readability-function-size): as pg_query */

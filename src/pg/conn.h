@@ -78,6 +78,16 @@ struct pg_rows {
 MUST_USE struct error *pg_query(struct pg_conn *c, struct arena *a, const char *what, const char *sql,
                                 const char *const *params, unsigned n_params, struct pg_rows *out_rows);
 
+/* Gets each row as it comes, for answers of any length: cells (NULL for SQL NULL) are good until it returns. */
+struct pg_row_taker {
+    struct error *(*take)(void *self, const char *const *cells);
+    void *self;
+};
+
+/* As pg_query, without ever holding the answer. Of at most 32 columns. The taker's error, or the statement's, is passed up. */
+MUST_USE struct error *pg_query_each(struct pg_conn *c, const char *what, const char *sql, const char *const *params,
+                                     unsigned n_params, struct pg_row_taker taker);
+
 /* Exactly one row with one column; *out_text is NULL for SQL NULL. ERROR_BUG otherwise. */
 MUST_USE struct error *pg_query_text(struct pg_conn *c, struct arena *a, const char *what, const char *sql,
                                      const char *const *params, unsigned n_params, char **out_text);

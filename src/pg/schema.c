@@ -264,21 +264,67 @@ static struct error *load_section(struct arena *a, const char *folder, const cha
     return err == NULL ? NULL : error_wrap(err, "reading \"%s/%s.sql\"", folder, name);
 }
 
-struct error *schema_load(struct arena *a, const char *folder, struct schema *out, bool *out_found)
+struct error *schema_load_pre(struct arena *a, const char *folder, struct schema *out, bool *out_found)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(a, "structure marker");
-    struct schema schema;
+    struct schema schema = {.pre_arena = NULL};
     char *marker;
     size_t length;
 
     TRY(file_read(scratch, file_in(scratch, folder, "complete"), &marker, &length));
-    if (marker != NULL) {
-        TRY(load_section(a, folder, "pre", &schema.pre));
-        TRY(load_section(a, folder, "post", &schema.post));
-        *out = schema;
-    }
     *out_found = marker != NULL;
+    if (marker == NULL)
+        return NULL;
+    schema.pre_arena = arena_new(a, "structure before the data");
+    TRY(load_section(schema.pre_arena, folder, "pre", &schema.pre));
+    *out = schema;
     return NULL;
+}
+
+struct error *schema_load_post(struct arena *a, const char *folder, struct schema *schema)
+{
+    return load_section(a, folder, "post", &schema->post);
+}
+
+static int by_oid(const void *left, const void *right)
+{
+    const struct schema_table *l = left, *r = right;
+
+    return (l->oid > r->oid) - (l->oid < r->oid);
+}
+
+void schema_forget_pre(struct arena *a, struct schema *schema)
+{
+    const struct script *pre = &schema->pre;
+    const struct schema_table *before = NULL;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < pre->n_entries; i++)
+        n += pre->entries[i].kind == ENTRY_TABLE;
+    schema->tables = arena_alloc(a, (n + 1UL) * sizeof *schema->tables);
+    for (unsigned i = 0; i < pre->n_entries; i++) {
+        const struct entry *e = &pre->entries[i];
+        struct schema_table *t = &schema->tables[schema->n_tables];
+
+        if (e->kind != ENTRY_TABLE)
+            continue;
+        bool is_shared = before != NULL && strcmp(before->schema, e->schema) == 0;
+        *t = (struct schema_table){.oid = e->oid,
+                                   .schema = is_shared ? before->schema : arena_strdup(a, e->schema),
+                                   .name = arena_strdup(a, e->name)};
+        before = t;
+        schema->n_tables++;
+    }
+    qsort(schema->tables, schema->n_tables, sizeof *schema->tables, by_oid);
+    schema->pre = (struct script){.n_entries = 0};
+    arena_free(TAKE(schema->pre_arena));
+}
+
+const struct schema_table *schema_table_find(const struct schema *schema, uint32_t oid)
+{
+    const struct schema_table wanted = {.oid = oid};
+
+    return bsearch(&wanted, schema->tables, schema->n_tables, sizeof wanted, by_oid);
 }
 
 /* ---- what the entries belong to ---- */

@@ -44,13 +44,32 @@ MUST_USE struct error *schema_dump(struct arena *a, struct schema_dump_options o
 /* Tables of which the user cannot even take the lock that a dump needs: their names in the first column. */
 MUST_USE struct error *schema_unreadable_tables(struct pg_conn *source, struct arena *a, struct pg_rows *out);
 
-struct schema {
-    struct script pre;
-    struct script post;
+/* A table of the dump. */
+struct schema_table {
+    uint32_t oid; /* on the source */
+    const char *schema;
+    const char *name; /* as the archive's list has it: newlines are replaced */
 };
 
-/* *out_found is false when the folder holds no finished dump. */
-MUST_USE struct error *schema_load(struct arena *a, const char *folder, struct schema *out, bool *out_found);
+struct schema {
+    struct arena *pre_arena; /* of `pre`; NULL: it was forgotten */
+    struct script pre;
+    struct script post;
+    unsigned n_tables;
+    struct schema_table *tables; /* by oid; filled when `pre` is forgotten */
+};
+
+/* The part before the data, in an arena of its own below `a`. *out_found is false when the folder holds no finished dump. */
+MUST_USE struct error *schema_load_pre(struct arena *a, const char *folder, struct schema *out, bool *out_found);
+
+/* Adds the part after the data. */
+MUST_USE struct error *schema_load_post(struct arena *a, const char *folder, struct schema *schema);
+
+/* What is restored is not needed any more, but for which tables it made: 100,000 of them are much text. */
+void schema_forget_pre(struct arena *a, struct schema *schema);
+
+/* NULL when the dump does not have it. After schema_forget_pre. */
+const struct schema_table *schema_table_find(const struct schema *schema, uint32_t oid);
 
 /*
  * Fills table_oid and its neighbours in the post-data entries; what was dropped meanwhile keeps 0. One query a

@@ -16,6 +16,7 @@ struct listed {
     bool has_come;
 };
 
+/* Only needed while the script is read. */
 struct toc {
     unsigned n;
     struct listed *entries; /* by id */
@@ -129,6 +130,15 @@ static char *copy(struct arena *a, const char *start, const char *end)
     return arena_printf(a, "%.*s", (int)(end - start), start);
 }
 
+/* Of 100,000 entries most have the type, schema and owner of the one before. */
+static const char *shared(struct arena *a, const char *before, const char *start, const char *end)
+{
+    size_t length = (size_t)(end - start);
+
+    return before != NULL && strlen(before) == length && memcmp(before, start, length) == 0 ? before
+                                                                                            : copy(a, start, end);
+}
+
 static const char *find_in(const char *at, const char *end, const char *text)
 {
     return at == NULL ? NULL : memmem(at, (size_t)(end - at), text, strlen(text));
@@ -147,8 +157,9 @@ static const char *find_last_in(const char *at, const char *end, const char *tex
  * "-- Name: N; Type: T; Schema: S; Owner: O". A name may hold "; Type: " too; the list, where the type comes first,
  * tells which one is meant.
  */
+/* NOLINTNEXTLINE(readability-function-size): a line, what it must fit, and what it shares texts with */
 static bool parse_name_line(struct arena *a, const char *line, const char *end, const struct listed *listed,
-                            struct entry *e)
+                            const struct entry *before, struct entry *e)
 {
     static const char name_mark[] = "-- Name: ", type_mark[] = "; Type: ", schema_mark[] = "; Schema: ",
                       owner_mark[] = "; Owner: ";
@@ -167,9 +178,9 @@ static bool parse_name_line(struct arena *a, const char *line, const char *end, 
             continue;
         longest = length;
         e->name = copy(a, line, mark);
-        e->type = copy(a, type, schema);
-        e->schema = copy(a, schema + strlen(schema_mark), owner);
-        e->owner = copy(a, owner + strlen(owner_mark), end);
+        e->type = shared(a, before->type, type, schema);
+        e->schema = shared(a, before->schema, schema + strlen(schema_mark), owner);
+        e->owner = shared(a, before->owner, owner + strlen(owner_mark), end);
         e->kind = kind_of(e->type);
     }
     return longest > 0;
@@ -178,9 +189,12 @@ static bool parse_name_line(struct arena *a, const char *line, const char *end, 
 /* "-- Dependencies: 848 12" */
 static void parse_dependencies(struct arena *a, const char *line, const char *end, struct entry *e)
 {
-    int *ids = arena_alloc(a, ((size_t)(end - line) / 2 + 1) * sizeof *ids);
     uint32_t id;
+    unsigned n = 0;
 
+    for (const char *p = line; p < end; p++)
+        n += *p == ' ';
+    int *ids = arena_alloc(a, (n + 1UL) * sizeof *ids);
     e->n_dependencies = 0;
     for (const char *p = line; read_text(&p, end, " ") && read_number(&p, end, &id);)
         ids[e->n_dependencies++] = (int)id;
@@ -271,6 +285,8 @@ static struct error *begin_entry(struct splitter *s, const struct lexeme *commen
                          (int)comment->length, comment->start);
     listed->has_come = true;
 
+    static const struct entry none = {.id = 0};
+    const struct entry *before = s->n_entries == 0 ? &none : current(s);
     struct entry e = {.id = listed->id, .catalog = catalog, .oid = oid, .prelude = prelude(s)};
     bool is_named = false;
     for (const char *line = end + 1; line < s->lexer.end && !is_named && *line == '-'; line = line_end(s, line) + 1) {
@@ -278,7 +294,7 @@ static struct error *begin_entry(struct splitter *s, const struct lexeme *commen
 
         if (read_text(&dependencies, line_end(s, line), "-- Dependencies:"))
             parse_dependencies(s->a, dependencies, line_end(s, line), &e);
-        is_named = parse_name_line(s->a, line, line_end(s, line), listed, &e);
+        is_named = parse_name_line(s->a, line, line_end(s, line), listed, before, &e);
     }
     if (!is_named)
         return error_new(ERROR_DATA, "cannot take the structure's script apart: entry %d has no name", listed->id);
@@ -292,7 +308,7 @@ static void add_statement(struct splitter *s, struct entry *e, const char *state
     if (e->n_statements == s->room) {
         const char **before = e->statements;
 
-        s->room = s->room == 0 ? 4 : s->room * 2;
+        s->room = s->room == 0 ? 2 : s->room * 2;
         e->statements = arena_alloc(s->a, s->room * sizeof *e->statements);
         if (e->n_statements > 0)
             memcpy(e->statements, before, e->n_statements * sizeof *before);
@@ -447,9 +463,10 @@ static void index_by_id(struct script *s)
 
 struct error *schema_script_parse(struct arena *a, const char *list, const char *text, struct script *out)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "list of the archive");
     struct splitter s = {.a = a, .lexer = {.at = text, .end = text + strlen(text)}};
 
-    TRY(parse_list(a, list, &s.toc));
+    TRY(parse_list(scratch, list, &s.toc));
     s.entries = arena_alloc(a, (s.toc.n + 1U) * sizeof *s.entries);
     for (struct lexeme x = lex_next(&s.lexer); x.kind != LEX_END; x = lex_next(&s.lexer)) {
         if (x.kind == LEX_BROKEN)

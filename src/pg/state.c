@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <poll.h>
 
+#include "base/buffer.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
@@ -76,43 +77,74 @@ static struct error *read_lanes(struct pg_conn *target, struct arena *a, const c
     return NULL;
 }
 
+/* Of 100,000 tables: structs on their way to the arena, and the texts that most of them share with the one before. */
+struct reading {
+    struct arena *arena;
+    struct buffer *rows;
+    struct snapshot snapshot;
+    const char *snapshot_text; /* NULL before the first */
+};
+
+static struct error *take_relation(void *self, const char *const *cell)
+{
+    struct reading *r = self;
+    struct state_relation relation = {.source_oid = cell_u32(cell[0]),
+                                      .gate = {.upto = lsn_of(cell[2])},
+                                      .rows = cell_u64(cell[3]),
+                                      .is_nameless = cell_bool(cell[4])};
+
+    if (r->snapshot_text == NULL || strcmp(r->snapshot_text, cell[1]) != 0) {
+        r->snapshot_text = arena_strdup(r->arena, cell[1]);
+        struct error *err = snapshot_parse(r->arena, cell[1], &r->snapshot);
+        if (err != NULL)
+            return error_wrap(err, "reading the gate of the table with the oid %s on the source", cell[0]);
+    }
+    relation.gate.snapshot = r->snapshot;
+    buffer_append(r->rows, &relation, sizeof relation);
+    return NULL;
+}
+
+static struct error *take_done(void *self, const char *const *cell)
+{
+    struct reading *r = self;
+    int dump_id = cell_int(cell[0]);
+
+    buffer_append(r->rows, &dump_id, sizeof dump_id);
+    return NULL;
+}
+
+/* The rows as an array of structs in `a`. */
+static void *kept(struct arena *a, const struct buffer *rows)
+{
+    void *array = arena_bytes(a, rows->length);
+
+    return rows->length == 0 ? array : memcpy(array, rows->bytes, rows->length);
+}
+
 static struct error *read_relations(struct pg_conn *target, struct arena *a, const char *task, struct state *out)
 {
-    struct pg_rows answer;
+    CLEANUP(buffer_free) struct buffer *rows = buffer_new();
+    struct reading r = {.arena = a, .rows = rows};
 
-    TRY(pg_query(target, a, "reading the gates of copied tables",
-                 "SELECT source_oid::text, schema_name, table_name, snapshot, upto::text, rows::text "
-                 "FROM pgtide.relation WHERE task = $1 ORDER BY relation.source_oid",
-                 &task, 1, &answer));
-    out->n_relations = answer.n_rows;
-    out->relations = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->relations);
-    for (unsigned r = 0; r < answer.n_rows; r++) {
-        char **cell = answer.rows[r];
-
-        out->relations[r] = (struct state_relation){
-            .source_oid = cell_u32(cell[0]),
-            .schema = cell[1],
-            .table = cell[2],
-            .gate = {.upto = lsn_of(cell[4])},
-            .rows = cell_u64(cell[5]),
-        };
-        struct error *err = snapshot_parse(a, cell[3], &out->relations[r].gate.snapshot);
-        if (err != NULL)
-            return error_wrap(err, "reading the gate of table \"%s.%s\"", cell[1], cell[2]);
-    }
+    TRY(pg_query_each(target, "reading the gates of copied tables",
+                      "SELECT source_oid::text, snapshot, upto::text, rows::text, (table_name = '')::text "
+                      "FROM pgtide.relation WHERE task = $1 ORDER BY relation.source_oid",
+                      &task, 1, (struct pg_row_taker){take_relation, &r}));
+    out->n_relations = (unsigned)(rows->length / sizeof *out->relations);
+    out->relations = kept(a, rows);
     return NULL;
 }
 
 static struct error *read_done(struct pg_conn *target, struct arena *a, const char *task, struct state *out)
 {
-    struct pg_rows answer;
+    CLEANUP(buffer_free) struct buffer *rows = buffer_new();
+    struct reading r = {.arena = a, .rows = rows};
 
-    TRY(pg_query(target, a, "reading which entries of the structure are done",
-                 "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY done.dump_id", &task, 1, &answer));
-    out->n_done = answer.n_rows;
-    out->done = arena_alloc(a, (answer.n_rows + 1U) * sizeof *out->done);
-    for (unsigned r = 0; r < answer.n_rows; r++)
-        out->done[r] = cell_int(answer.rows[r][0]);
+    TRY(pg_query_each(target, "reading which entries of the structure are done",
+                      "SELECT dump_id::text FROM pgtide.done WHERE task = $1 ORDER BY done.dump_id", &task, 1,
+                      (struct pg_row_taker){take_done, &r}));
+    out->n_done = (unsigned)(rows->length / sizeof *out->done);
+    out->done = kept(a, rows);
     return NULL;
 }
 

@@ -38,8 +38,9 @@ struct state_lane {
 /* (G2) A copied table. */
 struct state_relation {
     uint32_t source_oid;
-    const char *schema;
+    const char *schema; /* written for people; not read back */
     const char *table;
+    bool is_nameless; /* read: `table` was "" */
     struct gate gate;
     uint64_t rows;
 };

@@ -588,7 +588,8 @@ static void link_unblocks(struct copy_plan *p)
     for (uint32_t i = 0; i < p->n_entries; i++) {
         struct entry *e = &p->entries[i];
 
-        e->unblocks = arena_alloc(p->arena, (e->n_unblocks + 1) * sizeof *e->unblocks);
+        if (e->n_unblocks > 0)
+            e->unblocks = arena_alloc(p->arena, e->n_unblocks * sizeof *e->unblocks);
         e->n_unblocks = 0;
     }
     for (uint32_t i = 0; i < p->n_entries; i++)

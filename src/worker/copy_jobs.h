@@ -44,7 +44,8 @@ struct copy_jobs_table {
 
 /* `plan.is_built` is filled in here. */
 struct copy_jobs_entry {
-    const char *name;    /* for people: "index public.orders_date" */
+    const char *type; /* for people: "INDEX" */
+    const char *name;
     const char *prelude; /* settings it was dumped with: SET …; may be "" */
     const char *sql;
     struct copy_entry plan;

@@ -580,7 +580,7 @@ MUST_USE static struct error *run_entries(struct copy_worker *w)
         if (e->prelude != prelude)
             sql = arena_printf(w->scratch, "%s\n%s", e->prelude, e->sql);
         prelude = e->prelude;
-        TRY(pg_execute(w->target, arena_printf(w->scratch, "building %s", e->name), sql));
+        TRY(pg_execute(w->target, arena_printf(w->scratch, "building %s %s", e->type, e->name), sql));
     }
     return NULL;
 }
@@ -681,7 +681,8 @@ static const char *describe(const struct copy_worker *w)
     if (job->n_entries > 1)
         return arena_printf(w->scratch, "%u indexes and constraints", job->n_entries);
     if (job->n_entries == 1)
-        return w->crew->options->entries[job->entries[0]].name;
+        return arena_printf(w->scratch, "%s %s", w->crew->options->entries[job->entries[0]].type,
+                            w->crew->options->entries[job->entries[0]].name);
     if (job->n_tables != 1)
         return arena_printf(w->scratch, "%u small tables", job->n_tables);
     const struct copy_source_table *t = &w->crew->tables[job->tables[0]];

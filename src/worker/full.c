@@ -5,6 +5,7 @@
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "pg/binary.h"
 #include "pg/cells.h"
 #include "pg/copy_table.h"
@@ -93,7 +94,7 @@ MUST_USE static struct error *load_or_dump(struct task *t, struct schema *out)
     bool found = false;
 
     if (t->holder == NULL) /* a new slot has a new snapshot: an older dump may not fit it */
-        TRY(schema_load(t->arena, schema_folder(t), out, &found));
+        TRY(schema_load_pre(t->arena, schema_folder(t), out, &found));
     if (found)
         return NULL;
     if (t->state.task.structure_done && t->holder == NULL)
@@ -103,7 +104,7 @@ MUST_USE static struct error *load_or_dump(struct task *t, struct schema *out)
             "after \"pgtide stop --force\".");
     TRY(schema_find_programs(t->arena, t->source_facts.version_number / 10000, t->stop, &programs));
     TRY(dump(t, &programs));
-    TRY(schema_load(t->arena, schema_folder(t), out, &found));
+    TRY(schema_load_pre(t->arena, schema_folder(t), out, &found));
     return found ? NULL : error_new(ERROR_BUG, "the dump just made cannot be found");
 }
 
@@ -158,18 +159,12 @@ static int compare_oid(const void *a, const void *b)
 }
 
 /* Tables made since the dump are not on the target and not part of the copy. */
-static void keep_dumped(struct task *t, const struct schema *schema, struct catalog *catalog)
+static void keep_dumped(const struct schema *schema, struct catalog *catalog)
 {
-    uint32_t *dumped = arena_alloc(t->arena, (schema->pre.n_entries + 1) * sizeof *dumped);
-    size_t n_dumped = 0;
     unsigned kept = 0;
 
-    for (unsigned i = 0; i < schema->pre.n_entries; i++)
-        if (schema->pre.entries[i].kind == ENTRY_TABLE)
-            dumped[n_dumped++] = schema->pre.entries[i].oid;
-    qsort(dumped, n_dumped, sizeof *dumped, compare_oid);
     for (unsigned i = 0; i < catalog->n_tables; i++) {
-        if (bsearch(&catalog->tables[i].oid, dumped, n_dumped, sizeof *dumped, compare_oid) != NULL)
+        if (schema_table_find(schema, catalog->tables[i].oid) != NULL)
             catalog->tables[kept++] = catalog->tables[i];
         else
             log_warn("table \"%s\".\"%s\" was made after the structure was dumped: it is not copied",
@@ -179,17 +174,18 @@ static void keep_dumped(struct task *t, const struct schema *schema, struct cata
 }
 
 /* In the snapshot that is copied where there is one; a restart looks at what is there now (G3 notices what changed). */
-MUST_USE static struct error *read_catalog(struct task *t, struct pg_conn *source, struct catalog *out)
+MUST_USE static struct error *read_catalog(struct task *t, struct pg_conn *source, struct arena *a, struct catalog *out)
 {
     if (t->holder != NULL)
         TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
-    TRY(catalog_read(source, t->arena, out));
+    TRY(catalog_read(source, a, out));
     chosen_filter_catalog(t->chosen, out);
     return t->holder == NULL ? NULL : pg_execute(source, "ending the catalog's snapshot", "COMMIT");
 }
 
+/* NOLINTNEXTLINE(readability-function-size): both sides, and where the answer goes */
 MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_conn *source, struct pg_conn *target,
-                                             const char ***out_reasons)
+                                             struct arena *a, const char ***out_reasons)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "the target's catalog");
     struct task *t = in->task;
@@ -201,8 +197,8 @@ MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_co
     TRY(catalog_read(target, scratch, &target_catalog));
     TRY(binary_read_types(source, scratch, &source_types));
     TRY(binary_read_types(target, scratch, &target_types));
-    const char **reasons = arena_alloc(t->arena, (in->catalog.n_tables + 1) * sizeof *reasons);
-    binary_choose(t->arena, &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
+    const char **reasons = arena_alloc(a, (in->catalog.n_tables + 1) * sizeof *reasons);
+    binary_choose(a, &(struct binary_side){t->source_facts.version_number, &in->catalog, &source_types},
                   &(struct binary_side){target_facts.version_number, &target_catalog, &target_types}, reasons);
     *out_reasons = reasons;
     return NULL;
@@ -224,22 +220,46 @@ static bool was_copied(const struct state *state, uint32_t oid)
     return false;
 }
 
+/* The names of columns that have values of their own, or of 100,000 tables those of the one before. */
+static const char *const *columns_of(struct arena *a, const struct catalog_table *table,
+                                     const struct copy_jobs_table *before, unsigned *out_n)
+{
+    unsigned n = 0;
+    bool is_shared = before != NULL;
+
+    for (unsigned i = 0; i < table->n_columns; i++) {
+        if (table->columns[i].generated != GENERATED_NOT)
+            continue;
+        is_shared = is_shared && n < before->n_columns && strcmp(before->columns[n], table->columns[i].name) == 0;
+        n++;
+    }
+    *out_n = n;
+    if (is_shared && n == before->n_columns)
+        return before->columns;
+
+    const char **columns = arena_alloc(a, (n + 1UL) * sizeof *columns);
+    for (unsigned i = 0, at = 0; i < table->n_columns; i++)
+        if (table->columns[i].generated == GENERATED_NOT)
+            columns[at++] = arena_strdup(a, table->columns[i].name);
+    return columns;
+}
+
+/* Nothing of it is the catalog's, which goes when the plan is made. */
 static struct copy_jobs_table job_table(struct copy_input *in, const struct catalog_table *table,
                                         const char *text_reason)
 {
     struct task *t = in->task;
-    const char **columns = arena_alloc(t->arena, (table->n_columns + 1) * sizeof *columns);
-    unsigned n = 0;
+    const struct copy_jobs_table *before = in->n_tables == 0 ? NULL : &in->tables[in->n_tables - 1];
+    unsigned n;
+    const char *const *columns = columns_of(t->arena, table, before, &n);
+    bool is_shared = before != NULL && strcmp(before->schema, table->schema) == 0;
 
-    for (unsigned i = 0; i < table->n_columns; i++)
-        if (table->columns[i].generated == GENERATED_NOT)
-            columns[n++] = table->columns[i].name;
     if (text_reason != NULL && !was_copied(&t->state, table->oid))
         log_info("copying table \"%s\".\"%s\" in text format: %s", table->schema, table->name, text_reason);
     return (struct copy_jobs_table){
         .oid = table->oid,
-        .schema = table->schema,
-        .name = table->name,
+        .schema = is_shared ? before->schema : arena_strdup(t->arena, table->schema),
+        .name = arena_strdup(t->arena, table->name),
         .n_columns = n,
         .columns = columns,
         .is_binary = text_reason == NULL,
@@ -251,6 +271,13 @@ static struct copy_jobs_table job_table(struct copy_input *in, const struct cata
                  .can_split = table->is_heap && t->source_facts.version_number >= 140000 &&
                               t->options->if_not_empty != NOT_EMPTY_MERGE},
     };
+}
+
+static void add_table(struct copy_input *in, const struct catalog_table *table, const char *text_reason)
+{
+    const struct copy_jobs_table t = job_table(in, table, text_reason);
+
+    in->tables[in->n_tables++] = t;
 }
 
 static uint32_t place_of(const struct copy_input *in, uint32_t oid)
@@ -281,7 +308,7 @@ MUST_USE static struct error *list_late_tables(struct copy_input *in, const char
 {
     in->tables = arena_alloc(in->task->arena, (in->catalog.n_tables + 1) * sizeof *in->tables);
     for (unsigned i = 0; i < in->catalog.n_tables; i++)
-        in->tables[in->n_tables++] = job_table(in, &in->catalog.tables[i], reasons[i]);
+        add_table(in, &in->catalog.tables[i], reasons[i]);
     qsort(in->tables, in->n_tables, sizeof *in->tables, compare_table);
     return NULL;
 }
@@ -291,13 +318,15 @@ MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn 
 {
     struct task *t = in->task;
     struct partition *partitions = NULL;
-    unsigned n_partitions = 0;
+    unsigned n_partitions = 0, n_partitioned = 0;
 
     TRY(lineage_partitions(source, t->arena, &partitions, &n_partitions));
-    in->tables = arena_alloc(t->arena, (in->catalog.n_tables + n_partitions + in->schema->post.n_entries + 1) *
-                                           sizeof *in->tables);
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++)
+        n_partitioned += in->schema->post.entries[i].table_is_partitioned;
+    in->tables =
+        arena_alloc(t->arena, ((size_t)in->catalog.n_tables + n_partitions + n_partitioned + 1) * sizeof *in->tables);
     for (unsigned i = 0; i < in->catalog.n_tables; i++)
-        in->tables[in->n_tables++] = job_table(in, &in->catalog.tables[i], reasons[i]);
+        add_table(in, &in->catalog.tables[i], reasons[i]);
     qsort(in->tables, in->n_tables, sizeof *in->tables, compare_table);
 
     uint32_t n_leaves = in->n_tables;
@@ -347,6 +376,8 @@ static bool is_left_out(const struct task *t, const struct schema *schema, const
 
 static const char *joined(struct arena *a, const struct entry *e)
 {
+    if (e->n_statements == 1)
+        return e->statements[0];
     const char *sql = "";
 
     for (unsigned i = 0; i < e->n_statements; i++)
@@ -387,7 +418,8 @@ static void list_entries(struct copy_input *in)
         if (table == COPY_NONE || is_left_out(t, in->schema, e))
             continue;
         in->entries[in->n_entries++] = (struct copy_jobs_entry){
-            .name = arena_printf(t->arena, "%s %s", e->type, e->name),
+            .type = e->type,
+            .name = e->name,
             .prelude = e->prelude,
             .sql = joined(t->arena, e),
             .plan = {.dump_id = e->id,
@@ -423,6 +455,7 @@ MUST_USE static struct error *estimate_rows(struct copy_input *in, struct pg_con
 MUST_USE static struct error *read_input(struct copy_input *in)
 {
     struct task *t = in->task;
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "the source's catalog");
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     const char **reasons = NULL;
@@ -430,12 +463,13 @@ MUST_USE static struct error *read_input(struct copy_input *in)
 
     TRY(task_connect_source(t, "catalog", t->stop, &source));
     TRY(task_connect_target(t, "catalog", t->stop, &target));
-    TRY(read_catalog(t, source, &in->catalog));
-    keep_dumped(t, in->schema, &in->catalog);
-    TRY(choose_formats(in, source, target, &reasons));
+    TRY(read_catalog(t, source, scratch, &in->catalog));
+    keep_dumped(in->schema, &in->catalog);
+    TRY(choose_formats(in, source, target, scratch, &reasons));
     TRY(list_tables(in, source, reasons));
     TRY(estimate_rows(in, source));
     list_entries(in);
+    in->catalog = (struct catalog){.n_tables = 0};
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
     return NULL;
@@ -455,7 +489,7 @@ static struct error *run_kept_entry(void *self, struct pg_conn *target, uint32_t
     const struct entry *e = script_find(&in->schema->post, in->entries[place].plan.dump_id);
 
     if (e == NULL)
-        return error_new(ERROR_BUG, "%s is not in the dump", in->entries[place].name);
+        return error_new(ERROR_BUG, "%s %s is not in the dump", in->entries[place].type, in->entries[place].name);
     return schema_run_entry(target, in->task->schema_target, e, ENTRY_WHOLE);
 }
 
@@ -533,16 +567,30 @@ static enum existing existing_may_stay(const struct task *t)
     return t->chosen == NULL ? EXISTING_NONE : EXISTING_SHARED;
 }
 
+/* With a selection both parts: what belongs to what is told by either. */
 MUST_USE static struct error *open_schema(struct task *t, struct schema *schema, struct schema_target **out)
+{
+    TRY(load_or_dump(t, schema));
+    if (t->chosen != NULL) {
+        TRY(schema_load_post(t->arena, schema_folder(t), schema));
+        schema_select(schema, is_chosen, t->chosen);
+    }
+    return schema_target_new(t->guard, t->arena, t->record->id, existing_may_stay(t), out);
+}
+
+/* The tables are there: from here on it is about what comes with and after their rows. */
+MUST_USE static struct error *open_post(struct task *t, struct schema *schema)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
 
-    TRY(load_or_dump(t, schema));
-    if (t->chosen != NULL)
-        schema_select(schema, is_chosen, t->chosen);
+    schema_forget_pre(t->arena, schema);
+    memory_trim();
+    if (t->chosen == NULL)
+        TRY(schema_load_post(t->arena, schema_folder(t), schema));
     TRY(task_connect_source(t, "catalog", t->stop, &source));
     TRY(schema_resolve(source, t->arena, schema));
-    return schema_target_new(t->guard, t->arena, t->record->id, existing_may_stay(t), out);
+    memory_trim();
+    return NULL;
 }
 
 /* ---- tables that were altered meanwhile ---- */
@@ -609,7 +657,7 @@ MUST_USE static struct error *read_late_input(struct copy_input *in, const uint3
     TRY(task_connect_target(t, "catalog", t->stop, &target));
     TRY(catalog_read(source, t->arena, &in->catalog));
     TRY(keep_late(t, &in->catalog, oids, n));
-    TRY(choose_formats(in, source, target, &reasons));
+    TRY(choose_formats(in, source, target, t->arena, &reasons));
     return list_late_tables(in, reasons);
 }
 
@@ -629,14 +677,14 @@ struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *o
 MUST_USE static struct error *record_dropped(struct copy_input *in)
 {
     struct task *t = in->task;
-    uint32_t *gone = arena_alloc(t->arena, (in->schema->pre.n_entries + 1) * sizeof *gone);
+    uint32_t *gone = arena_alloc(t->arena, (in->schema->n_tables + 1UL) * sizeof *gone);
     unsigned n = 0;
 
-    for (unsigned i = 0; i < in->schema->pre.n_entries; i++) {
-        const struct entry *e = &in->schema->pre.entries[i];
+    for (unsigned i = 0; i < in->schema->n_tables; i++) {
+        uint32_t oid = in->schema->tables[i].oid;
 
-        if (e->kind == ENTRY_TABLE && !was_copied(&t->state, e->oid) && place_of(in, e->oid) == COPY_NONE)
-            gone[n++] = e->oid;
+        if (!was_copied(&t->state, oid) && place_of(in, oid) == COPY_NONE)
+            gone[n++] = oid;
     }
     return record_gone(t, gone, n);
 }
@@ -644,9 +692,9 @@ MUST_USE static struct error *record_dropped(struct copy_input *in)
 /* Where the target follows no DDL, another name is another table's there. */
 MUST_USE static struct error *refuse_renamed(const struct copy_input *in)
 {
-    for (unsigned i = 0; i < in->schema->pre.n_entries; i++) {
-        const struct entry *e = &in->schema->pre.entries[i];
-        uint32_t place = e->kind == ENTRY_TABLE ? place_of(in, e->oid) : COPY_NONE;
+    for (unsigned i = 0; i < in->schema->n_tables; i++) {
+        const struct schema_table *e = &in->schema->tables[i];
+        uint32_t place = place_of(in, e->oid);
         const struct copy_jobs_table *t = place == COPY_NONE ? NULL : &in->tables[place];
 
         if (t == NULL || !t->plan.has_rows || was_copied(&in->task->state, t->oid) ||
@@ -683,12 +731,15 @@ struct error *full_copy(struct task *t)
     progress_set_phase(t->progress, PHASE_STRUCTURE);
     TRY(open_schema(t, &t->schema, &t->schema_target));
     TRY(restore_structure(t, &t->schema, t->schema_target));
+    TRY(open_post(t, &t->schema));
     TRY(extras_copy(t));
     progress_set_phase(t->progress, PHASE_DATA);
     *in = (struct copy_input){.task = t, .schema = &t->schema, .names_are_targets = t->holder != NULL};
     TRY(read_input(in));
     TRY(watch_for_ddl(in));
+    memory_trim();
     TRY(copy_rows(in));
+    memory_trim();
     TRY(full_read_gates(t));
 
     uint32_t *late = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *late);

@@ -27,7 +27,7 @@ static bool is_gone(const struct task *t, uint32_t oid)
 {
     const struct state_relation *found = find_relation(t, oid);
 
-    return found != NULL && found->source_oid != TASK_STRUCTURE && found->table[0] == '\0';
+    return found != NULL && found->source_oid != TASK_STRUCTURE && found->is_nameless;
 }
 
 static int compare_oid(const void *a, const void *b)

@@ -6,6 +6,8 @@
 
 #include <cmocka.h>
 
+#include "base/buffer.h"
+#include "pg/schema.h"
 #include "pg/schema_script.h"
 #include "support/expect.h"
 
@@ -223,6 +225,48 @@ static void names_and_words_are_told_apart(void **state)
     assert_int_equal(t[11].kind, TOKEN_END);
 }
 
+/* Of 100,000 tables the structure is the largest part of what is held. */
+static void entries_that_are_alike_share_what_they_can(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 1000, BYTES_EACH = 300 };
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    CLEANUP(buffer_free) struct buffer *list = buffer_new();
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    for (unsigned i = 1; i <= ENTRIES; i++) {
+        buffer_printf(list, "%u; 2606 %u CONSTRAINT a_schema t%u t%u_pkey an_owner\n", i, i, i, i);
+        buffer_printf(text,
+                      "--\n-- TOC entry %u (class 2606 OID %u)\n-- Dependencies: %u %u\n"
+                      "-- Name: t%u t%u_pkey; Type: CONSTRAINT; Schema: a_schema; Owner: an_owner\n--\n\n"
+                      "ALTER TABLE ONLY a_schema.t%u\n    ADD CONSTRAINT t%u_pkey PRIMARY KEY (id);\n\n\n",
+                      i, i, i + ENTRIES, i + ENTRIES, i, i, i, i);
+    }
+    struct script s = parse(a, buffer_text(list), buffer_text(text));
+    assert_int_equal(s.n_entries, ENTRIES);
+    assert_ptr_equal(s.entries[0].owner, s.entries[ENTRIES - 1].owner);
+    assert_ptr_equal(s.entries[0].schema, s.entries[ENTRIES - 1].schema);
+    assert_ptr_equal(s.entries[0].type, s.entries[ENTRIES - 1].type);
+    assert_true(arena_used(a) < (size_t)ENTRIES * BYTES_EACH);
+}
+
+/* What is restored leaves nothing but which tables there are. */
+static void the_part_before_the_data_can_be_forgotten(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    struct schema schema = {.pre_arena = arena_new(a, "pre")};
+
+    schema.pre = parse(schema.pre_arena, LIST_7, HEADER_7 "CREATE TABLE public.t (a int);\n");
+    schema_forget_pre(a, &schema);
+    assert_null(schema.pre_arena);
+    assert_int_equal(schema.pre.n_entries, 0);
+    assert_int_equal(schema.n_tables, 1);
+    assert_string_equal(schema_table_find(&schema, 100)->schema, "public");
+    assert_string_equal(schema_table_find(&schema, 100)->name, "t");
+    assert_null(schema_table_find(&schema, 101));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +280,8 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_the_list_is_refused),
         cmocka_unit_test(what_is_not_whole_is_refused),
         cmocka_unit_test(names_and_words_are_told_apart),
+        cmocka_unit_test(entries_that_are_alike_share_what_they_can),
+        cmocka_unit_test(the_part_before_the_data_can_be_forgotten),
     };
 
     return cmocka_run_group_tests_name("pg/schema_script", tests, NULL, NULL);

@@ -377,7 +377,8 @@ static struct copy_jobs_entry *add_entry(struct fixture *f, enum copy_entry_kind
     struct copy_jobs_entry *e = &f->entries[f->n_entries++];
 
     *e = (struct copy_jobs_entry){
-        .name = arena_printf(arena, "entry %u", f->n_entries),
+        .type = "entry",
+        .name = arena_printf(arena, "%u", f->n_entries),
         .prelude = "SET client_min_messages = warning;",
         .sql = sql,
         .plan = {.dump_id = 100 + (int)f->n_entries, .kind = kind, .table = place_of(f, table)},
