@@ -310,6 +310,7 @@ void schema_forget_pre(struct arena *a, struct schema *schema)
             continue;
         bool is_shared = before != NULL && strcmp(before->schema, e->schema) == 0;
         *t = (struct schema_table){.oid = e->oid,
+                                   .id = e->id,
                                    .schema = is_shared ? before->schema : arena_strdup(a, e->schema),
                                    .name = arena_strdup(a, e->name)};
         before = t;
@@ -368,6 +369,53 @@ static void resolve_attachment(const struct script *script, struct entry *e)
         e->table_is_partitioned = part->table_is_partitioned;
         e->is_identity = part->is_identity;
     }
+}
+
+struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool *out_is_gone)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "dropped object");
+    const char *class = arena_printf(scratch, "%u", e->catalog);
+    const char *oid = arena_printf(scratch, "%u", e->oid);
+    char *catalog = NULL, *is_gone = NULL;
+
+    TRY(pg_query_text(source, scratch, "looking for an object", "SELECT $1::oid::regclass::text", &class, 1, &catalog));
+    TRY(pg_query_text(source, scratch, "looking for an object",
+                      arena_printf(scratch, "SELECT (NOT EXISTS (SELECT FROM %s WHERE oid = $1::oid))::text", catalog),
+                      &oid, 1, &is_gone));
+    *out_is_gone = cell_bool(is_gone);
+    return NULL;
+}
+
+/* A materialized view is no table here: its indexes come with the other objects. Few are dropped: there is no index by dump id. */
+static bool adopt(const struct schema *schema, struct entry *e)
+{
+    for (unsigned i = 0; i < schema->n_tables; i++)
+        for (unsigned d = 0; d < e->n_dependencies; d++) {
+            if (schema->tables[i].id != e->dependencies[d])
+                continue;
+            e->table_oid = schema->tables[i].oid;
+            e->is_gone = true;
+            return true;
+        }
+    return false;
+}
+
+unsigned schema_adopt_dropped(struct schema *schema)
+{
+    const struct script *post = &schema->post;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        struct entry *e = &post->entries[i];
+
+        if (e->table_oid != 0 || (e->kind != ENTRY_INDEX && e->kind != ENTRY_CONSTRAINT))
+            continue;
+        n += adopt(schema, e);
+    }
+    for (unsigned i = 0; i < post->n_entries && n > 0; i++)
+        if (post->entries[i].kind == ENTRY_INDEX_ATTACH)
+            resolve_attachment(post, &post->entries[i]);
+    return n;
 }
 
 struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema)

@@ -47,6 +47,7 @@ MUST_USE struct error *schema_unreadable_tables(struct pg_conn *source, struct a
 /* A table of the dump. */
 struct schema_table {
     uint32_t oid; /* on the source */
+    int id;       /* dump id */
     const char *schema;
     const char *name; /* as the archive's list has it: newlines are replaced */
 };
@@ -76,6 +77,15 @@ const struct schema_table *schema_table_find(const struct schema *schema, uint32
  * catalog.
  */
 MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema);
+
+/* Whether the object of an entry that has one (oid) is not on the source any more. */
+MUST_USE struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool *out_is_gone);
+
+/*
+ * Indexes and constraints that schema_resolve did not find get the table that they had in the dump. Where the target follows DDL they
+ * are made there all the same: the statements that dropped them are still to come. Returns how many. After schema_forget_pre.
+ */
+unsigned schema_adopt_dropped(struct schema *schema);
 
 /*
  * What of the scripts this target takes. Left out, each with a warning in the log: OWNER TO, GRANT, REVOKE, DEFAULT

@@ -326,6 +326,8 @@ static void copy_tables(struct copy_jobs *jobs)
     jobs->crew.tables = tables;
     jobs->crew.credits = arena_alloc(jobs->arena, (o->n_tables + 1) * sizeof *jobs->crew.credits);
     jobs->tables = arena_alloc(jobs->arena, (o->n_tables + 1) * sizeof *jobs->tables);
+    for (uint32_t i = 0; o->put_off != NULL && i < o->n_tables; i++)
+        jobs->crew.n_put_off += o->put_off[i];
     jobs->entries = arena_alloc(jobs->arena, (o->n_entries + 1) * sizeof *jobs->entries);
 }
 

@@ -37,6 +37,7 @@ struct copy_jobs_table {
     unsigned n_columns;
     const char *const *columns; /* those that have values of their own: no generated ones */
     bool is_binary;             /* false: text format (a type cannot travel in binary between these servers) */
+    bool is_gone;               /* dropped on the source: no rows, but entries that the target will be told to drop */
     bool is_ours;               /* the target's table held nothing before us: may be emptied and filled frozen */
     uint64_t rows_expected;     /* about: for the progress, whose unit is the table's bytes; 0: not known */
     struct copy_table plan;

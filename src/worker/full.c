@@ -322,7 +322,7 @@ MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn 
 
     TRY(lineage_partitions(source, t->arena, &partitions, &n_partitions));
     for (unsigned i = 0; i < in->schema->post.n_entries; i++)
-        n_partitioned += in->schema->post.entries[i].table_is_partitioned;
+        n_partitioned += in->schema->post.entries[i].table_is_partitioned || in->schema->post.entries[i].is_gone;
     in->tables =
         arena_alloc(t->arena, ((size_t)in->catalog.n_tables + n_partitions + n_partitioned + 1) * sizeof *in->tables);
     for (unsigned i = 0; i < in->catalog.n_tables; i++)
@@ -333,15 +333,21 @@ MUST_USE static struct error *list_tables(struct copy_input *in, struct pg_conn 
     for (unsigned i = 0; i < n_partitions; i++)
         in->tables[n_leaves++] = (struct copy_jobs_table){
             .oid = partitions[i].parent, .schema = "", .name = "", .plan = {.parent = COPY_NONE}};
-    for (unsigned i = 0; i < in->schema->post.n_entries; i++)
-        if (in->schema->post.entries[i].table_is_partitioned)
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        const struct entry *e = &in->schema->post.entries[i];
+        bool is_gone = e->is_gone && place_of(in, e->table_oid) == COPY_NONE;
+
+        if (e->table_is_partitioned || is_gone)
             in->tables[n_leaves++] = (struct copy_jobs_table){
-                .oid = in->schema->post.entries[i].table_oid, .schema = "", .name = "", .plan = {.parent = COPY_NONE}};
+                .oid = e->table_oid, .schema = "", .name = "", .is_gone = is_gone, .plan = {.parent = COPY_NONE}};
+    }
     qsort(in->tables, n_leaves, sizeof *in->tables, compare_table);
     in->n_tables = 0;
     for (uint32_t i = 0; i < n_leaves; i++)
         if (i == 0 || in->tables[i].oid != in->tables[in->n_tables - 1].oid)
             in->tables[in->n_tables++] = in->tables[i];
+        else if (!in->tables[i].is_gone)
+            in->tables[in->n_tables - 1].is_gone = false; /* partitioned, with partitions */
     for (unsigned i = 0; i < n_partitions; i++) {
         uint32_t place = place_of(in, partitions[i].oid);
 
@@ -589,6 +595,15 @@ MUST_USE static struct error *open_post(struct task *t, struct schema *schema)
         TRY(schema_load_post(t->arena, schema_folder(t), schema));
     TRY(task_connect_source(t, "catalog", t->stop, &source));
     TRY(schema_resolve(source, t->arena, schema));
+    if (t->record->has_ddl) {
+        unsigned n = schema_adopt_dropped(schema);
+
+        if (n > 0)
+            log_info(
+                "%u indexes and constraints were dropped on the source since the structure was dumped: they are made, "
+                "and dropped when the target follows",
+                n);
+    }
     memory_trim();
     return NULL;
 }
@@ -683,7 +698,9 @@ MUST_USE static struct error *record_dropped(struct copy_input *in)
     for (unsigned i = 0; i < in->schema->n_tables; i++) {
         uint32_t oid = in->schema->tables[i].oid;
 
-        if (!was_copied(&t->state, oid) && place_of(in, oid) == COPY_NONE)
+        uint32_t place = place_of(in, oid);
+
+        if (!was_copied(&t->state, oid) && (place == COPY_NONE || in->tables[place].is_gone))
             gone[n++] = oid;
     }
     return record_gone(t, gone, n);
@@ -709,6 +726,21 @@ MUST_USE static struct error *refuse_renamed(const struct copy_input *in)
     return NULL;
 }
 
+/*
+ * Rows of a later snapshot may not fit what was dropped before it, such as a UNIQUE: that is made on the empty table, and the rows come when
+ * the target has followed.
+ */
+static void put_off_unindexed(struct copy_input *in)
+{
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        const struct entry *e = &in->schema->post.entries[i];
+        uint32_t place = e->is_gone ? place_of(in, e->table_oid) : COPY_NONE;
+
+        if (place != COPY_NONE && in->tables[place].plan.has_rows && !was_copied(&in->task->state, e->table_oid))
+            in->put_off[place] = true;
+    }
+}
+
 /* Only where the target follows DDL can it come to have what the source's table has become. */
 MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
 {
@@ -721,6 +753,7 @@ MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
     TRY(state_read(t->guard, t->arena, t->record->id, &now));
     if (now.n_relations > 0 && now.relations[0].source_oid == TASK_STRUCTURE)
         in->altered_since = now.relations[0].gate.snapshot.xmin;
+    put_off_unindexed(in);
     return t->state.task.structure_done ? record_dropped(in) : NULL;
 }
 
@@ -756,10 +789,22 @@ static bool acts_on_rows(const struct entry *e)
     return e->kind == ENTRY_FOREIGN_KEY || e->kind == ENTRY_TRIGGER || e->kind == ENTRY_RULE;
 }
 
+/* A comment on what was dropped: another one of that name may be there by now. */
+static bool is_about_dropped(const struct schema *schema, const struct entry *e)
+{
+    for (unsigned i = 0; e->kind == ENTRY_COMMENT && i < e->n_dependencies; i++) {
+        const struct entry *about = script_find(&schema->post, e->dependencies[i]);
+
+        if (about != NULL && about->is_gone)
+            return true;
+    }
+    return false;
+}
+
 /* Whether full_objects has anything to do with it at all. */
 static bool is_an_object(const struct task *t, const struct entry *e)
 {
-    if (e->kind == ENTRY_MATVIEW_DATA)
+    if (e->kind == ENTRY_MATVIEW_DATA || is_about_dropped(&t->schema, e))
         return false;
     return !is_left_out(t, &t->schema, e);
 }
@@ -820,12 +865,47 @@ MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **targ
     return tell_orphans(t, *target, e);
 }
 
+/* Asked when an entry could not be made: the object, or for a comment what it is about. */
+MUST_USE static struct error *ask_gone(struct pg_conn *source, const struct schema *schema, const struct entry *e,
+                                       bool *out_is_gone)
+{
+    *out_is_gone = false;
+    if (e->oid != 0)
+        return schema_is_gone(source, e, out_is_gone);
+    for (unsigned i = 0; i < e->n_dependencies && !*out_is_gone; i++) {
+        const struct entry *about = script_find(&schema->post, e->dependencies[i]);
+
+        if (about != NULL && about->oid != 0)
+            TRY(schema_is_gone(source, about, out_is_gone));
+    }
+    return NULL;
+}
+
+/* Where the target follows DDL, what was dropped on the source, as with its table, need not be made any more. */
+MUST_USE static struct error *leave_dropped(struct task *t, const struct entry *e, struct error *cause)
+{
+    CLEANUP(error_free) struct error *err = cause;
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    bool is_gone = false;
+
+    if (!t->record->has_ddl || error_kind(err) == ERROR_CANCELLED)
+        return TAKE(err);
+    TRY(task_connect_source(t, "dropped", t->stop, &source));
+    TRY(ask_gone(source, &t->schema, e, &is_gone));
+    if (!is_gone)
+        return TAKE(err);
+    log_info("%s %s was dropped on the source: it is not made", e->type, e->name);
+    return NULL;
+}
+
 MUST_USE static struct error *run_one(struct task *t, struct pg_conn **target, const struct entry *e,
                                       enum entry_part part)
 {
     struct error *err = run_patiently(t, target, e, part);
 
-    return err == NULL ? NULL : leave_broken(t, target, e, part, err);
+    if (err != NULL)
+        err = leave_broken(t, target, e, part, err);
+    return err == NULL ? NULL : leave_dropped(t, e, err);
 }
 
 MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)

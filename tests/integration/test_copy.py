@@ -140,6 +140,34 @@ def test_the_structure_changes_during_the_copy(world: World):
     pair.finish()
 
 
+def test_what_is_dropped_during_the_copy_and_a_kill(world: World):
+    """Nothing of it is left on the source to build from; the statements that dropped it are still to come. Rows that a dropped UNIQUE would refuse are there."""
+    pair = world.pair(options=("--jobs", "1", "--accept", "all"))
+    fill_rows(pair, "a_large_one", 30_000)
+    tables = ("indexed", "unique_once", "keyed", "gone", "gone_child", "replaced")
+    for name in tables:
+        pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, v text, n integer); INSERT INTO {name} SELECT n, 'v' || n, n FROM generate_series(1, 300) n; CREATE INDEX ON {name} (v);"
+                       f"COMMENT ON INDEX {name}_v_idx IS 'of {name}'; ALTER TABLE {name} ADD CONSTRAINT {name}_u UNIQUE (n)")
+    pair.on_source("ALTER TABLE gone_child ADD CONSTRAINT child_fk FOREIGN KEY (n) REFERENCES gone; CREATE STATISTICS st ON id, v FROM gone;"
+                   "CREATE TABLE parts (id integer PRIMARY KEY, v text) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (1000); CREATE INDEX parts_v ON parts (v);"
+                   "INSERT INTO parts SELECT n, 'v' FROM generate_series(1, 99) n")
+    run = pair.pgtide.start("--max-rate", "1")
+    wait_until(lambda: status(pair).get("bytes_copied", 0) > 0, 30, "rows are copied")
+    with pair.source.connect(pair.database) as session:
+        for statement in ("DROP INDEX indexed_v_idx", "ALTER TABLE unique_once DROP CONSTRAINT unique_once_u", "INSERT INTO unique_once VALUES (301, 'again', 1)", "ALTER TABLE keyed DROP CONSTRAINT keyed_u",
+                          "DROP TABLE gone_child", "DROP INDEX gone_v_idx", "DROP TABLE gone", "DROP INDEX replaced_v_idx", "CREATE INDEX replaced_v_idx ON replaced (n, v)", "DROP INDEX parts_v",
+                          "UPDATE indexed SET v = 'x' WHERE id < 5", "INSERT INTO parts VALUES (500, 'w')"):
+            session.execute(statement)
+    assert status(pair)["phase"] == "data"
+    run.kill()
+    pair.pgtide.start("--max-rate", "off")
+    pair.pgtide.wait_phase("incremental", 60)
+    log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
+    assert "were dropped on the source since the structure was dumped" in log
+    pair.on_source("INSERT INTO unique_once VALUES (302, 'after', 1); DELETE FROM parts WHERE id < 10")
+    pair.finish()
+
+
 def test_percentages_rise_and_the_time_left_is_about_right(world: World):
     """One large table whose stream is much smaller than its pages, one whose is larger, and small ones; nobody analyzed them."""
     pair = world.pair(options=("--jobs", "2"))
