@@ -65,7 +65,7 @@ torture: ## random histories under random mishaps for TORTURE_HOURS (4); PYTEST_
 	@tools/bootstrap build test
 	@tools/configure build-test -Dfaults=true
 	@ninja -C build-test src/bin/pgtide
-	@PGTIDE_TORTURE_SECONDS=$$(($(TORTURE_HOURS) * 1200)) PGTIDE_BINARY=build-test/src/bin/pgtide \
+	@PGTIDE_TORTURE_SECONDS=$$(awk 'BEGIN { print int($(TORTURE_HOURS) * 1200) }') PGTIDE_BINARY=build-test/src/bin/pgtide \
 		/usr/bin/python3 -m pytest -x -s tests/integration/test_torture.py $(PYTEST_ARGS)
 
 scale: ## 100,000 tables, rows of 500 MB, 200,000 large objects: needs 40 GB of disk (TMPDIR) and an hour
