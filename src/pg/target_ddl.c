@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/ddl_statement.h"
+#include "pg/sql.h"
 
 /* What changes how a statement is read: the columns of these names hold the source's values. */
 static const char *const settings[] = {"search_path", "standard_conforming_strings", "datestyle", "intervalstyle",
@@ -15,6 +16,7 @@ struct ddl_run {
     struct arena *arena;
     const struct row_change *change;
     const char *sql;
+    bool is_replica;
 };
 
 /* NULL for NULL and for a column that is not there. */
@@ -106,13 +108,48 @@ MUST_USE static struct error *become_role(const struct ddl_run *run, struct pg_c
                : NULL;
 }
 
-/* Event triggers of the target do not fire: our session is a replica. */
+/* ---- what acts on rows ---- */
+
+/* *out_all: what there is now; *out_new: one that `known` does not have, in words, or NULL. */
+MUST_USE static struct error *read_acting(const struct ddl_run *run, struct pg_conn *conn, const char *known,
+                                          const char **out_all, const char **out_new)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(conn, run->arena, "looking for what acts on rows", sql_acting, &known, 1, &rows));
+    *out_all = rows.rows[0][0];
+    *out_new = rows.rows[0][1];
+    return NULL;
+}
+
+/*
+ * What the source's triggers, rules and cascades did comes as rows. Where our sessions cannot be replicas the target's would do it a second
+ * time: whatever statement made one that was not there (CREATE TABLE … REFERENCES, LIKE, ATTACH PARTITION), it is not committed.
+ */
+MUST_USE static struct error *refuse_what_acts(const struct ddl_run *run, struct pg_conn *conn, const char *before)
+{
+    const char *now = NULL, *made = NULL;
+
+    TRY(read_acting(run, conn, before, &now, &made));
+    if (made == NULL)
+        return NULL;
+    return error_new(ERROR_DATA,
+                     "%s would act on what is applied: user of the target may not set session_replication_role. Leave "
+                     "it out (pgtide resume --skip-change), or run the statement without it (--replace-with), and make "
+                     "it when the synchronization is stopped",
+                     made);
+}
+
+/* Event triggers of the target do not fire where our session is a replica. */
 MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
 {
     const struct ddl_run *run = self;
     struct pg_rows before;
     bool became = false;
+    const char *acting = NULL, *ignored = NULL;
 
+    if (!run->is_replica)
+        TRY(read_acting(run, conn, "{}", &acting, &ignored));
     TRY(become_role(run, conn, &became));
     TRY(set_up(run, conn, &before));
     FAULT_POINT("target.before_ddl");
@@ -120,7 +157,8 @@ MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
     FAULT_POINT("target.after_ddl");
     if (became)
         TRY(pg_execute(conn, "putting the role back", "RESET ROLE"));
-    return put_back(run, conn, &before);
+    TRY(put_back(run, conn, &before));
+    return run->is_replica ? NULL : refuse_what_acts(run, conn, acting);
 }
 
 /* ---- the port ---- */
@@ -157,16 +195,12 @@ struct error *target_ddl(void *self, struct arena *a, const struct row_change *c
     struct ddl_run run = {.arena = a, .change = change};
 
     TRY(target_connected(t));
+    run.is_replica = t->is_replica;
     run.sql = instead != NULL ? instead : choose_sql(a, change, &why);
     if (run.sql == NULL)
         return explain(a, change, error_new(ERROR_DATA, "it cannot be repeated on the target: %s", why));
     if (*run.sql == '\0')
         return NULL;
-    if (!t->is_replica && instead == NULL && strcmp(text_of(a, change, "tag"), "CREATE TRIGGER") == 0)
-        return explain(a, change,
-                       error_new(ERROR_DATA, "the trigger would act on what is applied: user of the target may not set "
-                                             "session_replication_role. Leave it out (pgtide resume --skip-change) and "
-                                             "make it when the synchronization is stopped"));
     log_info("running %s: %s", instead == NULL ? "DDL of the source" : "what was decided in place of DDL of the source",
              one_line(a, run.sql));
     struct error *err = pipe_outside(t->pipe, run_statement, &run);

@@ -55,12 +55,33 @@ def test_what_acts_on_rows_is_made_at_the_end(pair: Pair):
     pair.assert_nothing_left()
 
 
-def test_a_trigger_made_meanwhile_stops_it_and_can_be_left_out(pair: Pair):
+NEWS = [    # run on the source, and with what it is gone on with: nothing that acts on rows gets onto the target meanwhile
+    ("CREATE TRIGGER noted_too AFTER INSERT ON parent FOR EACH ROW EXECUTE FUNCTION note()", ("--skip-change",)),
+    ("CREATE TABLE grandchild (id integer PRIMARY KEY, child integer REFERENCES child ON DELETE CASCADE)",
+     ("--replace-with", "CREATE TABLE grandchild (id integer PRIMARY KEY, child integer)")),
+    ("ALTER TABLE journal ADD parent integer REFERENCES parent ON DELETE SET NULL", ("--replace-with", "ALTER TABLE journal ADD parent integer")),
+    ("CREATE TABLE plain (id integer PRIMARY KEY, parent integer); INSERT INTO plain VALUES (1, 1001), (2, 2)", ()),
+    ("ALTER TABLE plain ADD CONSTRAINT plain_parent FOREIGN KEY (parent) REFERENCES parent ON DELETE CASCADE", ("--skip-change",)),
+    ("CREATE RULE twice AS ON INSERT TO plain DO ALSO INSERT INTO journal (what) VALUES ('rule')", ("--skip-change",)),
+    ("CREATE RULE no_delete AS ON DELETE TO both_of DO INSTEAD NOTHING", ()),    # on a view: nothing is applied to it
+]
+
+
+def test_what_acts_on_rows_and_is_made_meanwhile_stops_it_and_can_be_left_out(pair: Pair):
     pair.pgtide.follow()
-    pair.on_source("INSERT INTO parent VALUES (1001); CREATE TRIGGER noted_too AFTER INSERT ON parent FOR EACH ROW EXECUTE FUNCTION note()")
-    run = pair.pgtide.run.expect(FAILED)
-    assert "CREATE TRIGGER" in run.err and "--skip-change" in run.err, run.err
-    pair.on_source("INSERT INTO parent VALUES (1002)")
-    pair.pgtide.start_command("resume", "--skip-change")
+    pair.on_source("INSERT INTO parent VALUES (1001), (1002)")
+    for statement, choice in NEWS:
+        pair.on_source(statement)
+        if not choice:
+            pair.pgtide.caught_up()
+            continue
+        run = pair.pgtide.run.expect(FAILED)
+        assert "would act on what is applied" in run.err and "--skip-change" in run.err, run.err
+        pair.pgtide.start_command("resume", *choice)
+        pair.pgtide.wait_phase("incremental")
+    assert pair.target_value(ACTING) == 0
+    pair.on_source("INSERT INTO child VALUES (7001, 1001); INSERT INTO grandchild VALUES (1, 7001); UPDATE journal SET parent = 1001; INSERT INTO plain VALUES (3, 2)")
+    pair.on_source("DELETE FROM parent WHERE id = 1001; INSERT INTO parent VALUES (1003)")    # cascades over everything
     pair.pgtide.finish()
     pair.assert_equal(objects=False)
+    assert pair.target_value("SELECT count(*) FROM grandchild") == 0 and pair.target_value("SELECT count(*) FROM plain") == 2
