@@ -137,7 +137,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
         .details =
             "A sync stops at a change that cannot be applied, with everything before its transaction applied and nothing\n"
             "lost; \"pgtide status\" and \"pgtide conflicts\" say which one and why. A choice is for that change alone and\n"
-            "is recorded. Without one the change is tried again. Then it goes on as \"pgtide sync\" does.",
+            "is recorded. Without one the change is tried again. Then it goes on as \"pgtide sync\" does. A sync that was\n"
+            "paused, or begun with --on-stop hold, runs still: then it is told to go on, and this command ends.",
         .arguments = PAIR,
         .examples = (const char *const[]){
             "pgtide resume service=old service=new", "after the cause was mended on the target",
@@ -183,8 +184,8 @@ static const struct command_spec commands[COMMAND_COUNT] = {
         .name = "pause",
         .summary = "let the target rest while the source's changes are received",
         .details =
-            "The running sync applies nothing from the next end of a transaction on, until \"pgtide resume\", \"pgtide stop\" or its\n"
-            "next start. What the source commits waits in the spool, so the source keeps no WAL for it (unless --ack target).",
+            "The running sync applies nothing from the next end of a transaction on, until \"pgtide resume\" or \"pgtide stop\", also\n"
+            "when it is ended and started again meanwhile. What the source commits waits in the spool, so the source keeps no WAL for it (unless --ack target).",
         .arguments = PAIR,
         .examples = (const char *const[]){
             "pgtide pause service=old service=new", "the target stands still",
@@ -225,6 +226,7 @@ static const struct word sync_types[] = {
 static const struct word until_words[] = {{"caught-up", UNTIL_CAUGHT_UP}, {0}};
 static const struct word conflict_policies[] = {
     {"error", CONFLICT_ERROR}, {"ignore", CONFLICT_IGNORE}, {"overwrite", CONFLICT_OVERWRITE}, {0}};
+static const struct word on_stop_words[] = {{"exit", ON_STOP_EXIT}, {"hold", ON_STOP_HOLD}, {0}};
 static const struct word dml_kinds[] = {
     {"insert", DML_INSERT}, {"update", DML_UPDATE}, {"delete", DML_DELETE}, {"truncate", DML_TRUNCATE}, {0}};
 static const struct word not_empty_policies[] = {
@@ -268,6 +270,9 @@ const struct option_spec option_specs[] = {
     {.name = "on-conflict", .value = "error|ignore|overwrite", .commands = OF_TASK | ON(RESUME), .kind = OPTION_WORD,
      FIELD(sync.on_conflict), .words = conflict_policies,
      .help = "when a change does not fit the row on the target; default error: stop, nothing lost"},
+    {.name = "on-stop", .value = "exit|hold", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.on_stop),
+     .words = on_stop_words,
+     .help = "at a change that cannot be applied: end (default), or go on receiving until pgtide resume has a decision"},
     {.name = "if-not-empty", .value = "refuse|merge|truncate", .commands = OF_TASK, .kind = OPTION_WORD,
      FIELD(sync.if_not_empty), .words = not_empty_policies,
      .help = "when tables on the target have rows already; default refuse"},

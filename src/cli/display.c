@@ -42,6 +42,7 @@ struct display {
     enum phase phase;
     uint64_t conflicts_told;
     bool is_stop_told;
+    const char *state_told; /* NULL: none yet */
 };
 
 struct display *display_new(struct display_options options)
@@ -187,12 +188,13 @@ static void tell(struct display *d, const char *event, json_t *members)
 static void tell_phase(struct display *d)
 {
     enum phase phase = progress_phase(d->view.progress);
-    const char *state = status_phase_state(phase);
+    const char *state = status_running_state(d->view.progress);
 
+    if (d->state_told == NULL || strcmp(state, d->state_told) != 0)
+        tell(d, "state", json_pack("{s:s}", "state", state));
+    d->state_told = state;
     if (d->has_phase && phase == d->phase)
         return;
-    if (!d->has_phase || strcmp(state, status_phase_state(d->phase)) != 0)
-        tell(d, "state", json_pack("{s:s}", "state", state));
     tell(d, "phase", json_pack("{s:s}", "phase", phase_name(phase)));
     d->has_phase = true;
     d->phase = phase;

@@ -57,6 +57,18 @@ const char *frame_phase_title(enum phase phase)
     return titles[phase];
 }
 
+/* What stands still matters more than the phase in which it does. */
+static const char *title(struct progress *p)
+{
+    const struct progress_counters *c = progress_counters(p);
+
+    if (atomic_load_explicit(&c->is_stopped, memory_order_relaxed))
+        return "stopped at a change: pgtide resume goes on, with a decision";
+    if (atomic_load_explicit(&c->is_paused, memory_order_relaxed))
+        return "paused: pgtide resume goes on";
+    return frame_phase_title(progress_phase(p));
+}
+
 static unsigned bar_columns(const struct canvas *c)
 {
     return c->style.width == 0 || c->style.width >= WIDTH_WIDE ? 32 : c->style.width >= WIDTH_NARROW ? 20 : 10;
@@ -179,7 +191,7 @@ static void title_line(struct canvas *c, const struct frame_view *v)
 
     canvas_move_to(c, 1);
     canvas_put(c, INK_DIM, "pgtide  ");
-    canvas_put(c, INK_BOLD, frame_phase_title(progress_phase(v->progress)));
+    canvas_put(c, INK_BOLD, title(v->progress));
     if (v->is_stopping)
         canvas_put(c, INK_WARN, "  stopping");
     if (c->style.width > c->column + columns + 2)

@@ -201,27 +201,33 @@ MUST_USE static struct error *read_replacement(struct arena *a, const char *give
     return NULL;
 }
 
+/* *out lives in `a`. */
+static struct error *resume_decision(struct arena *a, const struct command_line *line, struct resume_decision *out)
+{
+    out->choice = line->skips_change          ? RESUME_SKIP_CHANGE
+                  : line->skips_transaction   ? RESUME_SKIP_TRANSACTION
+                  : line->overwrites          ? RESUME_OVERWRITE
+                  : line->replacement != NULL ? RESUME_REPLACE
+                                              : RESUME_AS_IS;
+    return out->choice == RESUME_REPLACE ? read_replacement(a, line->replacement, &out->instead) : NULL;
+}
+
 static struct error *resume_work(struct run *r, struct progress *progress, struct worker_hooks hooks)
 {
-    const struct command_line *line = r->line;
-    struct resume_decision decision = {.choice = line->skips_change          ? RESUME_SKIP_CHANGE
-                                                 : line->skips_transaction   ? RESUME_SKIP_TRANSACTION
-                                                 : line->overwrites          ? RESUME_OVERWRITE
-                                                 : line->replacement != NULL ? RESUME_REPLACE
-                                                                             : RESUME_AS_IS};
-    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "replacement");
+    struct resume_decision decision = {.choice = RESUME_AS_IS};
 
-    if (decision.choice == RESUME_REPLACE)
-        TRY(read_replacement(a, line->replacement, &decision.instead));
+    TRY(resume_decision(r->arena, r->line, &decision));
     return worker_resume(&r->options, decision, progress, r->stop, hooks);
 }
 
 static struct error *run_resume(struct run *r)
 {
-    bool was_paused = false;
+    struct resume_decision decision = {.choice = RESUME_AS_IS};
+    enum went_on what = WENT_ON_NOTHING;
 
-    TRY(worker_unpause(&r->options, r->stop, &was_paused));
-    if (!was_paused)
+    TRY(resume_decision(r->arena, r->line, &decision));
+    TRY(worker_go_on(&r->options, decision, r->stop, &what));
+    if (what == WENT_ON_NOTHING)
         return run_shown(r, resume_work);
     return r->line->wants_json || r->line->is_quiet ? NULL : print("applying goes on\n");
 }

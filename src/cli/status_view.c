@@ -13,6 +13,8 @@ static const struct {
     {"starting", "running: connecting and checking", INK_BUSY},
     {"full", "running: copying", INK_BUSY},
     {"incremental", "running: following", INK_GOOD},
+    {"paused", "running: applying is paused; \"pgtide resume\" goes on", INK_WARN},
+    {"stopped", "running: applying has stopped at a change; \"pgtide resume\" goes on with a decision", INK_BAD},
     {"stopping", "running: setting sequences, cleaning up", INK_BUSY},
     {"completed", "completed; nothing runs", INK_GOOD},
     {"interrupted", "interrupted; the same \"pgtide sync\" command goes on from here", INK_WARN},

@@ -189,10 +189,12 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
     json_object_set_new(document, "consistent", json_boolean(phase > PHASE_CATCH_UP));
 }
 
-static const char *running_state(struct progress *p)
+const char *status_running_state(struct progress *p)
 {
     bool is_paused = atomic_load_explicit(&progress_counters(p)->is_paused, memory_order_relaxed);
 
+    if (atomic_load_explicit(&progress_counters(p)->is_stopped, memory_order_relaxed))
+        return "stopped";
     return is_paused ? "paused" : status_phase_state(progress_phase(p));
 }
 
@@ -208,7 +210,7 @@ static const char *state_name(const struct status_facts *f, struct progress *p)
         /* clang-format on */
     };
 
-    return f->state == STATUS_RUNNING && p != NULL ? running_state(p) : names[f->state];
+    return f->state == STATUS_RUNNING && p != NULL ? status_running_state(p) : names[f->state];
 }
 
 /* The whole list may be as long as a file. */

@@ -46,3 +46,6 @@ void status_add_progress(json_t *document, struct progress *progress, const stru
 
 /* starting, full, incremental, stopping, completed (SPEC section 8) */
 const char *status_phase_state(enum phase phase);
+
+/* Likewise, or paused, or stopped (at a change, held): of a sync that runs. */
+const char *status_running_state(struct progress *p);

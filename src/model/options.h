@@ -63,6 +63,12 @@ enum ack_mode {
     ACK_TARGET,
 };
 
+/* When a change cannot be applied. */
+enum on_stop {
+    ON_STOP_EXIT, /* default: the sync ends with its error, to be resumed */
+    ON_STOP_HOLD, /* it stays, receives, and waits for the decision of "pgtide resume" */
+};
+
 /* When the source keeps more WAL for our slot than --max-slot-wal. */
 enum slot_limit_action {
     SLOT_LIMIT_ALERT, /* default: say so */
@@ -84,6 +90,7 @@ struct sync_options {
     struct lsn until_lsn;
     enum conflict_policy on_conflict;
     enum not_empty_policy if_not_empty;
+    enum on_stop on_stop;
     enum ack_mode ack;
     uint64_t decoding_work_mem; /* bytes; 0: SYNC_DECODING_WORK_MEM */
     uint64_t max_spool;         /* bytes; 0: no limit */

@@ -91,6 +91,7 @@ struct progress_counters {
     _Atomic uint64_t slot_room_bytes;    /* WAL until the source removes what the slot needs; 0: no such limit */
     _Atomic int64_t slot_seconds_left;   /* until then at that growth; 0: not known, or never */
     _Atomic bool is_paused;              /* applying is; receiving goes on */
+    _Atomic bool is_stopped;             /* applying waits for a decision about a change; likewise */
 };
 
 /* Lives in `a`. */

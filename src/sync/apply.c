@@ -527,6 +527,12 @@ struct error *apply_window(struct apply *ap, struct window *w, bool durable)
     return NULL;
 }
 
+void apply_decide(struct apply *ap, const struct apply_decision *decisions, unsigned n)
+{
+    ap->options.decisions = decisions;
+    ap->options.n_decisions = n;
+}
+
 void apply_abandon(struct apply *ap)
 {
     give_up(ap);

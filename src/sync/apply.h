@@ -48,7 +48,7 @@ struct apply_stop {
 
 struct apply_options {
     enum conflict_policy on_conflict;
-    const struct apply_decision *decisions; /* good as long as apply */
+    const struct apply_decision *decisions; /* good as long as apply, or until apply_decide */
     unsigned n_decisions;
     struct source_rows source; /* fetch may be NULL */
     struct lanes *lanes;       /* more than one session, the target given is that of lane 1. NULL: that one alone */
@@ -81,6 +81,9 @@ RETURNS_NONNULL struct apply *apply_new(struct arena *task, struct target target
  * together (lanes_recover) and ask again.
  */
 MUST_USE struct error *apply_resume(struct apply *ap, struct apply_position *out);
+
+/* The operator decided again, between two windows: in place of those of the options. */
+void apply_decide(struct apply *ap, const struct apply_decision *decisions, unsigned n);
 
 /*
  * Windows in the order in which they were filled; closes the window if that was not done. With `durable` the last commit waits for

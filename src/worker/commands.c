@@ -6,6 +6,7 @@
 #include "pg/ddl_statement.h"
 #include "worker/finish.h"
 #include "worker/freeze.h"
+#include "worker/hold.h"
 #include "worker/pair.h"
 #include "worker/prepare.h"
 #include "worker/selecting.h"
@@ -210,6 +211,10 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
             grace_us = 0; /* seen: when it goes now, it has ended */
         if (status != NULL && is_reached(status, what, mark))
             return NULL;
+        if (status != NULL && text_is(status, "state", "stopped"))
+            return error_hint(error_new(ERROR_CONFIG, "applying has stopped: %s",
+                                        json_string_value(json_object_get(status, "problem"))),
+                              "\"pgtide resume\" goes on, with a decision about that change.");
         if (timeout_ms >= 0 && clock_now_us() > deadline_us)
             return error_new(ERROR_TRANSIENT, "%s was not reached within %d s",
                              what == WAIT_INCREMENTAL ? "the incremental phase" : "the source's position of the call",
@@ -253,19 +258,6 @@ struct error *worker_pause(const struct sync_options *options, struct stop *stop
                : error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p.name), "There is nothing to pause.");
 }
 
-struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused)
-{
-    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "pause");
-    CLEANUP(json_decref) json_t *status = NULL;
-    CLEANUP(json_decref) json_t *reply = NULL;
-    struct pair p;
-
-    TRY(pair_open(a, options, stop, &p));
-    TRY(pair_ask(&p, "status", NULL, &status));
-    *out_was_paused = status != NULL && text_is(status, "state", "paused");
-    return *out_was_paused ? pair_ask(&p, "unpause", NULL, &reply) : NULL;
-}
-
 /* ---- resume ---- */
 
 /* (P1) What ends the transaction would commit rows without their position. */
@@ -276,6 +268,44 @@ MUST_USE static struct error *check_replacement(const char *sql)
     return error_new(ERROR_CONFIG,
                      "--replace-with has a statement that begins or ends a transaction; it is run inside the "
                      "transaction that holds the position");
+}
+
+struct error *worker_go_on(const struct sync_options *options, struct resume_decision decision, struct stop *stop,
+                           enum went_on *out)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "go on");
+    CLEANUP(json_decref) json_t *status = NULL;
+    CLEANUP(json_decref) json_t *reply = NULL;
+    struct pair p;
+
+    *out = WENT_ON_NOTHING;
+    TRY(pair_open(a, options, stop, &p));
+    TRY(pair_ask(&p, "status", NULL, &status));
+    if (status != NULL && text_is(status, "state", "stopped")) {
+        CLEANUP(json_decref) json_t *request = hold_request(decision);
+
+        if (decision.choice == RESUME_REPLACE)
+            TRY(check_replacement(decision.instead));
+        *out = WENT_ON_STOPPED;
+        return pair_ask(&p, "decide", request, &reply);
+    }
+    if (status == NULL || !text_is(status, "state", "paused"))
+        return NULL;
+    if (decision.choice != RESUME_AS_IS)
+        return error_hint(error_new(ERROR_CONFIG, "there is nothing to decide: applying is paused"),
+                          "Without a choice, \"pgtide resume\" goes on.");
+    *out = WENT_ON_PAUSED;
+    return pair_ask(&p, "unpause", NULL, &reply);
+}
+
+/* Nobody runs: this process writes. */
+MUST_USE static struct error *record_decision(const struct pair *p, struct resume_decision decision)
+{
+    CLEANUP(file_lock_release) struct file_lock *lock = NULL;
+
+    TRY(task_folder_lock(p->arena, p->folder, p->name, &lock));
+    TRY(pause_forget(p->folder));
+    return decision.choice == RESUME_AS_IS ? NULL : stopped_decide(p->folder, decision);
 }
 
 struct error *worker_resume(const struct sync_options *options, struct resume_decision decision,
@@ -290,12 +320,7 @@ struct error *worker_resume(const struct sync_options *options, struct resume_de
                           "\"pgtide sync\" begins one. Is --state-dir the one the sync uses?");
     if (decision.choice == RESUME_REPLACE)
         TRY(check_replacement(decision.instead));
-    if (decision.choice != RESUME_AS_IS) {
-        CLEANUP(file_lock_release) struct file_lock *lock = NULL;
-
-        TRY(task_folder_lock(a, p.folder, p.name, &lock));
-        TRY(stopped_decide(p.folder, decision));
-    }
+    TRY(record_decision(&p, decision));
     return worker_sync(options, progress, stop, hooks);
 }
 
@@ -380,5 +405,6 @@ struct error *worker_stop(const struct sync_options *options, bool by_force, str
     if (reply != NULL)
         return wait_for_end(&p);
     until_now.until = UNTIL_CAUGHT_UP;
+    TRY(record_decision(&p, (struct resume_decision){.choice = RESUME_AS_IS})); /* a pause ends */
     return worker_sync(&until_now, progress, stop, hooks);
 }

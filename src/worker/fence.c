@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "control/json.h"
+#include "worker/hold.h"
 
 struct error *fence_set(struct task *t, const json_t *request)
 {
@@ -19,6 +20,7 @@ struct error *fence_set(struct task *t, const json_t *request)
 
 struct error *fence_look(struct task *t, json_t **out_reply)
 {
+    TRY(hold_refuse(t)); /* who asks waits for changes to be applied */
     /* In this order: a change is known before it counts as applied. */
     struct lsn applied = {atomic_load(&t->counters->applied_lsn)};
     struct lsn change = {atomic_load(&t->last_change_lsn)};

@@ -15,6 +15,7 @@
 #include "sys/queue.h"
 #include "sys/thread.h"
 #include "worker/align.h"
+#include "worker/hold.h"
 #include "worker/lane_threads.h"
 #include "worker/patience.h"
 #include "worker/selecting.h"
@@ -553,6 +554,37 @@ static void end_session(struct follow *f)
     spool_reader_close(TAKE(f->reader));
 }
 
+/* The change that stopped us is written down for "pgtide resume"; what it says is the error that counts. */
+static void note_stop(const struct follow *f, const struct error *err)
+{
+    const struct apply_stop *stop = apply_stopped(f->apply);
+
+    if (err == NULL || error_kind(err) != ERROR_DATA || stop == NULL)
+        return;
+    struct error *note_err = stopped_note(f->task->folder, stop, error_message(err));
+    if (note_err != NULL)
+        log_error(note_err, "could not write down where applying stopped");
+    error_free(note_err);
+}
+
+/* Takes what ended a session. NULL when it was a change about which the operator has decided meanwhile. */
+MUST_USE static struct error *wait_for_decision(struct follow *f, struct error *err)
+{
+    const struct task *t = f->task;
+
+    if (t->options->on_stop != ON_STOP_HOLD || error_kind(err) != ERROR_DATA || apply_stopped(f->apply) == NULL)
+        return err;
+    note_stop(f, err);
+    bool is_decided = hold_wait(f->task, err);
+    if (!is_decided && !stop_requested(t->stream_stop))
+        return err;
+    error_free(err);
+    TRY(stop_check(t->stream_stop));
+    TRY(stopped_read(f->arena, t->folder, &f->stopped));
+    apply_decide(f->apply, f->stopped.decisions, f->stopped.n_decisions);
+    return NULL;
+}
+
 MUST_USE static struct error *follow_for_ever(struct follow *f)
 {
     struct patience patience = {.failures = 0};
@@ -567,8 +599,11 @@ MUST_USE static struct error *follow_for_ever(struct follow *f)
         if (apply_counters(f->apply).transactions != applied)
             patience_renew(&patience);
         applied = apply_counters(f->apply).transactions;
-        if (!patience_allows(&patience, err))
-            return err;
+        if (!patience_allows(&patience, err)) {
+            TRY(wait_for_decision(f, err));
+            patience_renew(&patience);
+            continue;
+        }
         if (patience.backoff.tries == 0)
             log_warn("applying was interrupted, going on from the target's position: %s", error_message(err));
         error_free(err);
@@ -645,19 +680,6 @@ static void follow_close(struct follow *f)
         pg_target_close(f->others[i]);
     lane_threads_stop(f->lane_threads);
     lane_rules_close(f->lane_rules);
-}
-
-/* The change that stopped us is written down for "pgtide resume"; what it says is the error that counts. */
-static void note_stop(const struct follow *f, const struct error *err)
-{
-    const struct apply_stop *stop = apply_stopped(f->apply);
-
-    if (err == NULL || error_kind(err) != ERROR_DATA || stop == NULL)
-        return;
-    struct error *note_err = stopped_note(f->task->folder, stop, error_message(err));
-    if (note_err != NULL)
-        log_error(note_err, "could not write down where applying stopped");
-    error_free(note_err);
 }
 
 static struct error *follow(struct follow *f)

@@ -41,16 +41,26 @@ static bool place_parse(const json_t *document, struct apply_place *out)
     return true;
 }
 
-static bool choice_parse(const json_t *document, enum resume_choice *out)
+const char *stopped_choice_name(enum resume_choice choice)
 {
-    const char *name = json_string_value(json_object_get(document, "choice"));
+    return choice_names[choice];
+}
 
-    for (enum resume_choice i = 0; name != NULL && i < RESUME_CHOICE_COUNT; i++)
+bool stopped_choice_parse(const char *name, enum resume_choice *out)
+{
+    for (enum resume_choice i = 0; i < RESUME_CHOICE_COUNT; i++)
         if (strcmp(choice_names[i], name) == 0) {
             *out = i;
             return true;
         }
     return false;
+}
+
+static bool choice_member(const json_t *document, enum resume_choice *out)
+{
+    const char *name = json_string_value(json_object_get(document, "choice"));
+
+    return name != NULL && stopped_choice_parse(name, out);
 }
 
 static const char *member(struct arena *a, const json_t *document, const char *name)
@@ -81,7 +91,7 @@ MUST_USE static struct error *parse(struct arena *a, const json_t *document, str
         struct apply_decision *d = &out->decisions[out->n_decisions++];
 
         if (!place_parse(json_array_get(decisions, i), &d->place) ||
-            !choice_parse(json_array_get(decisions, i), &d->what.choice))
+            !choice_member(json_array_get(decisions, i), &d->what.choice))
             return error_new(ERROR_DATA, "decision %zu cannot be read", i + 1);
         d->what.instead = member(a, json_array_get(decisions, i), "instead");
     }

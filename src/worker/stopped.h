@@ -38,5 +38,9 @@ MUST_USE struct error *stopped_decide(const char *folder, struct resume_decision
 /* Removes the file; a missing one is fine. */
 MUST_USE struct error *stopped_forget(const char *folder);
 
+/* As the file and the control socket say it: "skip-change". */
+const char *stopped_choice_name(enum resume_choice choice);
+bool stopped_choice_parse(const char *name, enum resume_choice *out);
+
 /* Whether the target, at `position`, is past everything that the file speaks of. */
 bool stopped_is_past(const struct stopped *s, struct lsn position);

@@ -1,5 +1,6 @@
 /* One sync from its first connection to its end. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "worker/follow.h"
 #include "worker/full.h"
 #include "worker/given.h"
+#include "worker/hold.h"
 #include "worker/monitor.h"
 #include "worker/once.h"
 #include "worker/packer.h"
@@ -190,6 +192,7 @@ static struct error *orchestrate(void *self)
 
 static json_t *status_of(struct task *t)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "status");
     bool has_record = atomic_load(&t->has_record); /* not yet during the precheck */
     const struct status_facts facts = {
         .state = STATUS_RUNNING,
@@ -200,6 +203,7 @@ static json_t *status_of(struct task *t)
         .slot = has_record ? t->record->slot : NULL,
         .publication = has_record ? t->record->publication : NULL,
         .state_folder = t->folder,
+        .problem = hold_cause(t, scratch),
         .selection = has_record ? t->selection_rules : NULL,
         .with_dependencies = t->selects_dependencies,
         .n_selected = t->n_selected,
@@ -250,9 +254,8 @@ static struct error *handle_speed(struct task *t, json_t *request, json_t **out_
 /* Applying waits between two transactions; receiving goes on. */
 static struct error *handle_pause(struct task *t, bool is_paused, json_t **out_reply)
 {
-    atomic_store(&t->counters->is_paused, is_paused);
+    TRY(pause_set(t, is_paused));
     log_info(is_paused ? "applying is paused: what the source commits waits in the spool" : "applying goes on");
-    wake_ring(t->news);
     *out_reply = json_object();
     return NULL;
 }
@@ -271,13 +274,17 @@ static struct error *handle(void *self, const char *command, json_t *request, js
         return handle_speed(t, request, out_reply);
     if (strcmp(command, "pause") == 0 || strcmp(command, "unpause") == 0)
         return handle_pause(t, strcmp(command, "pause") == 0, out_reply);
+    if (strcmp(command, "decide") == 0) {
+        *out_reply = json_object();
+        return hold_decide(t, request);
+    }
     if (strcmp(command, "fence") == 0)
         return fence_look(t, out_reply);
     if (strcmp(command, "stop") == 0) {
         log_info("a normal stop was asked for: what is committed now is applied first");
         TRY(fence_set(t, request));
+        TRY(pause_set(t, false));
         atomic_store(&t->stop_asked, true);
-        atomic_store(&t->counters->is_paused, false);
         wake_ring(t->news);
         wake_ring(t->events);
         *out_reply = json_object();
@@ -295,6 +302,18 @@ static void sample(void *self)
 }
 
 /* ---- the main thread ---- */
+
+/* It stays what it was, also after a crash; and says so, or one would look for why nothing is applied. */
+MUST_USE static struct error *take_up_pause(const struct task *t)
+{
+    bool is_paused = false;
+
+    TRY(pause_read(t->folder, &is_paused));
+    if (is_paused)
+        log_warn("applying is paused, as it was before; \"pgtide resume\" goes on");
+    atomic_store(&t->counters->is_paused, is_paused);
+    return NULL;
+}
 
 /* What the task was begun with stays: changes that were left out cannot be had any more. */
 MUST_USE static struct error *check_dml(const struct task *t)
@@ -340,6 +359,7 @@ MUST_USE static struct error *open_record(struct task *t)
         TRY(check_dml(t));
         TRY(given_compare(t));
         TRY(selecting_compare(t));
+        TRY(take_up_pause(t));
         log_info("going on with task %s, %s", t->record->id, t->pair);
         return NULL;
     }
@@ -351,6 +371,7 @@ MUST_USE static struct error *open_record(struct task *t)
     TRY(folder_remove(arena_printf(t->arena, "%s/schema", t->folder)));
     TRY(conflicts_forget(t->folder));
     TRY(stopped_forget(t->folder));
+    TRY(pause_forget(t->folder));
     TRY(drift_forget(t->folder));
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
     if (t->options->dml != 0)
@@ -442,6 +463,7 @@ static void free_task(struct task *t)
     stop_free(t->stop);
     file_lock_release(t->lock);
     error_free(task_take_failure(t));
+    free(t->held_cause);
     pthread_mutex_destroy(&t->mutex);
     arena_free(t->arena);
 }

@@ -116,8 +116,9 @@ struct task {
     _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
     _Atomic bool is_consistent;      /* everything before it is applied */
 
-    pthread_mutex_t mutex; /* of failure */
+    pthread_mutex_t mutex; /* of failure and held_cause */
     struct error *failure;
+    char *held_cause; /* applying waits for a decision about a change (worker/hold.h); NULL: it does not */
 };
 
 /* Instead of a table's oid: the gate of the structure. What DDL the dump has seen is not run again. */

@@ -60,15 +60,23 @@ MUST_USE struct error *worker_stop(const struct sync_options *options, bool forc
 
 /*
  * Applying stands still from now on, between two transactions, or goes on; receiving goes on, so the source keeps no WAL for it. The
- * running sync alone knows: the next start applies. worker_pause is ERROR_CONFIG when none runs; worker_unpause does nothing then, nor
- * with one that is not paused.
+ * next start is paused as well. ERROR_CONFIG when none runs.
  */
 MUST_USE struct error *worker_pause(const struct sync_options *options, struct stop *stop);
-MUST_USE struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused);
+
+enum went_on {
+    WENT_ON_NOTHING, /* none runs that stands still */
+    WENT_ON_PAUSED,
+    WENT_ON_STOPPED, /* at a change, with the decision */
+};
+
+/* Lets a running sync whose applying stands still go on. With a choice only one that stopped at a change (--on-stop hold). */
+MUST_USE struct error *worker_go_on(const struct sync_options *options, struct resume_decision decision,
+                                    struct stop *stop, enum went_on *out);
 
 /*
  * Goes on with an interrupted sync, as worker_sync does; with a choice only with one that stopped at a change, about which the
- * choice is recorded first.
+ * choice is recorded first. A pause ends.
  */
 MUST_USE struct error *worker_resume(const struct sync_options *options, struct resume_decision decision,
                                      struct progress *progress, struct stop *stop, struct worker_hooks hooks);

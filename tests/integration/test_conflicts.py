@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 import pytest
 
-from harness.pgtide import FAILED, OK, USAGE
+from harness.pgtide import FAILED, INTERRUPTED, OK, USAGE
 from harness.wait import wait_until
 from harness.world import Pair, World
 
@@ -112,11 +112,12 @@ def much_is_equal(pair: Pair) -> None:
     assert pair.source.query(query, pair.database) == pair.target.query(query, pair.database)
 
 
+@pytest.mark.parametrize("lanes", ["1", "4"])
 @pytest.mark.parametrize("policy", ["ignore", "overwrite"])
-def test_a_policy_decides_each_kind_of_conflict(world: World, policy: str):    # A4
+def test_a_policy_decides_each_kind_of_conflict(world: World, policy: str, lanes: str):    # A4
     pair = world.pair()
     prepare(pair)
-    pair.pgtide.follow("--on-conflict", policy)
+    pair.pgtide.follow("--on-conflict", policy, "--lanes", lanes)
     diverge(pair)
     for number, case in enumerate(CASES):
         alone, large = tables(pair, case)
@@ -170,11 +171,12 @@ def stopped(pair: Pair) -> dict[str, Any]:
 CHOICES = ["--skip-change", "--skip-transaction", "--overwrite"]
 
 
+@pytest.mark.parametrize("lanes", ["1", "4"])
 @pytest.mark.parametrize("part", [0, 1])
-def test_an_error_stops_and_each_choice_resumes(world: World, part: int):
+def test_an_error_stops_and_each_choice_resumes(world: World, part: int, lanes: str):
     pair = world.pair()
     prepare(pair)
-    pair.pgtide.follow()
+    pair.pgtide.follow("--lanes", lanes)
     diverge(pair)
     number = 0
     for case in CASES[part::2]:
@@ -192,7 +194,7 @@ def test_an_error_stops_and_each_choice_resumes(world: World, part: int):
             assert f'table "public.{table}"' in found["statement"] and "new row (id, u, v) = (" in found["statement"]
             err = pair.pgtide.run.err
             assert "pgtide resume" in err and choice in err, err
-            run = pair.pgtide.start_command("resume", choice)
+            run = pair.pgtide.start_command("resume", choice, "--lanes", lanes)
             pair.pgtide.wait_phase("incremental")
             pair.pgtide.caught_up()
             assert run.is_running
@@ -205,6 +207,60 @@ def test_an_error_stops_and_each_choice_resumes(world: World, part: int):
             gone = pair.target_value(f"SELECT count(*) FROM many WHERE id BETWEEN {number * 10_000} AND {number * 10_000 + LARGE}") == 0
             assert gone == (not is_large or choice == "--skip-transaction")
     pair.pgtide.stop()
+
+
+def test_a_held_sync_stays_receives_and_goes_on_with_a_decision(world: World):
+    pair = world.pair()
+    pair.on_source("CREATE TABLE t (id integer PRIMARY KEY, v text); CREATE TABLE many (id integer PRIMARY KEY, v text)")
+    run = pair.pgtide.start("--on-stop", "hold", "--json")
+    pair.pgtide.wait_phase("incremental")
+    pair.target.execute("INSERT INTO t VALUES (1, 'theirs'), (2, 'theirs')", pair.database)
+    pair.on_source("INSERT INTO t VALUES (1, 'ours')")
+    wait_until(lambda: pair.pgtide.state() == "stopped", 60, "it is held")
+    assert "(id) = (1)" in listed(pair)["stopped"]["statement"]
+    assert "(id) = (1)" in pair.pgtide.status()["problem"] and "--skip-change" in run.err and run.is_running
+    # What would wait for changes to be applied does not wait for ever
+    for command in (("wait", "--for", "caught-up"), ("compare",), ("cutover", "--yes")):
+        done = pair.pgtide.call(*command)
+        assert done.status == FAILED and "applying has stopped" in done.err, done
+    # The source keeps nothing for it
+    pair.on_source("INSERT INTO many SELECT n, repeat('x', 500) FROM generate_series(1, 20000) n; INSERT INTO t VALUES (2, 'ours')")
+    position = pair.source_value("SELECT pg_current_wal_flush_lsn()")
+    wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "the source was told")
+    assert pair.target_value("SELECT count(*) FROM many") == 0
+    done = pair.pgtide.call("resume", "--replace-with", "SELECT 1")
+    assert done.status == FAILED and "is for statements (DDL)" in done.err, done
+    assert pair.pgtide.state() == "stopped"
+    assert pair.pgtide.call("resume", "--overwrite").status == OK
+    wait_until(lambda: "(id) = (2)" in (pair.pgtide.status()["problem"] or ""), 60, "it is held at the next one")
+    assert pair.target_value("SELECT v FROM t WHERE id = 1") == "ours"
+    # Killed and begun again without being held it ends, as ever; held again it waits again; a mended cause needs no choice
+    run.kill()
+    assert pair.pgtide.start().wait(60) == FAILED
+    run = pair.pgtide.start("--on-stop", "hold")
+    wait_until(lambda: pair.pgtide.state() == "stopped", 60, "it is held")
+    pair.target.execute("DELETE FROM t WHERE id = 2", pair.database)
+    assert pair.pgtide.call("resume").status == OK
+    pair.pgtide.caught_up()
+    assert run.is_running and listed(pair)["stopped"] is None and pair.pgtide.status()["problem"] is None
+    assert [(c["key"], c["policy"]) for c in listed(pair)["conflicts"]] == [({"id": "1"}, "resume --overwrite")]
+    pair.assert_equal(sequences=False)
+    states = [event["state"] for event in pair.pgtide.runs[0].events() if event["event"] == "state"]
+    assert "stopped" in states, states
+    # A statement; and neither Ctrl-C nor a stop waits for a decision
+    pair.target.execute("CREATE TABLE made (id integer)", pair.database)
+    pair.on_source("CREATE TABLE made (id integer PRIMARY KEY); INSERT INTO made VALUES (1)")
+    wait_until(lambda: pair.pgtide.state() == "stopped", 60, "it is held at a statement")
+    assert run.interrupt() == INTERRUPTED
+    run = pair.pgtide.start("--on-stop", "hold")
+    wait_until(lambda: pair.pgtide.state() == "stopped", 60, "it is held again")
+    done = pair.pgtide.call("stop")
+    assert done.status == FAILED and "ended before it was stopped" in done.err, done
+    run.expect(FAILED)
+    run = pair.pgtide.start("--on-stop", "hold")
+    wait_until(lambda: pair.pgtide.state() == "stopped", 60, "it is held once more")
+    assert pair.pgtide.call("resume", "--replace-with", "DROP TABLE made; CREATE TABLE made (id integer PRIMARY KEY)").status == OK
+    pair.finish()
 
 
 def test_a_mended_cause_needs_no_choice_and_a_second_stop_keeps_the_first_decision(world: World):

@@ -228,6 +228,42 @@ def write_wal(pair: Pair, seconds: float) -> int:
     return written
 
 
+def test_a_pause_survives_a_kill(world: World):
+    pair = world.pair()
+    pair.on_source("CREATE TABLE t (id integer PRIMARY KEY)")
+    run = pair.pgtide.follow()
+    assert pair.pgtide.call("pause").status == OK
+    pair.on_source("INSERT INTO t VALUES (1)")
+    run.kill()
+    run = pair.pgtide.start()
+    wait_until(lambda: pair.pgtide.state() == "paused", 60, "it is paused still")
+    assert "paused, as it was before" in run.err
+    position = pair.source_value("SELECT pg_current_wal_flush_lsn()")
+    wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "it receives")
+    assert pair.target_value("SELECT count(*) FROM t") == 0
+    done = pair.pgtide.call("resume", "--skip-change")
+    assert done.status == FAILED and "nothing to decide" in done.err, done
+    assert pair.pgtide.call("resume").status == OK
+    pair.pgtide.caught_up()
+    # Lifted for good; and by a resume without a running sync
+    run.kill()
+    run = pair.pgtide.follow()
+    pair.on_source("INSERT INTO t VALUES (2)")
+    pair.pgtide.caught_up()
+    assert pair.pgtide.call("pause").status == OK
+    pair.on_source("INSERT INTO t VALUES (3)")
+    run.kill()
+    pair.pgtide.start_command("resume")
+    pair.pgtide.wait_phase("incremental")
+    pair.pgtide.caught_up()
+    # A stop applies what waits
+    assert pair.pgtide.call("pause").status == OK
+    pair.on_source("INSERT INTO t VALUES (4)")
+    pair.pgtide.run.kill()
+    pair.pgtide.stop()
+    assert pair.target_value("SELECT count(*) FROM t") == 4
+
+
 def test_a_paused_target_costs_the_source_nothing_and_catches_up(world: World):
     pair = world.pair(source_settings={"max_wal_size": "256MB", "checkpoint_timeout": "30s"})
     pair.on_source(TABLES)

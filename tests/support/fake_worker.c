@@ -162,10 +162,12 @@ struct error *worker_pause(const struct sync_options *options, struct stop *stop
     return outcome();
 }
 
-struct error *worker_unpause(const struct sync_options *options, struct stop *stop, bool *out_was_paused)
+struct error *worker_go_on(const struct sync_options *options, struct resume_decision decision, struct stop *stop,
+                           enum went_on *out)
 {
     (void)options;
+    (void)decision;
     (void)stop;
-    *out_was_paused = false;
+    *out = WENT_ON_NOTHING;
     return NULL;
 }
