@@ -129,6 +129,13 @@ struct error *spool_write(struct spool *s)
     return NULL;
 }
 
+struct error *spool_show(struct spool *s)
+{
+    bool is_shown = s->complete.place.segment != s->number || s->complete.place.offset <= s->written;
+
+    return is_shown ? check_usable(s) : spool_write(s);
+}
+
 struct error *spool_sync(struct spool *s, struct lsn *out_durable)
 {
     TRY(spool_write(s));

@@ -102,6 +102,9 @@ MUST_USE struct error *spool_keepalive(struct spool *s, struct lsn end, int64_t 
  */
 MUST_USE struct error *spool_write(struct spool *s);
 
+/* The same unless all that waits is the beginning of a transaction, which would only wake the reader for nothing. */
+MUST_USE struct error *spool_show(struct spool *s);
+
 /*
  * (P3) Writes and syncs. The source may be told to forget everything before *out_durable. After a failure nobody knows
  * what the disk has: spool_break then cuts back to what was durable before.

@@ -28,6 +28,7 @@ enum {
     DURABLE_EVERY_MS = 1000,
     IDLE_MS = 1000,
     UNFINISHED_MS = 5, /* how long complete transactions wait for the end of one that is arriving */
+    OWN_CHANGES = 100, /* a window of no more is applied by the feeder itself when there is nothing else to do */
 };
 
 struct follow {
@@ -197,30 +198,46 @@ MUST_USE static struct error *forget_passed_stop(struct follow *f)
     return stopped_forget(f->task->folder);
 }
 
+/* The orchestrator sleeps through what it does not wait for. */
+static void tell_orchestrator(struct follow *f)
+{
+    uint64_t awaited = atomic_load(&f->task->awaited_lsn);
+
+    if (awaited != 0 && atomic_load(&f->task->counters->applied_lsn) >= awaited)
+        wake_ring(f->task->events);
+}
+
+/* By the lane, or by the feeder while the lane has nothing: never by both. */
+MUST_USE static struct error *apply_one(struct follow *f, struct window *w)
+{
+    int64_t now = clock_now_us();
+    bool durable = now >= f->durable_due_us;
+    uint64_t slow = apply_counters(f->apply).windows_slow;
+
+    TRY(apply_window(f->apply, w, durable));
+    if (durable)
+        f->durable_due_us = now + DURABLE_EVERY_MS * INT64_C(1000);
+    if (apply_counters(f->apply).windows_slow > slow)
+        log_debug("applied row by row: %s", apply_why_slow(f->apply));
+    note_commit(f, durable);
+    TRY(forget_passed_stop(f));
+    window_reset(w);
+    atomic_fetch_add(&f->n_done, 1);
+    note_pending(f);
+    return NULL;
+}
+
 MUST_USE static struct error *lane_loop(struct follow *f)
 {
     struct window *w;
 
     while ((w = queue_take(f->to_lane)) != NULL) {
-        int64_t now = clock_now_us();
-        bool durable = now >= f->durable_due_us;
-        uint64_t slow = apply_counters(f->apply).windows_slow;
-
-        TRY(apply_window(f->apply, w, durable));
-        if (durable)
-            f->durable_due_us = now + DURABLE_EVERY_MS * INT64_C(1000);
-        if (apply_counters(f->apply).windows_slow > slow)
-            log_debug("applied row by row: %s", apply_why_slow(f->apply));
-        note_commit(f, durable);
-        TRY(forget_passed_stop(f));
-        window_reset(w);
-        atomic_fetch_add(&f->n_done, 1);
-        note_pending(f);
+        TRY(apply_one(f, w));
         atomic_fetch_sub(&f->n_with_lane, 1);
         if (!queue_put(f->free_windows, w))
             return NULL;
         wake_ring(f->task->news);
-        wake_ring(f->task->events);
+        tell_orchestrator(f);
     }
     return NULL;
 }
@@ -247,12 +264,17 @@ static void wait_while_paused(struct follow *f, const struct window *w)
         wake_wait(t->news, t->stream_stop, IDLE_MS);
 }
 
-/* What was filled goes to the lane; false when the lane has ended. */
-static bool hand_over(struct follow *f, struct window *w)
+static void note_handed(struct follow *f, const struct window *w)
 {
     atomic_store(&f->since_us[atomic_load(&f->n_handed) % WINDOWS], window_committed_us(w));
     atomic_fetch_add(&f->n_handed, 1);
     atomic_store(&f->filling_us, 0);
+}
+
+/* What was filled goes to the lane; false when the lane has ended. */
+static bool hand_over(struct follow *f, struct window *w)
+{
+    note_handed(f, w);
     atomic_fetch_add(&f->n_with_lane, 1);
     window_close(w);
     return queue_put(f->to_lane, w);
@@ -324,6 +346,24 @@ static bool may_flush(struct follow *f, const struct window *w)
     return window_is_empty(w) && lane_is_idle(f) && atomic_load(&f->is_unflushed);
 }
 
+/*
+ * Little is here and the lane rests: to wake it would take longer than to do it. What comes meanwhile waits in the spool.
+ */
+static bool is_for_us(struct follow *f, const struct window *w, enum feeder_state state)
+{
+    return state == FEEDER_IDLE && lane_is_idle(f) && !thread_ended(f->lane) && window_n_changes(w) <= OWN_CHANGES;
+}
+
+MUST_USE static struct error *apply_ourselves(struct follow *f, struct window *w)
+{
+    note_handed(f, w);
+    window_close(w);
+    struct error *err = apply_one(f, w);
+    window_reset(w); /* after an error nobody must take it for what was read and not applied */
+    tell_orchestrator(f);
+    return err;
+}
+
 /* Fills one window and hands it over. *out_goes_on is false when the lane has ended or a stop was requested. */
 MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bool *out_goes_on)
 {
@@ -344,6 +384,10 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         if (filling == FILLING_HAND_OVER ||
             (filling == FILLING_WAIT_SHORTLY && !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
             wait_while_paused(f, w);
+            if (is_for_us(f, w, state)) {
+                TRY(apply_ourselves(f, w));
+                continue;
+            }
             *out_goes_on = hand_over(f, w);
             return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
         }

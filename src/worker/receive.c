@@ -261,7 +261,7 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     while (!stop_requested(t->stream_stop)) {
         if (!spool_is_full(t->spool))
             TRY(take_messages(r));
-        TRY(spool_write(t->spool));
+        TRY(spool_show(t->spool));
         FAULT_POINT("receive.written");
         TRY(sync_spool(r));
         TRY(spool_trim(t->spool, (struct lsn){atomic_load(&t->durable_lsn)}));

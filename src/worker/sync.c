@@ -64,6 +64,7 @@ static void end_stream(struct task *t)
 /* Until everything before `upto` is applied. */
 MUST_USE static struct error *wait_applied(struct task *t, struct lsn upto)
 {
+    atomic_store(&t->awaited_lsn, upto.value); /* before the look: who applies looks here after */
     while (atomic_load(&t->counters->applied_lsn) < upto.value && !atomic_load(&t->is_at_until)) {
         TRY(stop_check(t->stop));
         wake_wait(t->events, t->stop, WAIT_MS);

@@ -108,6 +108,7 @@ struct task {
     _Atomic bool is_at_until;     /* everything before until_lsn is applied */
     _Atomic bool acks_spool;      /* in spite of --ack target: the source kept too much WAL */
     _Atomic bool leaves_at_until; /* the feeder ends there */
+    _Atomic uint64_t awaited_lsn; /* the orchestrator waits for this to be applied; 0: for nothing that apply does */
     _Atomic bool stop_asked;      /* "pgtide stop": finish normally */
     _Atomic uint64_t
         last_change_lsn; /* commit record of the source's newest change of rows; stored before it counts as applied */

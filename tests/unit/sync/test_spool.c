@@ -221,6 +221,33 @@ static void nothing_is_visible_before_it_is_written(void **state)
     assert_string_equal(read_letters(f), "BIC");
 }
 
+/* Each message of a transaction would wake the reader, which can do nothing before the COMMIT. */
+static void the_beginning_of_a_transaction_is_not_shown_alone(void **state)
+{
+    struct fixture *f = *state;
+    unsigned calls = 0;
+
+    f->options.on_visible = count_call;
+    f->options.self = &calls;
+    open_spool(f);
+    open_reader(f, 0);
+    calls = 0;
+    begin(f, 1);
+    row(f, 1, 20);
+    expect_ok(spool_show(f->spool));
+    assert_int_equal(calls, 0);
+    commit(f, 100);
+    begin(f, 2);
+    expect_ok(spool_show(f->spool));
+    assert_int_equal(calls, 1);
+    assert_string_equal(read_letters(f), "BICB");
+    row(f, 2, 20);
+    expect_ok(spool_show(f->spool));
+    assert_int_equal(calls, 1);
+    synced(f); /* by its timer the rest comes, too */
+    assert_string_equal(read_letters(f), "I");
+}
+
 static void one_write_is_one_append(void **state)
 {
     struct fixture *f = *state;
@@ -1028,6 +1055,7 @@ int main(void)
         TEST(an_empty_spool_begins_nowhere),
         TEST(what_was_taken_is_read_back_as_it_came),
         TEST(nothing_is_visible_before_it_is_written),
+        TEST(the_beginning_of_a_transaction_is_not_shown_alone),
         TEST(one_write_is_one_append),
         TEST(messages_larger_than_a_block_pass),
         TEST(transactions_are_counted_over_restarts),
