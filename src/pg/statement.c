@@ -132,6 +132,7 @@ void statement_key(struct buffer *out, const struct statement_form *form)
     buffer_append_char(out, (char)form->input.shape);
     buffer_append_char(out, (char)form->input.table->mode);
     buffer_append_char(out, form->input.shape == SHAPE_VALUES ? (char)form->input.n_rows : 0);
+    buffer_append_char(out, form->input.asserts ? 1 : 0);
     for (unsigned i = 0; i < form->n_fields; i++) {
         const struct statement_field *f = &form->fields[i];
 
@@ -446,16 +447,33 @@ static build_fn *const build_op[BATCH_OP_COUNT] = {
     [BATCH_DELETE] = build_delete,
 };
 
+/* (F9) So that COMMIT may be sent behind it without its answer: it is skipped when the count is another. */
+static void append_assertion(struct builder *b)
+{
+    const struct statement_input *in = &b->form->input;
+    bool only_looks = has_row(in) && in->op != BATCH_INSERT && sets_nothing(b->form);
+
+    buffer_append_text(b->sql, only_looks ? "" : " RETURNING 1");
+    if (in->shape == SHAPE_UNNEST && b->form->n_fields > 0)
+        buffer_append_text(b->sql, ") SELECT 1 / (count(*) = cardinality($1))::int FROM done");
+    else
+        buffer_printf(b->sql, ") SELECT 1 / (count(*) = %u)::int FROM done", in->n_rows);
+}
+
 struct statement_sql statement_build(struct arena *a, const struct statement_form *form)
 {
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
     CLEANUP(buffer_free) struct buffer *types = buffer_new();
     struct builder b = {.form = form, .sql = sql, .types = types};
 
+    if (form->input.asserts)
+        buffer_append_text(sql, "WITH done AS (");
     if (form->input.shape == SHAPE_REPLACE)
         build_replace(a, &b);
     else
         build_op[form->input.op](a, &b);
+    if (form->input.asserts)
+        append_assertion(&b);
 
     struct statement_sql out = {.text = arena_strdup(a, buffer_text(sql)), .n_params = b.n_params};
     out.types = arena_alloc(a, types->length + 1);

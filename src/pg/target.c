@@ -13,6 +13,7 @@ enum {
     STATEMENTS_MAX = 1000, /* prepared in one session */
     COPY_ROWS_MIN = 1000,  /* below it a statement is cheaper than the round trips that COPY needs */
     COPY_CHUNK = 64 * 1024,
+    ASSERTED_ROWS_MAX = 100,
 };
 
 /* ---- the session ---- */
@@ -75,6 +76,7 @@ MUST_USE static struct error *connect_anew(struct pg_target *t)
     t->prepares_open = 0;
     t->pid = pg_conn_pid(conn); /* libpq forgets it with a lost connection */
     statement_cache_forget(t->cache);
+    t->move = (struct prepared){.name = "move", .state = PREPARED_NOT};
     t->conn = TAKE(conn);
     return NULL;
 }
@@ -157,7 +159,7 @@ MUST_USE static struct error *read_lane(struct pg_target *t)
  * The count decides on the server, because COMMIT is on its way already (F9): no row, or a row that is not where this session left
  * it, is a division by zero, and COMMIT is skipped. So two sessions of one lane can never both commit.
  */
-static const char move_lane_sql[] =
+static char move_lane_sql[] =
     "WITH moved AS (UPDATE pgtide.lane SET end_lsn = $3::pg_lsn, transactions = $4::int8, committed_us = $5::int8,"
     "                      updated = clock_timestamp()"
     "                WHERE task = $1::text AND lane BETWEEN $2::int AND $7::int AND end_lsn = $6::pg_lsn RETURNING 1)"
@@ -222,7 +224,10 @@ MUST_USE static struct error *find_prepared(struct pg_target *t, const struct st
 struct error *target_send(struct pg_target *t, const struct statement_input *in)
 {
     struct statement_form form = statement_form(t->scratch, in);
-    struct pipe_expect expect = {.rows = in->n_rows, .what = target_doing(in->op), .object = form.plan->label};
+    struct pipe_expect expect = {.rows = in->asserts ? PIPE_ANY_COUNT : in->n_rows,
+                                 .what = target_doing(in->op),
+                                 .asserts = in->asserts,
+                                 .object = form.plan->label};
     struct prepared *prepared;
 
     statement_key(t->key, &form);
@@ -282,6 +287,7 @@ static struct error *target_begin(void *self)
     pipe_forget(t->pipe);
     t->in_transaction = true;
     t->has_savepoint = false;
+    t->asserts_all = true;
     return pipe_send(t->pipe, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, NULL,
                      (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
 }
@@ -296,6 +302,14 @@ static struct error *target_begin_lane(void *self)
                      (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
 }
 
+/* With many rows the round trip is nothing, and counting costs. Rules forbid changes in WITH. */
+static bool may_assert(const struct pg_target *t, const struct batch *batch)
+{
+    const struct table_plan *plan = batch->table->handle;
+
+    return t->asserts_all && t->is_replica && plan->is_simple && batch->n_rows <= ASSERTED_ROWS_MAX;
+}
+
 static struct error *target_batch(void *self, const struct batch *batch)
 {
     struct pg_target *t = self;
@@ -305,11 +319,15 @@ static struct error *target_batch(void *self, const struct batch *batch)
     TRY(target_connected(t));
     arena_reset(t->scratch);
     enum copy_format format = batch->n_rows < COPY_ROWS_MIN ? COPY_IMPOSSIBLE : statement_copy_format(batch);
+    bool asserts = may_assert(t, batch);
+
+    t->asserts_all = t->asserts_all && asserts;
     if (format != COPY_IMPOSSIBLE)
         return copy_batch(t, batch, format);
     /* After a failure the server would only skip the rest. */
     for (unsigned at = 0; at < batch->n_rows && !pipe_failure(t->pipe)->is_failure; at += n) {
-        struct statement_input in = {.table = batch->table, .op = batch->op, .rows = &batch->rows[at]};
+        struct statement_input in = {
+            .table = batch->table, .op = batch->op, .rows = &batch->rows[at], .asserts = asserts};
 
         in.shape = statement_choose(batch, batch->n_rows - at, &n);
         in.n_rows = n;
@@ -325,6 +343,7 @@ static struct error *target_truncate(void *self, const struct target_table *cons
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
 
     TRY(target_connected(t));
+    t->asserts_all = false;
     if (n == 0)
         return NULL;
     /* Never CASCADE: it would empty tables that the source did not name. */
@@ -366,6 +385,7 @@ static struct error *target_savepoint(void *self)
     if (t->has_savepoint)
         TRY(pipe_send(t->pipe, "RELEASE SAVEPOINT pgtide", NULL, NULL, expect));
     t->has_savepoint = true;
+    t->asserts_all = false;
     return pipe_send(t->pipe, "SAVEPOINT pgtide", NULL, NULL, expect);
 }
 
@@ -379,13 +399,15 @@ static struct error *target_rollback_to_savepoint(void *self)
     return run(t, "ROLLBACK TO SAVEPOINT pgtide", "rolling back to the savepoint");
 }
 
+static const char moving[] = "moving the position";
+
 /* Whether the answer says what a lost answer would leave open (P5). */
 MUST_USE static struct error *check_committed(struct pg_target *t)
 {
     const struct pipe_failure *failure = pipe_failure(t->pipe);
     PGresult *answer = pipe_result(t->pipe);
 
-    if (failure->is_failure && strcmp(failure->sqlstate, "22012") == 0)
+    if (failure->is_failure && failure->what == moving && strcmp(failure->sqlstate, "22012") == 0)
         return error_hint(error_new(ERROR_CONFIG, "the position of task %s, lane %u is not %s any more",
                                     t->options.task, t->options.lane, lsn_format(t->position.end).text),
                           "Something else moved or removed it in table pgtide.lane of the target: another pgtide with "
@@ -407,11 +429,23 @@ MUST_USE static struct error *send_commit(struct pg_target *t, struct apply_posi
     if (durable)
         TRY(pipe_send(t->pipe, "SET LOCAL synchronous_commit = on", NULL, NULL, expect));
     TRY(bind_move(t, position, lanes));
-    TRY(pipe_send(t->pipe, move_lane_sql, NULL, t->params, expect));
+    expect.what = moving;
+    if (t->move.state == PREPARED_NOT)
+        TRY(pipe_prepare(t->pipe, &t->move,
+                         &(struct statement_sql){.text = move_lane_sql, .n_params = 0, .types = NULL}, expect));
+    TRY(pipe_execute(t->pipe, &t->move, t->params, expect));
+    expect.what = "committing";
     expect.keep = true;
     TRY(pipe_send(t->pipe, "COMMIT", NULL, NULL, expect));
     FAULT_POINT("target.after_commit_sent");
     return pipe_sync(t->pipe);
+}
+
+static void note_committed(struct pg_target *t, struct apply_position position)
+{
+    t->position = position;
+    t->in_transaction = false;
+    t->has_savepoint = false;
 }
 
 MUST_USE static struct error *commit(struct pg_target *t, struct apply_position position, struct lane_range lanes,
@@ -422,9 +456,7 @@ MUST_USE static struct error *commit(struct pg_target *t, struct apply_position 
     arena_reset(t->scratch);
     TRY(send_commit(t, position, lanes, durable));
     TRY(check_committed(t));
-    t->position = position;
-    t->in_transaction = false;
-    t->has_savepoint = false;
+    note_committed(t, position);
     return NULL;
 }
 
@@ -433,6 +465,37 @@ static struct error *target_commit(void *self, struct apply_position position, b
     struct pg_target *t = self;
 
     return commit(t, position, (struct lane_range){1, t->options.lane_count}, durable);
+}
+
+/* What a row's change may fail with. 0A000: a rule was made since the table was looked at, and WITH is refused. */
+static bool is_surprise(const struct pipe_failure *f)
+{
+    return f->is_failure && f->is_row_change &&
+           (f->is_count || pg_error_kind(f->sqlstate) == ERROR_DATA || strcmp(f->sqlstate, "0A000") == 0);
+}
+
+/* (P1, P5) COMMIT goes with the rest: after a count that is wrong the server skips it. */
+static struct error *target_commit_at_once(void *self, struct arena *a, struct apply_position position, bool durable,
+                                           enum commit_verdict *out_verdict, const char **out_why)
+{
+    struct pg_target *t = self;
+
+    TRY(target_connected(t));
+    *out_verdict = COMMIT_NOT_POSSIBLE;
+    if (!t->asserts_all || pipe_failure(t->pipe)->is_failure)
+        return NULL;
+    FAULT_POINT("target.before_commit_sent");
+    arena_reset(t->scratch);
+    TRY(send_commit(t, position, (struct lane_range){1, t->options.lane_count}, durable));
+    t->prepares_open = 0;
+    *out_verdict = is_surprise(pipe_failure(t->pipe)) ? COMMIT_SURPRISED : COMMIT_DONE;
+    if (*out_verdict == COMMIT_SURPRISED) {
+        *out_why = arena_strdup(a, pipe_failure(t->pipe)->message);
+        return NULL;
+    }
+    TRY(check_committed(t));
+    note_committed(t, position);
+    return NULL;
 }
 
 static struct error *target_commit_lane(void *self, struct apply_position position, bool durable)
@@ -496,6 +559,7 @@ static const struct target_ops ops = {
     .batch = target_batch,
     .truncate = target_truncate,
     .settle = target_settle,
+    .commit_at_once = target_commit_at_once,
     .savepoint = target_savepoint,
     .rollback_to_savepoint = target_rollback_to_savepoint,
     .row = target_row,
@@ -516,7 +580,7 @@ struct pg_target *pg_target_new(struct arena *a, struct pg_target_options option
         .options = options,
         .arena = a,
         .scratch = arena_new(a, "target session"),
-        .cache = statement_cache_new(STATEMENTS_MAX),
+        .cache = statement_cache_new(STATEMENTS_MAX - 1), /* and the one that moves the position */
         .params = statement_params_new(),
         .key = buffer_new(),
     };

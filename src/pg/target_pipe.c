@@ -7,6 +7,7 @@
 
 enum {
     UNSENT_BYTES_MAX = 512 * 1024,
+    SEND_BYTES_MIN = 16 * 1024, /* less goes with what comes after it: each send wakes the server */
 };
 
 struct pipe {
@@ -78,17 +79,27 @@ static const char *describe(struct arena *a, const struct pipe_expect *e)
     return e->object == NULL ? e->what : arena_printf(a, "%s \"%s\"", e->what, e->object);
 }
 
+static bool is_row_change(const struct pipe_expect *e)
+{
+    return e->asserts || e->rows != PIPE_ANY_COUNT;
+}
+
 static void fail_refused(struct pipe *p, const struct pipe_expect *e, const PGresult *result)
 {
     struct arena *a = p->failure_arena;
     CLEANUP(error_free) struct error *err = pg_error(pg_conn_handle(p->conn), result, describe(a, e));
     const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    bool is_other_count = e->asserts && e->prepared == NULL && sqlstate != NULL && strcmp(sqlstate, "22012") == 0;
 
     if (p->failure.is_failure)
         return;
     p->failure = (struct pipe_failure){
         .is_failure = true,
-        .message = arena_strdup(a, error_message(err)),
+        .what = e->what,
+        .is_row_change = is_row_change(e),
+        .is_count = is_other_count,
+        .message = is_other_count ? arena_printf(a, "%s touched other rows than expected", describe(a, e))
+                                  : arena_strdup(a, error_message(err)),
         .detail = copy_field(a, result, PG_DIAG_MESSAGE_DETAIL),
         .hint = copy_field(a, result, PG_DIAG_MESSAGE_HINT),
         .schema = copy_field(a, result, PG_DIAG_SCHEMA_NAME),
@@ -105,6 +116,8 @@ static void check_count(struct pipe *p, const struct pipe_expect *e, PGresult *r
         return;
     p->failure = (struct pipe_failure){
         .is_failure = true,
+        .what = e->what,
+        .is_row_change = true,
         .is_count = true,
         .rows = rows,
         .message = arena_printf(p->failure_arena, "%s touched %" PRIu64 " rows, expected were %" PRIu64,
@@ -220,7 +233,7 @@ MUST_USE static struct error *sent(struct pipe *p, int done, size_t bytes, struc
         return broken(p, describe(p->failure_arena, &e));
     expect(p, e);
     p->unsent += bytes;
-    return push(p, UNSENT_BYTES_MAX);
+    return p->unsent < SEND_BYTES_MIN ? NULL : push(p, UNSENT_BYTES_MAX);
 }
 
 struct error *pipe_prepare(struct pipe *p, struct prepared *prepared, const struct statement_sql *sql,

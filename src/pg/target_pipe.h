@@ -34,6 +34,7 @@ struct pipe_expect {
     const char *object;        /* "public.t" or NULL; must live until the next sync */
     struct prepared *prepared; /* this is the Prepare of it; else NULL */
     bool keep;                 /* its result is for pipe_result */
+    bool asserts;              /* the server compares the count itself: division_by_zero is another count */
 };
 
 MUST_USE struct error *pipe_prepare(struct pipe *p, struct prepared *prepared, const struct statement_sql *sql,
@@ -50,6 +51,8 @@ MUST_USE struct error *pipe_sync(struct pipe *p);
 
 struct pipe_failure {
     bool is_failure;
+    const char *what;    /* pipe_expect.what of the command */
+    bool is_row_change;  /* the command had rows to touch, or asserted their number */
     bool is_count;       /* it worked, but not on as many rows as expected */
     uint64_t rows;       /* then: on how many */
     char sqlstate[6];    /* "" for a count */

@@ -22,7 +22,9 @@ struct pg_target {
     struct apply_position position; /* as this session knows pgtide.lane */
     bool in_transaction;
     bool has_savepoint;
+    bool asserts_all; /* the server itself checks the counts of all that was sent since begin */
 
+    struct prepared move; /* of the position; needed at each commit */
     struct statement_cache *cache;
     unsigned prepares_open; /* sent since answers were last waited for */
     struct statement_params *params;

@@ -359,6 +359,7 @@ MUST_USE static struct error *find_relation(struct pg_conn *conn, struct draft *
                           "Rename what has this name there, and create the table as it is on the source.");
     d->plan->oid = oid_of(rows.rows[0][RELATION_OID]);
     d->is_simple = is_true(rows.rows[0][RELATION_IS_SIMPLE]);
+    d->plan->is_simple = d->is_simple;
     d->plan->only = is_one_of(rows.rows[0][RELATION_KIND], "p") ? "" : "ONLY ";
     return NULL;
 }

@@ -74,4 +74,5 @@ struct table_plan {
     unsigned n_extra;         /* further columns of the target that a row keeps when it is deleted and inserted again */
     const char *const *extra; /* quoted */
     bool has_always_identity;
+    bool is_simple; /* a plain table without triggers and rules that fire for replicas */
 };

@@ -153,6 +153,12 @@ struct source_rows {
     void *self;
 };
 
+enum commit_verdict {
+    COMMIT_DONE,
+    COMMIT_SURPRISED,    /* as settle with *out_as_expected false; *out_why is set */
+    COMMIT_NOT_POSSIBLE, /* nothing was done about it: settle, then commit */
+};
+
 struct target_ops {
     /*
      * Connects when needed, makes sure that no earlier session of this lane can still commit, and says where to go on.
@@ -179,6 +185,13 @@ struct target_ops {
      * good for rollback or rollback_to_savepoint, and *out_why (in `a`) says what happened.
      */
     MUST_USE struct error *(*settle)(void *self, struct arena *a, bool *out_as_expected, const char **out_why);
+
+    /*
+     * settle and commit in one, for one round trip less: the target itself sees to it that nothing is committed unless everything is
+     * as expected. Only right after begin and batches. After an error nobody knows, as with commit.
+     */
+    MUST_USE struct error *(*commit_at_once)(void *self, struct arena *a, struct apply_position position, bool durable,
+                                             enum commit_verdict *out_verdict, const char **out_why);
 
     /* One savepoint at a time; a new one replaces it. */
     MUST_USE struct error *(*savepoint)(void *self);

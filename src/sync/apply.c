@@ -175,19 +175,29 @@ static struct apply_position position_after(const struct apply *ap, const struct
     };
 }
 
+/* Whether the commit of transaction `last` waits for the target's disk. */
+static bool is_durable(const struct execution *x, size_t last)
+{
+    return x->durable && window_part(x->window, WINDOW_COMPLETE).n_transactions == last + 1;
+}
+
+static void committed(struct apply *ap, struct execution *x, struct apply_position position, size_t last)
+{
+    ap->is_unflushed = !is_durable(x, last);
+    if (ap->options.lanes != NULL)
+        lanes_note(ap->options.lanes, position);
+    note_commit(ap, x, position, last);
+}
+
 /* (P1, A1) Up to and with transaction `last` of the window, and the rows it covers; `n` source transactions end with it. */
 MUST_USE static struct error *commit(struct apply *ap, struct execution *x, size_t last, size_t n)
 {
     struct apply_position position = position_after(ap, window_transaction(x->window, last), n);
-    bool is_last = window_part(x->window, WINDOW_COMPLETE).n_transactions == last + 1;
 
     FAULT_POINT("apply.before_commit");
-    TRY(ap->target.ops->commit(ap->target.self, position, x->durable && is_last));
+    TRY(ap->target.ops->commit(ap->target.self, position, is_durable(x, last)));
     FAULT_POINT("apply.after_commit");
-    ap->is_unflushed = !(x->durable && is_last);
-    if (ap->options.lanes != NULL)
-        lanes_note(ap->options.lanes, position);
-    note_commit(ap, x, position, last);
+    committed(ap, x, position, last);
     return NULL;
 }
 
@@ -200,33 +210,81 @@ static size_t rows_of(const struct window *w, const struct window_part *part)
     return rows;
 }
 
+/* What became of a part on the fast path. */
+enum fast_end {
+    FAST_APPLIED,
+    FAST_COMMITTED, /* and what it was to end with */
+    FAST_SURPRISED,
+};
+
+/* (P1, A1) Without waiting for what it did, where the target can do that. FAST_APPLIED: where it cannot, nothing is known yet. */
+MUST_USE static struct error *try_commit_at_once(struct apply *ap, struct execution *x, const struct window_part *part,
+                                                 enum fast_end *out_end, const char **out_why)
+{
+    static const enum fast_end ends[] = {
+        [COMMIT_DONE] = FAST_COMMITTED,
+        [COMMIT_SURPRISED] = FAST_SURPRISED,
+        [COMMIT_NOT_POSSIBLE] = FAST_APPLIED,
+    };
+    size_t last = part->first_transaction + part->n_transactions - 1;
+    struct apply_position position = position_after(ap, window_transaction(x->window, last), part->n_transactions);
+    enum commit_verdict verdict;
+
+    FAULT_POINT("apply.before_commit");
+    TRY(ap->target.ops->commit_at_once(ap->target.self, ap->why_arena, position, is_durable(x, last), &verdict,
+                                       out_why));
+    *out_end = ends[verdict];
+    if (verdict != COMMIT_DONE)
+        return NULL;
+    FAULT_POINT("apply.after_commit");
+    ap->open_rows += rows_of(x->window, part);
+    committed(ap, x, position, last);
+    return NULL;
+}
+
+MUST_USE static struct error *settle(struct apply *ap, enum fast_end *out_end, const char **out_why)
+{
+    bool as_expected;
+
+    FAULT_POINT("apply.before_settle");
+    TRY(ap->target.ops->settle(ap->target.self, ap->why_arena, &as_expected, out_why));
+    *out_end = as_expected ? FAST_APPLIED : FAST_SURPRISED;
+    return NULL;
+}
+
+MUST_USE static struct error *undo(struct apply *ap, bool to_savepoint)
+{
+    if (to_savepoint)
+        return ap->target.ops->rollback_to_savepoint(ap->target.self);
+    ap->target.ops->rollback(ap->target.self);
+    ap->is_open = false;
+    return NULL;
+}
+
 /*
  * Everything at once. When the target answers anything but what was expected, *out_why is set and the target transaction is
  * as it was before: rolled back, or, when it already held the beginning of a large transaction, back at the savepoint.
  */
-MUST_USE static struct error *apply_fast(struct apply *ap, const struct window_part *part, const char **out_why)
+MUST_USE static struct error *apply_fast(struct apply *ap, struct execution *x, const struct window_part *part,
+                                         bool ends_with_commit, enum fast_end *out_end, const char **out_why)
 {
     bool continues = ap->is_open;
-    bool as_expected;
     const char *why = NULL;
 
+    *out_end = FAST_APPLIED;
     if (continues)
         TRY(ap->target.ops->savepoint(ap->target.self));
     else
         TRY(begin(ap));
     TRY(work_send(ap->target, part->work));
-    FAULT_POINT("apply.before_settle");
-    TRY(ap->target.ops->settle(ap->target.self, ap->why_arena, &as_expected, &why));
-    *out_why = NULL;
-    if (as_expected)
+    if (ends_with_commit && !continues)
+        TRY(try_commit_at_once(ap, x, part, out_end, &why));
+    if (*out_end == FAST_APPLIED)
+        TRY(settle(ap, out_end, &why));
+    if (*out_end != FAST_SURPRISED)
         return NULL;
-
     *out_why = why == NULL ? "the target touched other rows than expected" : why;
-    if (continues)
-        return ap->target.ops->rollback_to_savepoint(ap->target.self);
-    ap->target.ops->rollback(ap->target.self);
-    ap->is_open = false;
-    return NULL;
+    return undo(ap, continues);
 }
 
 static bool concerns(const struct apply_decision *d, struct apply_place place)
@@ -439,6 +497,7 @@ MUST_USE static struct error *try_lanes(struct apply *ap, struct execution *x, s
 MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, enum window_part_kind kind)
 {
     struct window_part part = window_part(x->window, kind);
+    enum fast_end end = FAST_SURPRISED;
     bool is_done = false;
 
     if (part.n_transactions == 0)
@@ -451,7 +510,7 @@ MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, 
     if (why == NULL && is_decided_about(ap, x->window, &part))
         why = "the operator decided about one of its changes";
     if (why == NULL)
-        TRY(apply_fast(ap, &part, &why));
+        TRY(apply_fast(ap, x, &part, kind == WINDOW_COMPLETE, &end, &why));
     if (why != NULL) {
         ap->why_slow = arena_strdup(ap->why_arena, why);
         TRY(apply_exactly(ap, x, &part));
@@ -459,6 +518,8 @@ MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, 
         return NULL;
     }
     count_changes(ap, x->window, &part);
+    if (end == FAST_COMMITTED)
+        return NULL;
     ap->open_rows += rows_of(x->window, &part);
     if (kind == WINDOW_HEAD)
         return NULL;

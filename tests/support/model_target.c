@@ -635,6 +635,23 @@ static struct error *op_commit(void *self, struct apply_position position, bool 
     return called(m, "commit, its answer"); /* (P5) it is done, and nobody knows */
 }
 
+/* Small ones only, so that both ways are met. */
+static struct error *op_commit_at_once(void *self, struct arena *a, struct apply_position position, bool durable,
+                                       enum commit_verdict *out_verdict, const char **out_why)
+{
+    struct model_target *m = self;
+    bool as_expected;
+
+    *out_verdict = COMMIT_NOT_POSSIBLE;
+    for (unsigned i = 0; i < m->n_queued; i++)
+        if (m->queue[i].batch == NULL || m->n_queued > 3)
+            return NULL;
+    TRY(op_settle(m, a, &as_expected, out_why));
+    *out_verdict = as_expected ? COMMIT_DONE : COMMIT_SURPRISED;
+    m->db->calls.commits_at_once += as_expected;
+    return as_expected ? op_commit(m, position, durable) : NULL;
+}
+
 /* Whether other lanes committed meanwhile must make no difference: the shares do not depend on each other. */
 static void do_again(struct model_target *m)
 {
@@ -687,6 +704,7 @@ struct target model_target(struct model_target *m)
         .batch = op_batch,
         .truncate = op_truncate,
         .settle = op_settle,
+        .commit_at_once = op_commit_at_once,
         .savepoint = op_savepoint,
         .rollback_to_savepoint = op_rollback_to_savepoint,
         .row = op_row,

@@ -74,7 +74,7 @@ unsigned model_target_conflicts(const struct model_target *m, const struct model
 
 /* How often: to see which path was taken. */
 struct model_calls {
-    unsigned begins, commits, durable_commits, batches, rows, savepoints, truncates, tables;
+    unsigned begins, commits, durable_commits, commits_at_once, batches, rows, savepoints, truncates, tables;
 };
 struct model_calls model_target_calls(const struct model_target *m);
 

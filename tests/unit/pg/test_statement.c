@@ -110,6 +110,36 @@ static void writes_one_row_with_a_parameter_a_value(void **state)
                         "DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = $1");
 }
 
+/* F9 */
+static void asserts_how_many_rows_there_were(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    CLEANUP(buffer_free) struct buffer *plain = buffer_new();
+    CLEANUP(buffer_free) struct buffer *asserting = buffer_new();
+    struct fixture f;
+    fill(&f);
+    struct value row[] = {text("1"), null, text("x"), text("{}")};
+    struct batch_row r = {.key = row, .row = row};
+    struct statement_input in = {.table = &f.table, .op = BATCH_DELETE, .shape = SHAPE_SINGLE, .rows = &r, .n_rows = 1};
+
+    struct statement_form form = statement_form(a, &in);
+    statement_key(plain, &form);
+    in.asserts = true;
+    form = statement_form(a, &in);
+    statement_key(asserting, &form);
+    assert_string_equal(statement_build(a, &form).text,
+                        "WITH done AS (DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = $1 RETURNING 1) "
+                        "SELECT 1 / (count(*) = 1)::int FROM done");
+    assert_true(plain->length == asserting->length &&
+                memcmp(plain->bytes, asserting->bytes, plain->length) != 0); /* two statements */
+    in.shape = SHAPE_UNNEST;
+    form = statement_form(a, &in);
+    assert_string_equal(statement_build(a, &form).text,
+                        "WITH done AS (DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = ANY ($1) RETURNING 1) "
+                        "SELECT 1 / (count(*) = cardinality($1))::int FROM done");
+}
+
 static void writes_many_rows_with_an_array_a_column(void **state)
 {
     (void)state;
@@ -459,6 +489,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_one_row_with_a_parameter_a_value),
+        cmocka_unit_test(asserts_how_many_rows_there_were),
         cmocka_unit_test(writes_many_rows_with_an_array_a_column),
         cmocka_unit_test(counts_the_row_when_there_is_nothing_to_set),
         cmocka_unit_test(finds_a_row_without_key_by_all_its_columns),

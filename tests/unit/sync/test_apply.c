@@ -103,6 +103,7 @@ static void a_window_is_one_target_transaction_with_its_position(void **state)
     assert_int_equal(apply_position(b.engine.apply).committed_us, model_target_position(b.target).committed_us);
     assert_int_equal(calls(&b).commits, 1);
     assert_int_equal(calls(&b).rows, 0);
+    assert_int_equal(calls(&b).commits_at_once, 1);
     const struct apply_counters n = apply_counters(b.engine.apply);
     assert_int_equal(n.transactions, 3);
     assert_int_equal(n.rows, 7);
