@@ -29,27 +29,56 @@ enum statement_cell {
 
 /* ---- who comes along ---- */
 
-/* Names that managed services keep for themselves, as they begin. */
+/*
+ * Roles that managed services make for themselves: a name in whole, or (…*) all that begin so, where the service lets nobody else use such
+ * names. A user's own "azure_app" is none of them.
+ */
 static const struct {
-    const char *prefix;
+    const char *name;
     const char *provider;
 } reserved[] = {
-    {"rds", "Amazon RDS"},         {"cloudsql", "Google Cloud SQL"},
-    {"alloydb", "Google AlloyDB"}, {"azure", "Azure Database"},
-    {"root", "Huawei Cloud RDS"},  {"aiven", "Aiven"},
-    {"supabase", "Supabase"},      {"heroku", "Heroku"},
+    {"rds_*", "Amazon RDS"},
+    {"rdsadmin", "Amazon RDS"},
+    {"rdsrepladmin", "Amazon RDS"},
+    {"rdstopmgr", "Amazon RDS"},
+    {"rdsproxyadmin", "Amazon RDS"},
+    {"rdswriteforwarduser", "Amazon RDS"},
+    {"cloudsql*", "Google Cloud SQL"},
+    {"alloydbadmin", "Google AlloyDB"},
+    {"alloydbsuperuser", "Google AlloyDB"},
+    {"alloydbagent", "Google AlloyDB"},
+    {"alloydbreplica", "Google AlloyDB"},
+    {"alloydbmetadata", "Google AlloyDB"},
+    {"alloydbimportexport", "Google AlloyDB"},
+    {"alloydbiamuser", "Google AlloyDB"},
+    {"alloydbiamgroupuser", "Google AlloyDB"},
+    {"azure_pg_admin", "Azure Database"},
+    {"azure_superuser", "Azure Database"},
+    {"azuresu", "Azure Database"},
+    {"root", "Huawei Cloud RDS"},
+    {"rdsmetric", "Huawei Cloud RDS"},
+    {"rdsbackup", "Huawei Cloud RDS"},
+    {"rdsrepl", "Huawei Cloud RDS"},
+    {"rdsproxy", "Huawei Cloud RDS"},
+    {"avnadmin", "Aiven"},
+    {"_aiven", "Aiven"},
+    {"supabase_*", "Supabase"},
     {"doadmin", "DigitalOcean"},
+    {"_dodb", "DigitalOcean"},
 };
+
+static bool is_named(const char *role, const char *name)
+{
+    size_t length = strcspn(name, "*");
+
+    return strncasecmp(role, name, length) == 0 && (name[length] == '*' || role[length] == '\0');
+}
 
 static const char *provider_of(const char *role)
 {
-    for (size_t i = 0; i < COUNT_OF(reserved); i++) {
-        size_t length = strlen(reserved[i].prefix);
-        bool is_root = strcmp(reserved[i].prefix, "root") == 0; /* exactly this one */
-
-        if (strncasecmp(role, reserved[i].prefix, length) == 0 && (!is_root || role[length] == '\0'))
+    for (size_t i = 0; i < COUNT_OF(reserved); i++)
+        if (is_named(role, reserved[i].name))
             return reserved[i].provider;
-    }
     return NULL;
 }
 
@@ -124,6 +153,74 @@ MUST_USE static struct error *creator_read(struct pg_conn *source, struct pg_con
     return NULL;
 }
 
+static int by_name(const void *left, const void *right)
+{
+    const struct account *l = left, *r = right;
+
+    return strcmp(l->name, r->name);
+}
+
+const struct account *account_find(const struct account_list *l, const char *name)
+{
+    const struct account wanted = {.name = name};
+
+    return l->n == 0 ? NULL : bsearch(&wanted, l->accounts, l->n, sizeof wanted, by_name);
+}
+
+/*
+ * Roles of the target whose members can raise themselves, by SET ROLE, to what is raised on no target. Read before any membership is
+ * made: as none of them takes a member, the roles that are made do not become such.
+ */
+MUST_USE static struct error *mighty_read(struct pg_conn *target, struct arena *a, struct pg_rows *out)
+{
+    return pg_query(
+        target, a, "reading the roles with rights over the whole server",
+        "SELECT g.rolname FROM pg_roles g WHERE EXISTS (SELECT FROM pg_roles m WHERE (m.rolsuper OR "
+        "m.rolreplication OR m.rolbypassrls) AND (m.oid = g.oid OR NOT g.rolsuper AND pg_has_role(g.oid, m.oid, "
+        "'MEMBER')))",
+        NULL, 0, out);
+}
+
+/* NULL: the membership may be made. `list`: roles that are about to be made; NULL when they are there. */
+static const char *why_no_member(const struct role_list *roles, const struct pg_rows *mighty,
+                                 const struct account_list *list, const char *group)
+{
+    const struct account *made = list == NULL ? NULL : account_find(list, group);
+
+    if (made != NULL && made->is_carried)
+        return NULL;
+    if (role_find(roles, group) == NULL)
+        return "it does not exist on the target";
+    for (unsigned r = 0; r < mighty->n_rows; r++)
+        if (strcmp(mighty->rows[r][0], group) == 0)
+            return "its members have rights over the whole server there, which are raised on no target";
+    return NULL;
+}
+
+/* What a role is on the source and will not be on the target belongs to what is said about it beforehand. */
+MUST_USE static struct error *note_memberships(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                               const struct creator *by, struct account_list *list)
+{
+    struct pg_rows mighty, members;
+
+    TRY(mighty_read(target, a, &mighty));
+    TRY(pg_query(source, a, "reading memberships of roles",
+                 "SELECT DISTINCT m.rolname::text COLLATE \"C\", g.rolname::text COLLATE \"C\" FROM pg_auth_members a "
+                 "JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid ORDER BY 1, 2",
+                 NULL, 0, &members));
+    for (unsigned r = 0; r < members.n_rows; r++) {
+        const char *group = members.rows[r][1];
+        const struct account *found = account_find(list, members.rows[r][0]);
+        const char *reason = why_no_member(&by->roles, &mighty, list, group);
+
+        if (found == NULL || !found->is_carried || reason == NULL)
+            continue;
+        struct account *x = &list->accounts[found - list->accounts];
+        x->remark = join(a, x->remark, arena_printf(a, "is made no member of \"%s\": %s", group, reason));
+    }
+    return NULL;
+}
+
 struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, struct arena *a, struct account_list *out)
 {
     struct creator by;
@@ -138,22 +235,9 @@ struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, stru
         list.n_carried += accounts[r].is_carried;
         list.n_without_login += accounts[r].loses_login;
     }
+    TRY(note_memberships(source, target, a, &by, &list));
     *out = list;
     return NULL;
-}
-
-static int by_name(const void *left, const void *right)
-{
-    const struct account *l = left, *r = right;
-
-    return strcmp(l->name, r->name);
-}
-
-const struct account *account_find(const struct account_list *l, const char *name)
-{
-    const struct account wanted = {.name = name};
-
-    return l->n == 0 ? NULL : bsearch(&wanted, l->accounts, l->n, sizeof wanted, by_name);
 }
 
 /* ---- making them ---- */
@@ -225,31 +309,6 @@ MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *
     return NULL;
 }
 
-/*
- * Roles of the target whose members can raise themselves, by SET ROLE, to what is raised on no target. Read before any membership is
- * made: as none of them takes a member, the roles that are made do not become such.
- */
-MUST_USE static struct error *mighty_read(struct pg_conn *target, struct arena *a, struct pg_rows *out)
-{
-    return pg_query(
-        target, a, "reading the roles with rights over the whole server",
-        "SELECT g.rolname FROM pg_roles g WHERE EXISTS (SELECT FROM pg_roles m WHERE (m.rolsuper OR "
-        "m.rolreplication OR m.rolbypassrls) AND (m.oid = g.oid OR NOT g.rolsuper AND pg_has_role(g.oid, m.oid, "
-        "'MEMBER')))",
-        NULL, 0, out);
-}
-
-/* NULL: the membership may be made. */
-static const char *why_no_member(const struct role_list *roles, const struct pg_rows *mighty, const char *group)
-{
-    if (role_find(roles, group) == NULL)
-        return "it does not exist on the target";
-    for (unsigned r = 0; r < mighty->n_rows; r++)
-        if (strcmp(mighty->rows[r][0], group) == 0)
-            return "its members have rights over the whole server there, which are raised on no target";
-    return NULL;
-}
-
 MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *target, struct arena *a,
                                        const struct account_list *list)
 {
@@ -273,7 +332,7 @@ MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *t
         if (x == NULL || !x->is_carried)
             continue;
         const char *reason =
-            cell[STATEMENT_GROUP] == NULL ? NULL : why_no_member(&roles, &mighty, cell[STATEMENT_GROUP]);
+            cell[STATEMENT_GROUP] == NULL ? NULL : why_no_member(&roles, &mighty, NULL, cell[STATEMENT_GROUP]);
 
         if (reason != NULL)
             log_warn("left out \"%s\": role \"%s\": %s", cell[STATEMENT_TEXT], cell[STATEMENT_GROUP], reason);

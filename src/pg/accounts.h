@@ -28,7 +28,7 @@ struct account {
 /* By name, bytewise. */
 struct account_list {
     unsigned n;
-    const struct account *accounts;
+    struct account *accounts;
     unsigned n_carried, n_without_login;
     bool may_create; /* the target's user may make roles */
 };

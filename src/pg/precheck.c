@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "base/buffer.h"
+#include "model/nearest.h"
 #include "pg/precheck_context.h"
 
 enum { OBJECTS_IN_FIX = 50 };
@@ -217,13 +218,38 @@ static bool is_listed(const char *const *ids, const char *id)
     return false;
 }
 
-static struct error *refuse_unknown(const char *const *wanted)
+static const char *nearest_id(const char *typed)
 {
-    for (; *wanted != NULL; wanted++)
-        if (!is_listed(precheck_ids(), *wanted))
-            return error_hint(error_new(ERROR_USAGE, "cannot skip check \"%s\": there is no such check", *wanted),
-                              "pgtide check lists all checks with their names.");
+    struct nearest best = {.name = NULL};
+
+    for (const char *const *id = precheck_ids(); *id != NULL; id++)
+        nearest_try(&best, typed, *id);
+    return best.name;
+}
+
+/* `others`: what is no check and can be named all the same. NULL-terminated. */
+static struct error *refuse_unknown(const char *option, const char *const *wanted, const char *const *others)
+{
+    for (; *wanted != NULL; wanted++) {
+        if (is_listed(precheck_ids(), *wanted) || is_listed(others, *wanted))
+            continue;
+        const char *nearest = nearest_id(*wanted);
+        struct error *err = error_new(ERROR_USAGE, "option \"--%s\": there is no such check as \"%s\"%s%s%s", option,
+                                      *wanted, nearest == NULL ? "" : ": did you mean \"",
+                                      nearest == NULL ? "" : nearest, nearest == NULL ? "" : "\"?");
+
+        return error_hint(
+            err, "\"pgtide check --json\" lists all checks with their names, docs/checks.md says what they are.");
+    }
     return NULL;
+}
+
+struct error *precheck_names_known(const struct sync_options *options)
+{
+    static const char *const nothing[] = {NULL}, *const acceptable[] = {"all", "structure-drift", NULL};
+
+    TRY(refuse_unknown("skip-check", options->skip_checks, nothing));
+    return refuse_unknown("accept", options->accept, acceptable);
 }
 
 /* Errors of a check are its result; only a request to stop ends all. */
@@ -278,7 +304,7 @@ struct error *precheck_run(struct arena *a, struct precheck_options options, str
     struct precheck p = {.a = a, .options = &options};
     struct precheck_report report = {.n_items = 0};
 
-    TRY(refuse_unknown(options.sync->skip_checks));
+    TRY(precheck_names_known(options.sync));
     struct error *err = run_all(&p, &report);
     pg_conn_close(p.source);
     pg_conn_close(p.target);

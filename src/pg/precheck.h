@@ -44,5 +44,8 @@ MUST_USE struct error *precheck_mend(struct arena *a, struct precheck_options op
                                      const struct precheck_report *report, struct check_repair **out_repairs,
                                      unsigned *out_n);
 
-/* The ids, for help texts and for checking --accept; NULL-terminated. */
+/* ERROR_USAGE, with the nearest name, when --accept or --skip-check names what is no check. */
+MUST_USE struct error *precheck_names_known(const struct sync_options *options);
+
+/* The ids, for help texts; NULL-terminated. */
 const char *const *precheck_ids(void);

@@ -8,6 +8,7 @@
 #include "control/json.h"
 #include "control/server.h"
 #include "control/status.h"
+#include "pg/precheck.h"
 #include "pg/snapshot.h"
 #include "sync/commit_log.h"
 #include "sync/pace.h"
@@ -390,6 +391,7 @@ MUST_USE static struct error *open_record(struct task *t)
 
 MUST_USE static struct error *open_task(struct task *t)
 {
+    TRY(precheck_names_known(t->options));
     TRY(pg_endpoint_parse(t->arena, "source", t->options->source, &t->source));
     TRY(pg_endpoint_parse(t->arena, "target", t->options->target, &t->target));
     t->pair = arena_printf(t->arena, "%s to %s", pg_endpoint_name(t->source), pg_endpoint_name(t->target));

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from typing import Any
 
 import pytest
 
+from harness.cluster import Cluster
 from harness.pgtide import OK, REFUSED
 from harness.world import Pair, World
 
@@ -21,7 +23,7 @@ CREATE ROLE writer LOGIN PASSWORD 'secret two' NOINHERIT CREATEDB CREATEROLE;
 CREATE ROLE ghost LOGIN;
 CREATE ROLE replicator LOGIN REPLICATION BYPASSRLS PASSWORD 'secret three';
 CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'secret four';
-CREATE ROLE rds_guard NOLOGIN; CREATE ROLE guard NOLOGIN;
+CREATE ROLE rds_guard NOLOGIN; CREATE ROLE guard NOLOGIN; CREATE ROLE azure_app NOLOGIN; CREATE ROLE azure_pg_admin NOLOGIN;
 CREATE ROLE taken LOGIN PASSWORD 'of the source' CONNECTION LIMIT 3;
 GRANT staff TO "Ödd ""role" WITH ADMIN OPTION; GRANT staff TO writer; GRANT taken TO writer; GRANT staff TO taken; GRANT pg_monitor TO ghost; GRANT boss TO writer; GRANT postgres TO staff; GRANT guard TO writer;
 ALTER ROLE writer SET search_path = "Sales", public; ALTER ROLE writer SET work_mem = '7MB'; ALTER ROLE writer IN DATABASE app SET statement_timeout = '5s';
@@ -37,7 +39,7 @@ SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, r
 """
 MEMBERS = "SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members WHERE member > 16000 ORDER BY 1, 2"
 SETTINGS = "SELECT setrole::regrole::text, setdatabase <> 0, setconfig FROM pg_db_role_setting WHERE setrole <> 0 ORDER BY 1, 2"
-CARRIED = {"staff", 'Ödd "role', "writer", "ghost", "replicator"}
+CARRIED = {"azure_app", "staff", 'Ödd "role', "writer", "ghost", "replicator"}
 
 
 @pytest.fixture
@@ -58,6 +60,13 @@ def facts(rows: list[tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     return {row[0]: row[1:] for row in rows}
 
 
+def roles_dumped(cluster: Cluster) -> set[str]:
+    """What pg_dumpall -r says, without who granted what."""
+    dump = subprocess.run([cluster.installation.program("pg_dumpall"), "--roles-only", "-d", cluster.dsn("postgres")], capture_output=True, check=True, text=True)
+    lines = {re.sub(" GRANTED BY .*;", ";", line) for line in dump.stdout.splitlines()}
+    return {line for line in lines if line.split(" ")[0] in ("CREATE", "ALTER", "GRANT", "COMMENT") and not line.startswith("ALTER ROLE postgres ")}
+
+
 def test_roles_come_along_and_each_that_does_not_has_its_remark(pair: Pair):
     before = facts(pair.target.query(FACTS))
     document = json.loads(pair.pgtide.call("check", "--accounts", "--accept", "all", "--json").out)
@@ -67,6 +76,9 @@ def test_roles_come_along_and_each_that_does_not_has_its_remark(pair: Pair):
     assert "superuser" in remarks["boss"] and "Amazon" in remarks["rds_guard"] and "exists" in remarks["taken"] and "exists" in remarks["postgres"] and "system" in remarks["pg_monitor"]
     assert any(re.search("replicator.*without REPLICATION, comes without BYPASSRLS", line) for line in lines)
     lists = item(document, "accounts")["accounts"]
+    found = {x["name"]: x["remark"] for x in lists["can_be_synchronized"]}  # what pg_dumpall -r shows on one side only, each in a remark
+    assert 'no member of "boss": it does not exist' in found["writer"] and 'no member of "guard"' in found["writer"] and 'no member of "postgres"' in found["staff"] and "staff" not in found["writer"]
+    assert "Azure" in remarks["azure_pg_admin"] and not found["azure_app"] and not found["ghost"]
     assert {x["name"] for x in lists["can_be_synchronized"]} == CARRIED
     assert {x["name"] for x in lists["cannot_be_synchronized"]} >= {"boss", "rds_guard", "taken", "postgres", "guard", "pg_monitor"} and all(x["remark"] for x in lists["cannot_be_synchronized"])
     missing = item(document, "roles-missing")
@@ -86,6 +98,9 @@ def test_roles_come_along_and_each_that_does_not_has_its_remark(pair: Pair):
     assert memberships == [row for row in pair.source.query(MEMBERS) if row[0] not in lifted and row[1] != "taken"]
     assert re.search('left out "GRANT postgres TO staff.*whole server', run.err) and re.search('left out "GRANT guard TO writer.*whole server', run.err)
     assert pair.target.query(SETTINGS) == pair.source.query(SETTINGS)
+    for line in roles_dumped(pair.source) - roles_dumped(pair.target):
+        about = [name for name, remark in {**found, **remarks}.items() if remark and name in line]
+        assert about, (line, "is said in no remark")
     pair.assert_equal()
     compared = json.loads(pair.pgtide.call("compare", "--kind", "accounts", "--json").out)
     different = {d["identity"] for entry in compared["entries"] for d in entry["differences"]}

@@ -351,6 +351,9 @@ def test_the_report_says_what_to_do_next(case: Case):
     assert "--accept replica-identity,unlogged-tables" in done.out and "--fix runs 1 statement" in done.out, done
     assert case.pgtide.call("check", "--accept", "replica-identity,unlogged-tables").status == OK
     assert case.pgtide.call("check", "--skip-check", "replica-identity", "--accept", "all").status == OK
+    for command, option in (("check", "--skip-check"), ("check", "--accept"), ("sync", "--accept")):
+        refused = case.pgtide.call(command, option, "replica-identty")
+        assert refused.status == 2 and 'did you mean "replica-identity"' in report(refused), refused
     assert "no such check" in report(case.pgtide.call("check", "--skip-check", "nonsense"))
 
 
