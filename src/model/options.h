@@ -93,6 +93,7 @@ struct sync_options {
     enum on_stop on_stop;
     enum ack_mode ack;
     uint64_t decoding_work_mem; /* bytes; 0: SYNC_DECODING_WORK_MEM */
+    uint64_t index_memory;      /* bytes of the target's memory for all index builds together; 0: COPY_BUILD_MEMORY */
     uint64_t max_spool;         /* bytes; 0: no limit */
     uint64_t max_slot_wal;      /* bytes; 0: no limit of ours */
     enum slot_limit_action on_slot_limit;

@@ -727,6 +727,23 @@ static void begin(struct copy_plan *p)
         check_complete(p, i); /* nobody wrote down whether an earlier run came to gather their statistics */
 }
 
+struct copy_build_memory copy_plan_divide_memory(uint64_t total_bytes, unsigned workers)
+{
+    enum { EACH_LEAST_KB = 16 * 1024, EACH_MOST_KB = 1024 * 1024 };
+    uint64_t total_kb = total_bytes / 1024;
+    uint64_t builders = total_kb / EACH_LEAST_KB;
+
+    if (workers == 0)
+        workers = 1;
+    if (builders == 0)
+        builders = 1;
+    if (builders > workers)
+        builders = workers;
+    uint64_t each = total_kb / builders;
+    return (struct copy_build_memory){.builders = (unsigned)builders,
+                                      .each_kb = (unsigned)(each < EACH_MOST_KB ? each : EACH_MOST_KB)};
+}
+
 struct copy_plan *copy_plan_new(struct arena *a, const struct copy_table *tables, uint32_t n_tables,
                                 const struct copy_entry *entries, uint32_t n_entries, struct copy_plan_rules rules)
 {

@@ -105,6 +105,20 @@ enum copy_next {
     NEXT_STUCK,    /* entries wait for each other in a circle: the dump's dependencies are broken */
 };
 
+/* What index builds may take of the target's memory, all together: so many at a time, so much each. */
+struct copy_build_memory {
+    unsigned builders;
+    unsigned each_kb;
+};
+
+/*
+ * In equal parts for the workers; fewer of them build at a time where the parts would be too small to sort with. One statement's parallel
+ * workers share its part: PostgreSQL counts maintenance_work_mem once a statement.
+ */
+struct copy_build_memory copy_plan_divide_memory(uint64_t total_bytes, unsigned workers);
+
+#define COPY_BUILD_MEMORY (UINT64_C(1) << 30) /* bytes, unless said otherwise */
+
 struct copy_plan;
 
 /* Copies what it needs; the arrays may go, but `depends` must live as long as `a`. */

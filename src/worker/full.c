@@ -508,6 +508,8 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
 {
     struct task *t = in->task;
     struct copy_jobs *jobs = NULL;
+    const struct copy_build_memory memory = copy_plan_divide_memory(
+        t->options->index_memory == 0 ? COPY_BUILD_MEMORY : t->options->index_memory, t->options->jobs);
     const struct copy_jobs_options options = {
         .source = t->source,
         .target = t->target,
@@ -526,7 +528,8 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .may_be_standby = t->record->is_once,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
         .run_self = in,
-        .maintenance_work_mem = "256MB",
+        .rules = {.builders = memory.builders},
+        .maintenance_work_mem = arena_printf(t->arena, "%ukB", memory.each_kb),
         .parallel_maintenance = -1,
         .pace_ms = take_pace,
         .pace_self = t->pace,

@@ -150,6 +150,27 @@ static void no_more_builders_than_allowed(void **state)
     do_next(p, JOB_BUILD);
 }
 
+/* Builders times what each takes never exceeds what was said, but for the least that a server takes. */
+static void memory_for_builds_is_divided_and_never_exceeded(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t total;
+        unsigned workers, builders, each_mb;
+    } cases[] = {
+        {1024 * MB, 4, 4, 256}, {1024 * MB, 64, 64, 16},      {256 * MB, 4, 4, 64},    {64 * MB, 8, 4, 16},
+        {8 * MB, 4, 1, 8},      {64 * 1024 * MB, 2, 2, 1024}, {1024 * MB, 0, 1, 1024},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct copy_build_memory m = copy_plan_divide_memory(cases[i].total, cases[i].workers);
+
+        assert_int_equal(m.builders, cases[i].builders);
+        assert_int_equal(m.each_kb, cases[i].each_mb * 1024);
+        assert_true((uint64_t)m.builders * m.each_kb * 1024 <= cases[i].total);
+    }
+}
+
 static void an_index_waits_for_what_it_depends_on(void **state)
 {
     (void)state;
@@ -800,6 +821,7 @@ int main(void)
         cmocka_unit_test(indexes_of_a_finished_table_overlap_the_copy_of_others),
         cmocka_unit_test(a_constraint_is_built_alone_and_indexes_side_by_side),
         cmocka_unit_test(no_more_builders_than_allowed),
+        cmocka_unit_test(memory_for_builds_is_divided_and_never_exceeded),
         cmocka_unit_test(an_index_waits_for_what_it_depends_on),
         cmocka_unit_test(entries_that_depend_on_each_other_are_reported),
         cmocka_unit_test(a_partitioned_parent_comes_after_its_partitions),
