@@ -130,6 +130,50 @@ struct error *database_config_tables_copy(struct pg_conn *source, struct pg_conn
     return NULL;
 }
 
+static bool is_one_of(const char *const *names, unsigned n, const char *name)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+MUST_USE static struct error *is_filled(struct pg_conn *target, struct arena *a, char **cell, bool *out)
+{
+    char *filled = NULL;
+
+    TRY(pg_query_text(target, a, "looking at a configuration table",
+                      arena_printf(a, "SELECT EXISTS (SELECT FROM %s %s)::text",
+                                   pg_quote_name(a, cell[CONFIG_SCHEMA], cell[CONFIG_NAME]), cell[CONFIG_CONDITION]),
+                      NULL, 0, &filled));
+    *out = cell_bool(filled);
+    return NULL;
+}
+
+struct error *database_config_tables_fill(struct pg_conn *source, struct pg_conn *target, const char *const *extensions,
+                                          unsigned n)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "configuration tables");
+    struct pg_rows tables;
+
+    TRY(pg_query(source, scratch, "reading the configuration tables of extensions", sql_config_tables, NULL, 0,
+                 &tables));
+    for (unsigned r = 0; r < tables.n_rows; r++) {
+        char **cell = tables.rows[r];
+        bool filled = false;
+
+        if (cell_char(cell[CONFIG_KIND]) == 'S' || !is_one_of(extensions, n, cell[CONFIG_EXTENSION]))
+            continue;
+        TRY(is_filled(target, scratch, cell, &filled));
+        if (filled)
+            log_info("configuration table \"%s\" of extension \"%s\" has rows on the target: it is left as it is",
+                     cell[CONFIG_NAME], cell[CONFIG_EXTENSION]);
+        else
+            TRY(copy_config_table(source, target, scratch, cell));
+    }
+    return NULL;
+}
+
 /* ---- materialized views ---- */
 
 MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, const char *name)

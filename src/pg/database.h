@@ -26,6 +26,12 @@ MUST_USE struct error *database_give(struct pg_conn *source, struct pg_conn *mai
 MUST_USE struct error *database_config_tables_copy(struct pg_conn *source, struct pg_conn *target);
 
 /*
+ * The same for some extensions on a target that others use, too: tables that have such rows already, and sequences, are left as they are.
+ */
+MUST_USE struct error *database_config_tables_fill(struct pg_conn *source, struct pg_conn *target,
+                                                   const char *const *extensions, unsigned n);
+
+/*
  * Fills those (that are chosen, and) that are populated on the source and not on the target, in the order in which they read each other. Leaves row_security
  * on in the target session.
  */

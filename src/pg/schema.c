@@ -293,6 +293,19 @@ static int by_oid(const void *left, const void *right)
     return (l->oid > r->oid) - (l->oid < r->oid);
 }
 
+static void remember_extensions(struct arena *a, struct schema *schema)
+{
+    const struct script *pre = &schema->pre;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < pre->n_entries; i++)
+        n += strcmp(pre->entries[i].type, "EXTENSION") == 0;
+    schema->extensions = arena_alloc(a, (n + 1UL) * sizeof(char *));
+    for (unsigned i = 0; i < pre->n_entries; i++)
+        if (strcmp(pre->entries[i].type, "EXTENSION") == 0)
+            schema->extensions[schema->n_extensions++] = arena_strdup(a, pre->entries[i].name);
+}
+
 void schema_forget_pre(struct arena *a, struct schema *schema)
 {
     const struct script *pre = &schema->pre;
@@ -317,6 +330,7 @@ void schema_forget_pre(struct arena *a, struct schema *schema)
         schema->n_tables++;
     }
     qsort(schema->tables, schema->n_tables, sizeof *schema->tables, by_oid);
+    remember_extensions(a, schema);
     schema->pre = (struct script){.n_entries = 0};
     arena_free(TAKE(schema->pre_arena));
 }

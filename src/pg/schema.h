@@ -57,7 +57,9 @@ struct schema {
     struct script pre;
     struct script post;
     unsigned n_tables;
-    struct schema_table *tables; /* by oid; filled when `pre` is forgotten */
+    struct schema_table *tables; /* by oid; filled when `pre` is forgotten, as the next two */
+    unsigned n_extensions;
+    const char **extensions;
 };
 
 /* The part before the data, in an arena of its own below `a`. *out_found is false when the folder holds no finished dump. */
@@ -66,7 +68,7 @@ MUST_USE struct error *schema_load_pre(struct arena *a, const char *folder, stru
 /* Adds the part after the data. */
 MUST_USE struct error *schema_load_post(struct arena *a, const char *folder, struct schema *schema);
 
-/* What is restored is not needed any more, but for which tables it made: 100,000 of them are much text. */
+/* What is restored is not needed any more, but for which tables and extensions it made: 100,000 are much text. */
 void schema_forget_pre(struct arena *a, struct schema *schema);
 
 /* NULL when the dump does not have it. After schema_forget_pre. */

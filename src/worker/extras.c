@@ -30,7 +30,7 @@ struct error *extras_copy(struct task *t)
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
 
-    if (t->chosen != NULL)
+    if (t->chosen != NULL && t->schema.n_extensions == 0)
         return NULL;
     TRY(task_connect_source(t, "extras", t->stop, &source));
     TRY(task_connect_target(t, "extras", t->stop, &target));
@@ -38,6 +38,10 @@ struct error *extras_copy(struct task *t)
         TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
     else
         TRY(pg_execute(source, "beginning to read", "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+    if (t->chosen != NULL) {
+        TRY(database_config_tables_fill(source, target, t->schema.extensions, t->schema.n_extensions));
+        return pg_execute(source, "ending the snapshot", "COMMIT");
+    }
     TRY(database_config_tables_copy(source, target));
     FAULT_POINT("extras.before_large_objects");
     TRY(sync_large_objects(t, source, target));

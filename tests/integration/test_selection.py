@@ -287,3 +287,21 @@ def test_a_user_with_rights_on_the_selected_tables_alone(pair: Pair):
     pair.on_source(DROP_THE_REST + 'DROP SCHEMA "odd.schema" CASCADE')
     pair.assert_equal(objects=False)
     pair.assert_nothing_left()
+
+
+def test_rows_of_configuration_tables_come_with_their_extension(world: World):
+    """What pg_extension_config_dump names; where the target's own rows are, they stay. Extensions that nothing selected needs are not asked."""
+    pair = world.pair()
+    kinds = {"citext": "k citext", "hstore": "h hstore", "isn": "i isbn"}
+    for cluster in (pair.source, pair.target):
+        for extension in kinds:
+            cluster.execute(f"""CREATE EXTENSION {extension}; CREATE TABLE conf_{extension} (k text, v text); ALTER EXTENSION {extension} ADD TABLE conf_{extension};
+                UPDATE pg_extension SET extconfig = ARRAY['conf_{extension}'::regclass::oid], extcondition = ARRAY['WHERE k <> ''standard'''] WHERE extname = '{extension}';
+                INSERT INTO conf_{extension} VALUES ('standard', 'of the extension')""", pair.database)
+    for extension, column in kinds.items():
+        pair.on_source(f"INSERT INTO conf_{extension} VALUES ('own', 'of the source'); CREATE TABLE uses_{extension} (id integer PRIMARY KEY, {column})")
+    pair.target.execute("INSERT INTO conf_hstore VALUES ('own', 'of the target')", pair.database)
+    pair.pgtide.sync("--select", "public.uses_citext,public.uses_hstore")
+    rows = {extension: pair.target.query(f"SELECT k, v FROM conf_{extension} ORDER BY k", pair.database) for extension in kinds}
+    standard = ("standard", "of the extension")
+    assert rows == {"citext": [("own", "of the source"), standard], "hstore": [("own", "of the target"), standard], "isn": [standard]}
