@@ -337,11 +337,16 @@ struct error *state_drop(struct pg_conn *target, const char *task)
         "pgtide.relation WHERE task = %1$s;"
         "DELETE FROM pgtide.done WHERE task = %1$s; DELETE FROM pgtide.conflict WHERE task = %1$s;"
         "DELETE FROM pgtide.task WHERE task = %1$s;"
-        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pgtide.task) THEN DROP SCHEMA pgtide CASCADE; END IF; END $$",
+        /* Where the database is the source of another synchronization, its capture of DDL is in the schema, too. */
+        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pgtide.task) THEN "
+        "DROP TABLE pgtide.lane, pgtide.lane_table, pgtide.relation, pgtide.done, pgtide.conflict, pgtide.task; "
+        "IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'pgtide'::regnamespace) AND NOT EXISTS "
+        "(SELECT FROM pg_catalog.pg_proc WHERE pronamespace = 'pgtide'::regnamespace) THEN DROP SCHEMA pgtide; "
+        "END IF; END IF; END $$",
         name);
     if (err != NULL)
-        return error_hint(err, "The schema pgtide stays on the target; it is small, and DROP SCHEMA pgtide CASCADE "
-                               "removes it when no synchronization uses it.");
+        return error_hint(err, "The schema pgtide stays on the target; it is small. \"pgtide slots gc\" removes it, or "
+                               "DROP SCHEMA pgtide CASCADE when no synchronization uses it.");
     return NULL;
 }
 

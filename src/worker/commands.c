@@ -110,8 +110,8 @@ MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_
     if (p->record != NULL) {
         facts.state = p->record->is_completed ? STATUS_COMPLETED : STATUS_INTERRUPTED;
         facts.task = p->record->id;
-        facts.slot = p->record->slot;
-        facts.publication = p->record->publication;
+        facts.slot = p->record->is_once ? NULL : p->record->slot;
+        facts.publication = p->record->is_once ? NULL : p->record->publication;
         progress_set_phase(progress, p->record->is_completed ? PHASE_COMPLETED : PHASE_STARTING);
     }
     if (p->record != NULL && p->record->is_selected)

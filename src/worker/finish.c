@@ -29,17 +29,45 @@ MUST_USE static struct error *copy_sequences(const struct task *t, struct pg_con
     return NULL;
 }
 
-MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn *source)
+MUST_USE static struct error *remove_slot(struct task *t, struct pg_conn *source)
 {
     FAULT_POINT("finish.before_slot_drop");
     if (t->record->owns_slot)
         TRY(pg_slot_drop(source, t->record->slot));
     FAULT_POINT("finish.after_slot_drop");
-    if (t->record->has_ddl)
-        TRY(ddl_capture_remove(source, t->record->id));
-    if (t->record->owns_publication)
-        TRY(pg_publication_drop(source, t->record->publication));
     return NULL;
+}
+
+MUST_USE static struct error *remove_capture(struct task *t, struct pg_conn *source)
+{
+    return t->record->has_ddl ? ddl_capture_remove(source, t->record->id) : NULL;
+}
+
+MUST_USE static struct error *remove_publication(struct task *t, struct pg_conn *source)
+{
+    return t->record->owns_publication ? pg_publication_drop(source, t->record->publication) : NULL;
+}
+
+/* (R1) Each is tried, also when another one could not be removed; what stays is named with what it costs. The first error is returned. */
+MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn *source)
+{
+    struct error *(*const removals[])(struct task * t, struct pg_conn * source) = {remove_slot, remove_capture,
+                                                                                   remove_publication};
+    struct error *first = NULL;
+
+    for (size_t i = 0; i < COUNT_OF(removals); i++) {
+        struct error *err = removals[i](t, source);
+
+        if (first == NULL) {
+            first = err;
+        } else if (err != NULL) {
+            log_error(err, "removing what was made on the source");
+            error_free(err);
+        }
+        if (pg_conn_is_broken(source) || (first != NULL && error_kind(first) == ERROR_CANCELLED))
+            break;
+    }
+    return first;
 }
 
 MUST_USE static struct error *remove_local(struct task *t)
@@ -108,19 +136,37 @@ MUST_USE static struct error *connect_once(struct task *t, const struct pg_endpo
         out_conn);
 }
 
+static const char *listed(struct arena *a, const char *list, const char *more)
+{
+    return list[0] == '\0' ? more : arena_printf(a, "%s; %s", list, more);
+}
+
+static const char *names_on_source(struct task *t)
+{
+    const struct task_record *r = t->record;
+    struct arena *a = t->arena;
+    const char *names = "";
+
+    if (r->owns_slot)
+        names = listed(a, names, arena_printf(a, "replication slot \"%s\", which keeps WAL for ever", r->slot));
+    if (r->has_ddl)
+        names = listed(a, names, arena_printf(a, "event triggers \"!pgtide_%s_...\" and their table", r->id));
+    if (r->owns_publication)
+        names = listed(a, names, arena_printf(a, "publication \"%s\"", r->publication));
+    return names;
+}
+
 MUST_USE static struct error *force_source(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-    struct error *err = connect_once(t, t->source, &source);
 
-    if (err == NULL)
-        err = remove_from_source(t, source);
-    return err == NULL
-               ? NULL
-               : error_wrap(err,
-                            "replication slot \"%s\" and publication \"%s\" may be left on the source, where the "
-                            "slot keeps WAL for ever",
-                            t->record->slot, t->record->publication);
+    if (!t->record->owns_slot && !t->record->has_ddl && !t->record->owns_publication)
+        return NULL; /* nothing was made there: it need not be reached */
+    struct error *err = connect_once(t, t->source, &source);
+    if (err != NULL)
+        return error_wrap(err, "what is left on the source: %s", names_on_source(t));
+    err = remove_from_source(t, source);
+    return err == NULL ? NULL : error_wrap(err, "removing from the source");
 }
 
 MUST_USE static struct error *force_target(struct task *t)
@@ -152,7 +198,9 @@ struct error *finish_by_force(struct task *t)
         error_free(target_err);
         target_err = NULL;
     }
-    return error_hint(
-        source_err != NULL ? source_err : target_err,
-        "Run the same command again when the server can be reached, or remove it with \"pgtide slots gc\".");
+    struct error *err = source_err != NULL ? source_err : target_err;
+    const char *cost = error_hint_text(err);
+    return error_hint(err,
+                      "%s%sRun the same command again when that is mended, or \"pgtide slots gc\" with the server.",
+                      cost == NULL ? "" : cost, cost == NULL ? "" : " ");
 }

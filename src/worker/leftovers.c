@@ -3,6 +3,7 @@
 
 #include "pg/conn.h"
 #include "pg/ddl_capture.h"
+#include "pg/state.h"
 #include "worker/task_folder.h"
 #include "worker/worker.h"
 
@@ -70,15 +71,20 @@ static bool may_remove(const struct search *s, const struct leftover *l)
     return s->gc && !l->in_use && (s->force || !l->resumable);
 }
 
-/* Removing is tried for each; what could not be removed says why and does not stop the others. */
-static void remove_by(struct search *s, struct pg_conn *conn, struct leftover *l, const char *sql)
+/* Removing is tried for each; what could not be removed says why and does not stop the others. Takes `outcome`. */
+static void note_removal(struct search *s, struct leftover *l, struct error *outcome)
 {
-    if (!may_remove(s, l))
-        return;
-    CLEANUP(error_free) struct error *err = pg_execute(conn, "removing what pgtide left behind", sql);
+    CLEANUP(error_free) struct error *err = outcome;
+
     l->removed = err == NULL;
     if (err != NULL)
         l->problem = arena_strdup(s->arena, error_message(err));
+}
+
+static void remove_by(struct search *s, struct pg_conn *conn, struct leftover *l, const char *sql)
+{
+    if (may_remove(s, l))
+        note_removal(s, l, pg_execute(conn, "removing what pgtide left behind", sql));
 }
 
 MUST_USE static struct error *search_slots(struct search *s, struct pg_conn *conn)
@@ -138,10 +144,12 @@ MUST_USE static struct error *search_captures(struct search *s, struct pg_conn *
 {
     struct pg_rows rows;
 
-    TRY(pg_query(conn, s->arena, "listing event triggers",
-                 "SELECT DISTINCT substr(evtname::text, 9, 12) FROM pg_event_trigger WHERE evtname::text LIKE "
-                 "'!pgtide\\_%' ORDER BY 1",
-                 NULL, 0, &rows));
+    TRY(pg_query(
+        conn, s->arena, "listing event triggers",
+        "SELECT substr(evtname::text, 9, 12) FROM pg_event_trigger WHERE evtname::text LIKE '!pgtide\\_%' UNION "
+        "SELECT substr(c.relname::text, 5) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE n.nspname = 'pgtide' AND c.relkind = 'r' AND c.relname::text ~ '^ddl_[0-9a-f]{12}$' ORDER BY 1",
+        NULL, 0, &rows));
     for (unsigned i = 0; i < rows.n_rows; i++) {
         const char *id = rows.rows[i][0];
         struct leftover *l = add_leftover(s, "capture of DDL", database, arena_printf(s->arena, "pgtide_%s", id),
@@ -151,10 +159,7 @@ MUST_USE static struct error *search_captures(struct search *s, struct pg_conn *
         TRY(find_folder(s, id, &l->resumable));
         if (!may_remove(s, l))
             continue;
-        CLEANUP(error_free) struct error *err = ddl_capture_remove(conn, id);
-        l->removed = err == NULL;
-        if (err != NULL)
-            l->problem = arena_strdup(s->arena, error_message(err));
+        note_removal(s, l, ddl_capture_remove(conn, id));
     }
     return NULL;
 }
@@ -173,7 +178,6 @@ MUST_USE static struct error *search_schema(struct search *s, struct pg_conn *co
                  "SELECT task, (SELECT count(*) FROM pg_stat_activity"
                  "               WHERE application_name LIKE 'pgtide ' || task || ' %')::text FROM pgtide.task",
                  NULL, 0, &rows));
-    bool all_removed = true;
     for (unsigned i = 0; i < rows.n_rows; i++) {
         const char *id = rows.rows[i][0];
         struct leftover *l = add_leftover(s, "state in schema \"pgtide\"", database, id,
@@ -181,16 +185,15 @@ MUST_USE static struct error *search_schema(struct search *s, struct pg_conn *co
 
         l->in_use = strcmp(rows.rows[i][1], "0") != 0;
         TRY(find_folder(s, id, &l->resumable));
-        const char *quoted = pg_quote_literal(s->arena, id);
-        remove_by(s, conn, l,
-                  arena_printf(s->arena,
-                               "DELETE FROM pgtide.lane WHERE task = %s; DELETE FROM pgtide.relation WHERE task = %s;"
-                               "DELETE FROM pgtide.done WHERE task = %s; DELETE FROM pgtide.conflict WHERE task = %s;"
-                               "DELETE FROM pgtide.task WHERE task = %s",
-                               quoted, quoted, quoted, quoted, quoted));
-        all_removed = all_removed && l->removed;
+        if (may_remove(s, l))
+            note_removal(s, l, state_drop(conn, id));
     }
-    return all_removed && s->gc ? pg_execute(conn, "dropping schema \"pgtide\"", "DROP SCHEMA pgtide CASCADE") : NULL;
+    if (rows.n_rows > 0)
+        return NULL;
+    struct leftover *empty = add_leftover(s, "state in schema \"pgtide\"", database, "pgtide", "tables without a task");
+    if (may_remove(s, empty))
+        note_removal(s, empty, state_drop(conn, ""));
+    return NULL;
 }
 
 MUST_USE static struct error *open_database(struct search *s, const char *database, struct pg_conn **out_conn)

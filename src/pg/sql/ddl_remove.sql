@@ -12,9 +12,10 @@ drop function if exists pgtide.keep_@(oid);
 drop table if exists pgtide.chosen_@;
 do $pgtide$
 begin
-    if exists (select from pg_catalog.pg_namespace where nspname = 'pgtide')
-       and not exists (select from pg_catalog.pg_class where relnamespace = 'pgtide'::regnamespace)
-       and not exists (select from pg_catalog.pg_proc where pronamespace = 'pgtide'::regnamespace) then
+    -- 'pgtide'::regnamespace would fail where the schema is gone, whatever stands before it.
+    if to_regnamespace('pgtide') is not null
+       and not exists (select from pg_catalog.pg_class where relnamespace = to_regnamespace('pgtide'))
+       and not exists (select from pg_catalog.pg_proc where pronamespace = to_regnamespace('pgtide')) then
         drop schema pgtide;
     end if;
 end
