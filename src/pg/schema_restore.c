@@ -134,9 +134,15 @@ static void pgresult_clear_cleanup_(PGresult **result)
     PQclear(*result); /* accepts NULL */
 }
 
+static bool is_owner_statement(const char *statement)
+{
+    return strncmp(statement, "ALTER ", strlen("ALTER ")) == 0 && strstr(statement, " OWNER TO ") != NULL;
+}
+
 struct outcome {
     struct error *failure; /* the statement's, when the session is fine */
     bool is_already_there;
+    bool is_owner_denied;  /* the new owner has no CREATE in the schema, which only a superuser need not care about */
     bool is_refused_whole; /* the text of all jobs, because of the grammar of one of them */
 };
 
@@ -182,6 +188,7 @@ static struct error *run_jobs(struct pg_conn *target, const struct job *jobs, un
 
             out->failure = name_failure(target, result, job, statement);
             out->is_already_there = is_already_there(result, job->entry);
+            out->is_owner_denied = pg_result_is(result, "42501") && is_owner_statement(statement);
             out->is_refused_whole = pg_result_is(result, "42601") && n_results == 0;
         }
         n_results++;
@@ -223,6 +230,55 @@ static bool may_stay(const struct schema_target *t, const struct entry *e)
     return t->may_stay == EXISTING_ALL || (t->may_stay == EXISTING_SHARED && schema_entry_is_shared(e));
 }
 
+/* The right is lent for the moment of the change: what grants there are comes at the end of the structure. */
+static struct job lend_schema(struct arena *a, const struct job *job)
+{
+    struct job lent = {.entry = job->entry,
+                       .statements = arena_alloc(a, (3UL * job->n_statements + 1) * sizeof(char *))};
+    const char *schema = pg_quote_identifier(a, job->entry->schema);
+    const char *owner = pg_quote_identifier(a, job->entry->owner);
+
+    for (unsigned i = 0; i < job->n_statements; i++) {
+        bool lends = is_owner_statement(job->statements[i]) && strcmp(job->entry->schema, "-") != 0;
+
+        if (lends)
+            lent.statements[lent.n_statements++] = arena_printf(a, "GRANT CREATE ON SCHEMA %s TO %s;", schema, owner);
+        lent.statements[lent.n_statements++] = job->statements[i];
+        if (lends)
+            lent.statements[lent.n_statements++] =
+                arena_printf(a, "REVOKE CREATE ON SCHEMA %s FROM %s;", schema, owner);
+    }
+    return lent;
+}
+
+static struct job without_owner(const struct schema_target *t, struct arena *a, const struct job *job)
+{
+    struct job kept = {.entry = job->entry, .statements = arena_alloc(a, (job->n_statements + 1UL) * sizeof(char *))};
+
+    for (unsigned i = 0; i < job->n_statements; i++)
+        if (is_owner_statement(job->statements[i]))
+            tell_left_out(t, job->statements[i], "the role may not own it in that schema");
+        else
+            kept.statements[kept.n_statements++] = job->statements[i];
+    return kept;
+}
+
+static struct error *restore_owned(struct pg_conn *target, const struct schema_target *t, const struct job *job)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "owner");
+    struct outcome outcome = {.failure = NULL};
+    struct job other = lend_schema(scratch, job);
+
+    TRY(run_transaction(target, t, &other, 1, &outcome));
+    if (outcome.failure == NULL || !outcome.is_owner_denied)
+        return outcome.failure;
+    error_free(outcome.failure);
+    outcome = (struct outcome){.failure = NULL};
+    other = without_owner(t, scratch, job);
+    TRY(run_transaction(target, t, &other, 1, &outcome));
+    return outcome.failure;
+}
+
 /*
  * The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get
  * there.
@@ -239,10 +295,12 @@ static struct error *restore_jobs(struct pg_conn *target, const struct schema_ta
     }
     bool may_be_there =
         outcome.is_already_there && t->may_stay != EXISTING_NONE && (n_jobs > 1 || may_stay(t, jobs[0].entry));
-    if (!may_be_there && (n_jobs == 1 || !outcome.is_refused_whole))
+    if (!may_be_there && !outcome.is_owner_denied && (n_jobs == 1 || !outcome.is_refused_whole))
         return outcome.failure;
     error_free(outcome.failure);
 
+    if (n_jobs == 1 && outcome.is_owner_denied)
+        return restore_owned(target, t, &jobs[0]);
     if (n_jobs == 1) {
         log_debug("%s \"%s\" exists on the target already and is left as it is", jobs[0].entry->type,
                   jobs[0].entry->name);

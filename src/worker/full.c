@@ -792,6 +792,18 @@ static bool acts_on_rows(const struct entry *e)
     return e->kind == ENTRY_FOREIGN_KEY || e->kind == ENTRY_TRIGGER || e->kind == ENTRY_RULE;
 }
 
+/* It, or a comment on it. */
+static bool is_of_what_acts_on_rows(const struct schema *schema, const struct entry *e)
+{
+    for (unsigned i = 0; e->kind == ENTRY_COMMENT && i < e->n_dependencies; i++) {
+        const struct entry *about = script_find(&schema->post, e->dependencies[i]);
+
+        if (about != NULL && acts_on_rows(about))
+            return true;
+    }
+    return acts_on_rows(e);
+}
+
 /* A comment on what was dropped: another one of that name may be there by now. */
 static bool is_about_dropped(const struct schema *schema, const struct entry *e)
 {
@@ -858,13 +870,19 @@ MUST_USE static struct error *tell_orphans(struct task *t, struct pg_conn *targe
 MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **target, const struct entry *e,
                                            enum entry_part part, struct error *cause)
 {
-    if (e->kind != ENTRY_FOREIGN_KEY || error_kind(cause) != ERROR_DATA || pg_conn_is_broken(*target))
+    /* Row security that is forced on the owner: only a superuser may look at all rows. */
+    bool may_not_look = part == ENTRY_VALIDATE && error_kind(cause) == ERROR_CONFIG && !t->may_be_replica;
+
+    if (e->kind != ENTRY_FOREIGN_KEY || pg_conn_is_broken(*target) ||
+        (error_kind(cause) != ERROR_DATA && !may_not_look))
         return cause;
     log_warn("%s; %s", error_message(cause),
              part == ENTRY_VALIDATE ? "it stays NOT VALID: it is checked for new rows only"
                                     : "it is left out on the target");
     error_free(cause);
     atomic_fetch_add(&t->counters->broken_keys, 1);
+    if (may_not_look)
+        return NULL;
     return tell_orphans(t, *target, e);
 }
 
@@ -922,7 +940,7 @@ MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on
     for (unsigned i = 0; i < post->n_entries; i++) {
         const struct entry *e = &post->entries[i];
 
-        if (is_an_object(t, e) && (also_what_acts_on_rows || !acts_on_rows(e))) {
+        if (is_an_object(t, e) && (also_what_acts_on_rows || !is_of_what_acts_on_rows(&t->schema, e))) {
             FAULT_POINT("full.object");
             TRY(run_one(t, &target, e, ENTRY_WHOLE));
         }

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 
@@ -53,6 +54,39 @@ def test_each_kind_of_object_arrives_as_it_is(world: World):
     assert pair.source.query(populated, "app") == pair.target.query(populated, "app")
     assert pair.target_value("SELECT n::int FROM plain.a_first") == 50
     assert pair.target_value("SELECT reltuples FROM pg_class WHERE oid = 'plain.parent'::regclass") == 50  # analyzed
+    pair.assert_nothing_left()
+
+
+FOR_SUPERUSERS = """
+    DROP EVENT TRIGGER "Event"; DROP EVENT TRIGGER off; DROP TYPE plain.base CASCADE; DROP TYPE plain.shell CASCADE; DROP FOREIGN DATA WRAPPER wrapper CASCADE; DROP LANGUAGE our_sql CASCADE;
+    DROP FUNCTION plain.our_handler CASCADE; ALTER FUNCTION plain.short(integer) NOT LEAKPROOF; DROP OPERATOR FAMILY plain.family USING btree CASCADE; DROP TEXT SEARCH PARSER plain.parser CASCADE;
+    DROP TEXT SEARCH TEMPLATE plain.template CASCADE; DROP AGGREGATE plain.newest(ORDER BY anyelement)"""
+NOT_BY_A_PLAIN_USER = ("ALTER DATABASE app SET \"our.setting\"", "COMMENT ON EXTENSION hstore", "ADD CONSTRAINT child_parent_fkey", "ADD CONSTRAINT \"code fk\"", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres")
+
+
+def test_a_plain_user_on_the_target_brings_all_but_what_is_named(world: World):
+    """CREATEDB, CREATEROLE, a member of the roles that own: objects of owners without rights in their schemas, comments on triggers, forced row security."""
+    pair = everything(world)
+    pair.target.execute("CREATE ROLE carrier LOGIN CREATEDB CREATEROLE")
+    for (role,) in pair.target.query("SELECT quote_ident(rolname) FROM pg_roles WHERE NOT rolsuper AND rolname !~ '^pg_' AND rolname <> 'carrier'"):
+        pair.target.execute(f"GRANT {role} TO carrier")
+    pair.pgtide = world.pgtide(pair.source.dsn("app"), pair.target.dsn("app", user="carrier"), ("--accept", "all", "--populate-matviews"))
+    refused = pair.pgtide.call("check", "--json")
+    assert refused.status == REFUSED
+    found = next(item for item in json.loads(refused.out)["items"] if item["id"] == "superuser-objects")["objects"]
+    assert not any("span" in line or "total" in line for line in found) and any("newest" in line for line in found) and "shell type plain.shell" in found, found
+    pair.on_source(FOR_SUPERUSERS)
+    run = pair.pgtide.sync()
+
+    def by_anybody(cluster: Cluster) -> set[str]:
+        """What belongs to the source's superuser belongs to who makes it."""
+        return {line.replace("OWNER TO carrier", "OWNER TO postgres") for line in structure(cluster, "app") if not line.startswith("--")}
+
+    different = by_anybody(pair.source) ^ by_anybody(pair.target)
+    assert {words for words in NOT_BY_A_PLAIN_USER if any(words in line for line in different)} == set(NOT_BY_A_PLAIN_USER)
+    assert all(any(words in line for words in NOT_BY_A_PLAIN_USER) for line in different), different
+    assert "our hstore" in run.err + run.out and "stays NOT VALID" in run.err + run.out
+    assert_equal(pair.source, pair.target, "app", objects=False)
     pair.assert_nothing_left()
 
 

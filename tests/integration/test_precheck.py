@@ -229,6 +229,7 @@ def test_policies_that_would_hide_rows(case: Case):
 def test_what_a_target_user_without_superuser_cannot_make(case: Case):
     case.target.execute(f"CREATE DATABASE {case.name} OWNER owner")
     case.on_source("CREATE FUNCTION f(integer) RETURNS integer LANGUAGE internal AS 'int4abs'; CREATE EXTENSION pageinspect;"
+                   "CREATE AGGREGATE anybodys(integer) (sfunc = int4pl, stype = integer); CREATE TYPE span AS RANGE (subtype = float8);"
                    "CREATE FUNCTION g() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
                    "CREATE EVENT TRIGGER et ON ddl_command_start EXECUTE FUNCTION g()")
     case.finds("superuser-objects", "PASSED", "2, and user")

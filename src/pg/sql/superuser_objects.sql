@@ -6,6 +6,10 @@ select o.text
         select 'function ' || p.oid::regprocedure || ' in language ' || l.lanname, 'pg_proc'::regclass, p.oid
           from pg_proc p join pg_language l on l.oid = p.prolang
          where not l.lanpltrusted and p.oid >= 16384
+           -- Anybody may make range types and aggregates (without a state of type internal), which have functions "in language internal"
+           and not exists (select from pg_aggregate a
+                            where a.aggfnoid = p.oid and a.aggtranstype <> 'internal'::regtype and a.aggmtranstype <> 'internal'::regtype)
+           and not exists (select from pg_depend i where i.classid = 'pg_proc'::regclass and i.objid = p.oid and i.deptype = 'i' and i.refclassid = 'pg_type'::regclass)
         union all
         select 'leakproof function ' || p.oid::regprocedure, 'pg_proc'::regclass, p.oid
           from pg_proc p join pg_language l on l.oid = p.prolang
@@ -16,6 +20,8 @@ select o.text
         select 'base type ' || t.oid::regtype, 'pg_type'::regclass, t.oid
           from pg_type t
          where t.typtype = 'b' and t.oid >= 16384 and not exists (select from pg_type e where e.typarray = t.oid)
+        union all
+        select 'shell type ' || t.oid::regtype, 'pg_type'::regclass, t.oid from pg_type t where not t.typisdefined and t.oid >= 16384
         union all
         select 'cast from ' || castsource::regtype || ' to ' || casttarget::regtype || ' without function', 'pg_cast'::regclass, oid
           from pg_cast where castmethod = 'b' and oid >= 16384
