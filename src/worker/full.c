@@ -19,6 +19,7 @@
 #include "worker/drift.h"
 #include "worker/extras.h"
 #include "worker/latecomers.h"
+#include "worker/prepare.h"
 
 enum {
     WAIT_MS = 500,
@@ -66,6 +67,7 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
     struct schema_dump_options options = {
         .programs = programs, .source = t->source, .folder = schema_folder(t), .stop = t->stop};
     CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *other = NULL;
+    struct pg_conn *guard = NULL;
 
     if (t->holder == NULL) {
         const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "dump"),
@@ -78,12 +80,13 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
     if (t->chosen != NULL)
         TRY(leave_out_unreadable(t, &options));
     log_info("dumping the structure with %s", programs->pg_dump);
-    TRY(state_forget_done(t->guard, t->record->id));
+    TRY(prepare_guard(t, &guard));
+    TRY(state_forget_done(guard, t->record->id));
     const struct state_relation structure = {.source_oid = TASK_STRUCTURE,
                                              .schema = "",
                                              .table = "",
                                              .gate = pg_snapshot_of(t->holder == NULL ? other : t->holder)->gate};
-    TRY(state_set_relation(t->guard, t->record->id, &structure)); /* (G2) before the dump can be used */
+    TRY(state_set_relation(guard, t->record->id, &structure)); /* (G2) before the dump can be used */
     TRY(remember_structure(t, options.snapshot));
     return schema_dump(t->arena, options);
 }
@@ -576,6 +579,32 @@ static enum existing existing_may_stay(const struct task *t)
     return t->chosen == NULL ? EXISTING_NONE : EXISTING_SHARED;
 }
 
+MUST_USE static struct error *read_target_roles(struct task *t, struct schema_target **out)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_target(t, "roles", t->stop, &target));
+    FAULT_POINT("full.before_roles");
+    return schema_target_new(target, t->arena, t->record->id, existing_may_stay(t), out);
+}
+
+/* A target that is restarted just now. */
+MUST_USE static struct error *open_schema_target(struct task *t, struct schema_target **out)
+{
+    struct backoff backoff = {0};
+
+    for (;;) {
+        struct error *err = read_target_roles(t, out);
+
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+            return err;
+        log_warn("could not read the target's roles, trying again: %s", error_message(err));
+        error_free(err);
+        if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
+            return stop_check(t->stop);
+    }
+}
+
 /* With a selection both parts: what belongs to what is told by either. */
 MUST_USE static struct error *open_schema(struct task *t, struct schema *schema, struct schema_target **out)
 {
@@ -584,7 +613,7 @@ MUST_USE static struct error *open_schema(struct task *t, struct schema *schema,
         TRY(schema_load_post(t->arena, schema_folder(t), schema));
         schema_select(schema, is_chosen, t->chosen);
     }
-    return schema_target_new(t->guard, t->arena, t->record->id, existing_may_stay(t), out);
+    return open_schema_target(t, out);
 }
 
 /* The tables are there: from here on it is about what comes with and after their rows. */
@@ -630,15 +659,17 @@ MUST_USE static struct error *record_gone(struct task *t, const uint32_t *oids, 
     CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *now = NULL;
     const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "gone"),
                                                .stop = t->stop};
+    struct pg_conn *guard = NULL;
 
     if (n == 0)
         return NULL;
     TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &now));
+    TRY(prepare_guard(t, &guard));
     for (unsigned i = 0; i < n; i++) {
         const struct state_relation gone = {
             .source_oid = oids[i], .schema = "", .table = "", .gate = pg_snapshot_of(now)->gate};
 
-        TRY(state_set_relation(t->guard, t->record->id, &gone));
+        TRY(state_set_relation(guard, t->record->id, &gone));
     }
     return NULL;
 }
@@ -748,12 +779,14 @@ static void put_off_unindexed(struct copy_input *in)
 MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
 {
     struct task *t = in->task;
+    struct pg_conn *guard = NULL;
     struct state now;
 
     in->put_off = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *in->put_off);
     if (!t->record->has_ddl)
         return in->names_are_targets ? NULL : refuse_renamed(in);
-    TRY(state_read(t->guard, t->arena, t->record->id, &now));
+    TRY(prepare_guard(t, &guard));
+    TRY(state_read(guard, t->arena, t->record->id, &now));
     if (now.n_relations > 0 && now.relations[0].source_oid == TASK_STRUCTURE)
         in->altered_since = now.relations[0].gate.snapshot.xmin;
     put_off_unindexed(in);

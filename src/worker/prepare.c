@@ -1,5 +1,6 @@
 #include "worker/prepare.h"
 
+#include "base/backoff.h"
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
@@ -552,11 +553,8 @@ MUST_USE static struct error *choose_format(struct task *t, struct pg_conn *sour
     return NULL;
 }
 
-struct error *prepare_run(struct task *t)
+MUST_USE static struct error *prepare_sides(struct task *t, struct pg_conn *source)
 {
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-
-    TRY(task_connect_source(t, "control", t->stop, &source));
     TRY(catalog_server(source, t->arena, &t->source_facts));
     TRY(selecting_restore(t, source));
     TRY(history_read(source, t->arena, &t->history));
@@ -576,6 +574,53 @@ struct error *prepare_run(struct task *t)
     }
     TRY(choose_format(t, source));
     return note_slot_snapshot(t);
+}
+
+struct error *prepare_guard(struct task *t, struct pg_conn **out_conn)
+{
+    struct error *err = pg_execute(t->guard, "asking the target", "SELECT 1");
+
+    if (err != NULL) {
+        bool is_lost = error_kind(err) == ERROR_TRANSIENT && pg_conn_is_broken(t->guard);
+
+        if (!is_lost)
+            return err;
+        log_info("the session that holds the task's lock on the target was lost: taking it again");
+        error_free(err);
+        pg_conn_close(TAKE(t->guard));
+        TRY(task_connect_target(t, "control", t->stop, &t->guard));
+        TRY(take_lock(t, t->guard));
+    }
+    *out_conn = t->guard;
+    return NULL;
+}
+
+static void forget_try(struct task *t)
+{
+    pg_snapshot_release(TAKE(t->holder));
+    pg_conn_close(TAKE(t->guard));
+    spool_close(TAKE(t->spool));
+}
+
+/* Each try finds what the one before has made, as a new process would (R1). */
+struct error *prepare_run(struct task *t)
+{
+    struct backoff backoff = {0};
+
+    for (;;) {
+        CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+        TRY(task_connect_source(t, "control", t->stop, &source));
+        struct error *err = prepare_sides(t, source);
+        bool is_cut = pg_conn_is_broken(source) || (t->guard != NULL && pg_conn_is_broken(t->guard));
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT || !is_cut)
+            return err;
+        log_warn("a server went away while the start was prepared, trying again: %s", error_message(err));
+        error_free(err);
+        forget_try(t);
+        if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
+            return stop_check(t->stop);
+    }
 }
 
 struct error *prepare_run_once(struct task *t)

@@ -28,5 +28,8 @@ bool prepare_finds_task(const struct task *t);
 /* The orchestrator: makes or finds, until the spool is open and t->state says what the target has. */
 MUST_USE struct error *prepare_run(struct task *t);
 
+/* t->guard, made again when the target was restarted since. Of the orchestrator alone. */
+MUST_USE struct error *prepare_guard(struct task *t, struct pg_conn **out_conn);
+
 /* Instead of prepare_run for --type full: the target, its state and an ordinary snapshot; nothing is made on the source. */
 MUST_USE struct error *prepare_run_once(struct task *t);

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import pytest
 
@@ -62,6 +63,20 @@ def test_a_server_crashes_during_the_copy(pair: BadPair, load: Mixed, side: str)
     let_pass(1)
     server(pair, side).start()
     go_on_and_finish(pair, load)
+
+
+def test_the_target_crashes_while_a_sync_begins(world: World):
+    """Before the slot is written down there, and before its roles are read: nothing but that moment is lost."""
+    pair = world.pair().fill_shop()
+    run = pair.pgtide.start(faults="prepare.spool_reset=wait@1:4000,full.before_roles=wait@1:4000")
+    wait_until(lambda: pair.source.query("SELECT FROM pg_replication_slots WHERE NOT active AND confirmed_flush_lsn IS NOT NULL"), 60, "the slot is made")
+    pair.target.restart(signal.SIGQUIT)
+    wait_until(lambda: pair.target.query("SELECT FROM pg_stat_activity WHERE application_name LIKE 'pgtide % roles'"), 60, "the roles are about to be read")
+    pair.target.restart(signal.SIGQUIT)
+    pair.pgtide.wait_phase("incremental", 90)
+    assert "while the start was prepared, trying again" in run.err and "could not read the target's roles, trying again" in run.err, run.err
+    pair.on_source("CREATE TABLE later (id integer PRIMARY KEY); INSERT INTO later VALUES (1)")
+    pair.finish()
 
 
 @pytest.mark.parametrize("side", SIDES)
