@@ -91,6 +91,70 @@ def test_transactions_in_pieces(pair: Pair):
     pair.finish()
 
 
+PIECES = ("--decoding-work-mem", "64kB")
+LARGE = "INSERT INTO t SELECT n, 'x' FROM generate_series({}, {}) n"
+
+
+def ids(pair: Pair, low: int, high: int) -> int:
+    return int(pair.target_value(f"SELECT count(*) FROM t WHERE id BETWEEN {low} AND {high}"))
+
+
+def stops_at(pair: Pair, key: int, low: int, high: int, *choice: str) -> None:
+    """It does, with nothing of the transaction applied but what somebody else wrote; then it goes on."""
+    run = pair.pgtide.run.expect(FAILED, 90)
+    assert f"(id) = ({key})" in run.err and "nothing of it was applied" in run.err, run.err
+    assert ids(pair, low, high) == 1
+    pair.pgtide.start_command("resume", *choice, *PIECES)
+    pair.pgtide.wait_phase("incremental")
+    pair.pgtide.caught_up()
+
+
+def test_a_stop_inside_a_transaction_in_pieces_or_a_prepared_one(pair: Pair):
+    pair.pgtide.follow()
+    pair.target.execute("INSERT INTO t SELECT unnest('{2500,5500,8500,9003,220000}'::int[]), 'theirs'", pair.database)
+    had = in_pieces(pair)
+    with session_of(pair) as session:    # in pieces, with something undone: the number of the change counts what is left
+        session.execute(rows(1, 1000))
+        session.execute("SAVEPOINT a")
+        session.execute(rows(1001, 4000))
+        comes_in_pieces(pair, had)
+        session.execute("ROLLBACK TO a")
+        session.execute(rows(1001, 4000))
+    stops_at(pair, 2500, 1, 4000, "--skip-change")
+    assert ids(pair, 1, 4000) == 4000 and pair.target_value("SELECT v FROM t WHERE id = 2500") == "theirs"
+    had = in_pieces(pair)
+    with session_of(pair) as session:
+        session.execute(rows(5001, 8000))
+        comes_in_pieces(pair, had)
+        pair.on_source("INSERT INTO small (v) VALUES ('between')")
+    pair.on_source("INSERT INTO small (v) VALUES ('after')")
+    stops_at(pair, 5500, 5001, 8000, "--skip-transaction")
+    assert ids(pair, 5001, 8000) == 1 and pair.target_value("SELECT count(*) FROM small") == 2
+    # Prepared: in pieces, and small
+    session = session_of(pair)
+    session.execute(rows(8001, 9000))
+    session.execute("PREPARE TRANSACTION 'one'")
+    session.close()
+    pair.on_source("INSERT INTO small (v) VALUES ('meanwhile')")
+    pair.pgtide.caught_up()
+    pair.on_source("COMMIT PREPARED 'one'")
+    stops_at(pair, 8500, 8001, 9000, "--overwrite")
+    assert ids(pair, 8001, 9000) == 1000 and pair.target_value("SELECT v FROM t WHERE id = 8500") != "theirs"
+    session = session_of(pair)
+    session.execute(rows(9001, 9005))
+    session.execute("PREPARE TRANSACTION 'two'")
+    session.close()
+    pair.on_source("COMMIT PREPARED 'two'")
+    stops_at(pair, 9003, 9001, 9005, "--skip-transaction")
+    assert ids(pair, 9001, 9005) == 1
+    # Larger than a window: the stop is in a later one than its beginning
+    pair.on_source(LARGE.format(100_001, 230_000))
+    stops_at(pair, 220_000, 100_001, 230_000, "--skip-change")
+    assert ids(pair, 100_001, 230_000) == 130_000 and pair.target_value("SELECT v FROM t WHERE id = 220000") == "theirs"
+    assert pair.target.query("SELECT policy FROM pgtide.conflict WHERE kind <> 'transaction' GROUP BY 1 ORDER BY 1", pair.database) != []
+    pair.pgtide.stop()
+
+
 def test_what_is_in_progress_when_pgtide_or_the_source_dies_comes_again(pair: Pair):
     pair.pgtide.follow()
     long = session_of(pair)
