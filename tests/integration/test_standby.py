@@ -113,7 +113,7 @@ def test_a_standby_has_moved_when_one_of_several_transactions_ends(world: World)
         source.execute("UPDATE t SET a = a WHERE a = 3", APP)
         standby.replayed(source)
         bounds = standby.value("SELECT txid_current_snapshot()::text", APP)
-        run = pgtide.begin("compare", "--json", "--kind", "values", faults="compare.table=wait@1:4000")
+        run = pgtide.begin("compare", "--json", "--kind", "values", faults="compare.table=wait@1:8000")
         wait_until(lambda: standby.value("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgtide compare' AND query LIKE 'SET TRANSACTION SNAPSHOT%'") > 0
                    or not run.is_running, 30, "the comparison has its snapshots", every_s=0.02)
         middle.commit()
