@@ -27,3 +27,6 @@ MUST_USE struct error *full_read_gates(struct task *t);
  * `altered_since` on have altered are left: they come back in `oids`.
  */
 MUST_USE struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *oids, unsigned *n_oids);
+
+/* --no-indexes leaves out what only makes reading faster, and what would attach it. */
+bool full_leaves_out(const struct task *t, const struct schema *schema, const struct entry *e);
