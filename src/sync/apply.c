@@ -108,6 +108,7 @@ struct error *apply_resume(struct apply *ap, struct apply_position *out)
         TRY(ap->target.ops->resume(ap->target.self, &position));
     ap->position = position;
     ap->upto = lsn_max(ap->upto, position.end);
+    ap->is_unflushed = !lsn_is_none(position.end); /* seen, but perhaps not on its disk yet */
     ap->must_resume = false;
     *out = position;
     return NULL;

@@ -162,7 +162,7 @@ static void note_pending(struct follow *f)
     atomic_store(&f->task->counters->pending_us, atomic_load(oldest));
 }
 
-static void note_commit(struct follow *f, bool durable)
+static void note_commit(struct follow *f)
 {
     struct task *t = f->task;
     struct progress_counters *c = t->counters;
@@ -180,8 +180,10 @@ static void note_commit(struct follow *f, bool durable)
     atomic_store(&c->windows_divided, counters.windows_divided);
     atomic_store(&c->conflicts, counters.conflicts);
     atomic_store(&f->is_unflushed, !apply_is_flushed(f->apply));
-    if (durable && apply_is_flushed(f->apply))
+    if (apply_is_flushed(f->apply)) {
         atomic_store(&t->durable_lsn, position.end.value);
+        atomic_store(&t->settled_lsn, apply_upto(f->apply).value);
+    }
     if (atomic_load(&t->consistent_lsn) != 0 && apply_upto(f->apply).value >= atomic_load(&t->consistent_lsn))
         atomic_store(&t->is_consistent, true);
 }
@@ -219,7 +221,7 @@ MUST_USE static struct error *apply_one(struct follow *f, struct window *w)
         f->durable_due_us = now + DURABLE_EVERY_MS * INT64_C(1000);
     if (apply_counters(f->apply).windows_slow > slow)
         log_debug("applied row by row: %s", apply_why_slow(f->apply));
-    note_commit(f, durable);
+    note_commit(f);
     TRY(forget_passed_stop(f));
     window_reset(w);
     atomic_fetch_add(&f->n_done, 1);
@@ -567,7 +569,7 @@ MUST_USE static struct error *run_session(struct follow *f)
         log_info("applying changes from %s on", lsn_format(position.end).text);
     if (apply_counters(f->apply).rows == 0)
         atomic_store(&f->task->counters->transactions_before, position.transactions);
-    note_commit(f, false);
+    note_commit(f);
     TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
     feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f},

@@ -90,10 +90,13 @@ MUST_USE static struct error *sync_spool(struct receiver *r)
     return NULL;
 }
 
-/* (P3) */
+/*
+ * (P3) A source that shuts down waits until it is told of all it has sent, also of what is no commit: with --ack target the keepalives
+ * count as well, or it would wait for ever, and keep the WAL of its other databases.
+ */
 static struct lsn may_be_forgotten(const struct receiver *r)
 {
-    struct lsn on_target = {atomic_load(&r->task->durable_lsn)};
+    struct lsn on_target = {atomic_load(&r->task->settled_lsn)};
 
     if (r->task->options->ack == ACK_TARGET && !atomic_load(&r->task->acks_spool) && lsn_before(on_target, r->durable))
         return on_target;

@@ -103,7 +103,9 @@ struct task {
     struct wake *ended;         /* the orchestrator has: for the main thread */
     struct meter meter;         /* the control server's thread alone */
 
-    _Atomic uint64_t durable_lsn; /* on the target's disk; the spool is trimmed below it */
+    _Atomic uint64_t durable_lsn; /* of the last commit on the target's disk; the spool is trimmed below it */
+    _Atomic uint64_t
+        settled_lsn; /* that, or a keepalive beyond it: nothing committed before is missing on that disk (P3, P4) */
     _Atomic uint64_t until_lsn;   /* the feeder takes nothing that ends behind it; 0: no such limit */
     _Atomic bool is_at_until;     /* everything before until_lsn is applied */
     _Atomic bool acks_spool;      /* in spite of --ack target: the source kept too much WAL */

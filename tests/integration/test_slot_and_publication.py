@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.pgtide import FAILED, OK
+from harness.pgtide import FAILED, INTERRUPTED, OK
 from harness.wait import wait_until
 from harness.world import Pair, World
 
@@ -89,6 +89,25 @@ def test_what_the_source_may_forget_while_apply_is_held_up(pair: Pair, ack: str)
         assert confirmed_is_behind(pair, written)
     lock.rollback()
     lock.close()
+    pair.finish()
+
+
+@pytest.mark.parametrize("ack", ["spool", "target"])
+def test_the_source_can_forget_and_shut_down_while_nothing_is_committed(pair: Pair, ack: str):    # P3, P4
+    """A walsender lets the server shut down when it was told of all that it has sent, not only of commits."""
+    pair.pgtide.follow("--ack", ack)
+    pair.on_source("INSERT INTO t VALUES (1000, 'x')")
+    pair.pgtide.caught_up()
+    for _ in range(2):    # as it follows, and after it went on with nothing to apply
+        pair.source.execute("CREATE TABLE elsewhere AS SELECT generate_series(1, 10000) n; DROP TABLE elsewhere; CHECKPOINT")
+        written = pair.source_value("SELECT pg_current_wal_flush_lsn()")
+        wait_until(lambda: not confirmed_is_behind(pair, written), 30, "the source is told of WAL without a commit for us")    # pylint: disable=cell-var-from-loop
+        assert pair.pgtide.run.interrupt() == INTERRUPTED
+        pair.pgtide.follow("--ack", ack)
+    pair.on_source("INSERT INTO t VALUES (1001, 'x')")
+    pair.pgtide.caught_up()
+    pair.source.execute("CREATE TABLE elsewhere AS SELECT generate_series(1, 10000) n")
+    pair.source.restart()    # within a minute
     pair.finish()
 
 
