@@ -57,7 +57,7 @@ struct entry {
     /* Filled by schema_resolve for INDEX, CONSTRAINT, FOREIGN_KEY, INDEX_ATTACH, TRIGGER; 0 and false before. */
     uint32_t table_oid; /* of the source; for FOREIGN_KEY the referencing one */
     bool table_is_partitioned;
-    bool is_gone; /* dropped on the source since the dump; table_oid is the dump's (schema_adopt_dropped) */
+    bool is_gone;         /* dropped on the source since the dump; table_oid is the dump's (schema_adopt_dropped) */
     bool is_unique;       /* an index or constraint that can identify rows */
     bool is_identity;     /* primary key or replica identity */
     uint64_t index_bytes; /* on the source; 0 for a partitioned one */

@@ -34,7 +34,8 @@ struct statement_input {
     enum statement_shape shape;
     const struct batch_row *rows;
     unsigned n_rows;
-    bool asserts; /* any other number of rows than n_rows is an error of the server, division_by_zero. Not for SHAPE_REPLACE */
+    bool
+        asserts; /* any other number of rows than n_rows is an error of the server, division_by_zero. Not for SHAPE_REPLACE */
 };
 
 enum statement_use {

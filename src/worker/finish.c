@@ -48,11 +48,12 @@ MUST_USE static struct error *remove_publication(struct task *t, struct pg_conn 
     return t->record->owns_publication ? pg_publication_drop(source, t->record->publication) : NULL;
 }
 
+static struct error *(*const removals[])(struct task *t, struct pg_conn *source) = {remove_slot, remove_capture,
+                                                                                    remove_publication};
+
 /* (R1) Each is tried, also when another one could not be removed; what stays is named with what it costs. The first error is returned. */
 MUST_USE static struct error *remove_from_source(struct task *t, struct pg_conn *source)
 {
-    struct error *(*const removals[])(struct task * t, struct pg_conn * source) = {remove_slot, remove_capture,
-                                                                                   remove_publication};
     struct error *first = NULL;
 
     for (size_t i = 0; i < COUNT_OF(removals); i++) {

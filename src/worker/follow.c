@@ -366,6 +366,18 @@ MUST_USE static struct error *apply_ourselves(struct follow *f, struct window *w
     return err;
 }
 
+/* To the lane, which then has it, or applied here. */
+MUST_USE static struct error *send_on(struct follow *f, struct window *w, enum feeder_state state, bool *out_has_left,
+                                      bool *out_goes_on)
+{
+    wait_while_paused(f, w);
+    *out_has_left = !is_for_us(f, w, state);
+    if (!*out_has_left)
+        return apply_ourselves(f, w);
+    *out_goes_on = hand_over(f, w);
+    return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
+}
+
 /* Fills one window and hands it over. *out_goes_on is false when the lane has ended or a stop was requested. */
 MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bool *out_goes_on)
 {
@@ -374,6 +386,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
     *out_goes_on = false;
     while (!stop_requested(t->stream_stop)) {
         enum feeder_state state;
+        bool has_left = false;
         bool lane_waits = lane_is_idle(f) && !window_is_empty(w);
 
         set_limit(f);
@@ -385,15 +398,10 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER ||
             (filling == FILLING_WAIT_SHORTLY && !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {
-            wait_while_paused(f, w);
-            if (is_for_us(f, w, state)) {
-                TRY(apply_ourselves(f, w));
-                continue;
-            }
-            *out_goes_on = hand_over(f, w);
-            return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
-        }
-        if (filling == FILLING_WAIT) {
+            TRY(send_on(f, w, state, &has_left, out_goes_on));
+            if (has_left)
+                return NULL;
+        } else if (filling == FILLING_WAIT) {
             note_rest(f, w, state);
             if (atomic_load(&t->leaves_at_until) && atomic_load(&t->is_at_until))
                 return NULL;

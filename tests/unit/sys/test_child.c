@@ -77,7 +77,8 @@ static void a_signal_that_ended_it_is_told_as_shells_do(void **state)
 
 static void a_program_that_is_missing_is_named(void **state)
 {
-    const char *const argv[] = {"/no-such-folder/program", NULL}; /* a PATH may have folders that we may not look into */
+    const char *const argv[] = {"/no-such-folder/program",
+                                NULL}; /* a PATH may have folders that we may not look into */
     const char *const not_executable[] = {arena_printf(a, "%s/file", (char *)*state), NULL};
     struct child_result r = {.exit_status = 77};
 
@@ -295,7 +296,8 @@ static void after_a_request_nothing_is_started(void **state)
 {
     (void)state;
     CLEANUP(stop_free) struct stop *stop = NULL;
-    const char *const argv[] = {"/no-such-folder/program", NULL}; /* a PATH may have folders that we may not look into */
+    const char *const argv[] = {"/no-such-folder/program",
+                                NULL}; /* a PATH may have folders that we may not look into */
     struct child_result r;
 
     expect_ok(stop_new(&stop));
@@ -315,7 +317,8 @@ static unsigned descriptors_open(void)
 static void no_descriptor_is_left_open(void **state)
 {
     (void)state;
-    const char *const argv[] = {"/no-such-folder/program", NULL}; /* a PATH may have folders that we may not look into */
+    const char *const argv[] = {"/no-such-folder/program",
+                                NULL}; /* a PATH may have folders that we may not look into */
     struct child_result r;
     unsigned before = descriptors_open();
 
