@@ -188,7 +188,7 @@ def kill_pgtide(pair: BadPair, rng: random.Random) -> None:
 
 def interrupt_pgtide(pair: BadPair, rng: random.Random) -> None:
     if pair.pgtide.run.is_running:
-        assert pair.pgtide.run.interrupt(60) == INTERRUPTED, pair.pgtide.last_words()
+        pair.pgtide.run.interrupt(60)    # it may have ended by itself at this very moment: check_end judges either way
 
 
 def freeze_pgtide(pair: BadPair, rng: random.Random) -> None:
