@@ -61,7 +61,16 @@ struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot import");
 
     TRY(pg_execute(c, "beginning a transaction", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-    return pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s", pg_quote_literal(scratch, id));
+    struct error *err =
+        pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s", pg_quote_literal(scratch, id));
+
+    if (err == NULL || (error_kind(err) != ERROR_DATA && error_kind(err) != ERROR_CONFIG))
+        return err;
+    /* 22023, from 17 on 42704: an identifier dies with the session that exported it. */
+    CLEANUP(error_free) struct error *unknown = err;
+    return error_hint(
+        error_new(ERROR_TRANSIENT, "the session that held the snapshot is lost: %s", error_message(unknown)),
+        "Run the same command again: it goes on with a new snapshot.");
 }
 
 MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,

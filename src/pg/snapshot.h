@@ -49,7 +49,7 @@ MUST_USE struct error *pg_snapshot_keep(struct pg_snapshot_holder *h);
 void pg_snapshot_release(struct pg_snapshot_holder *h);
 DEFINE_CLEANUP(struct pg_snapshot_holder, pg_snapshot_release);
 
-/* BEGIN with an exported snapshot. When the holder is gone: ERROR_CONFIG or ERROR_TRANSIENT; pg_snapshot_keep tells. */
+/* BEGIN with an exported snapshot. ERROR_TRANSIENT when the holder is gone; pg_snapshot_keep tells. */
 MUST_USE struct error *pg_snapshot_import(struct pg_conn *c, const char *id);
 
 /*

@@ -617,6 +617,15 @@ static void a_failing_entry_is_named_and_the_rest_is_kept(void **state)
     assert_string_equal(ask(target, "SELECT count(*)::text FROM pgtide.done"), arena_printf(arena, "%u", f->n_entries));
 }
 
+/* Its session was lost: that passes by itself, with another one. */
+static void a_snapshot_that_nobody_holds_is_no_error_of_the_data(void **state)
+{
+    NEEDS_SERVERS();
+    CLEANUP(pg_conn_close) struct pg_conn *other = connect_to(endpoints[0]);
+
+    fails(pg_snapshot_import(other, "00000003-0000001B-1"), ERROR_TRANSIENT, WORDS("held the snapshot is lost"));
+}
+
 /* Rows whose commit was answered and then forgotten, as by a crash with synchronous_commit = off. */
 static void what_the_target_forgets_is_copied_again(void **state)
 {
@@ -769,6 +778,7 @@ int main(void)
         cmocka_unit_test_setup(a_table_under_another_name_is_not_taken_for_it, begin),
         cmocka_unit_test_setup(a_bunch_does_not_wait_for_locks, begin),
         cmocka_unit_test_setup(a_failing_entry_is_named_and_the_rest_is_kept, begin),
+        cmocka_unit_test_setup(a_snapshot_that_nobody_holds_is_no_error_of_the_data, begin),
         cmocka_unit_test_setup(what_the_target_forgets_is_copied_again, begin),
         cmocka_unit_test_setup(entries_may_be_run_by_the_caller, begin),
         cmocka_unit_test_setup(survives_the_loss_of_sessions_on_the_target, begin),
