@@ -68,6 +68,7 @@ class Pgtide(Contender):
     def drain(self, client: Client, is_there: Callable[[], bool]) -> None:
         process = client.start(self.argv("sync", "--accept", "all", "--quiet"))
         wait_for(is_there)
+        client.done()
         process.send_signal(signal.SIGINT)
         client.end(process, allowed=(0, 130))
 
@@ -273,5 +274,5 @@ CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe, CopyOut, CopyIn, Indexes)
 FOLLOWERS = (Pgtide, Native, Received, Decoded)
 
 
-def wait_for(condition: Callable[[], bool], every_s: float = 0.01, limit_s: float = 900) -> None:
+def wait_for(condition: Callable[[], bool], every_s: float = 0.005, limit_s: float = 900) -> None:
     wait_until(condition, limit_s, "the contender came to its end", every_s=every_s)

@@ -15,6 +15,7 @@ enum {
     /* A flow is what brings so much over so long; single transactions, also in quick succession, are not. */
     FLOW_BYTES_PER_SECOND = 1000000,
     FLOW_WINDOW_US = 5000,
+    NAP_US_MAX = 10000,
     SENDER_TIMEOUT_MS_LEAST = 30000,
 };
 
@@ -25,7 +26,7 @@ struct pg_stream {
     int sender_timeout_ms;
     char *message;   /* libpq's; of the last call */
     bool has_unsent; /* feedback that the socket did not take */
-    bool is_flowing;
+    unsigned flow;   /* in FLOW_BYTES_PER_SECOND, of the window before; 0: none */
     size_t gathered; /* bytes handed out since then */
     int64_t since_us;
 };
@@ -252,10 +253,15 @@ static bool is_readable_now(const struct pg_stream *s)
     return poll(&fd, 1, 0) > 0;
 }
 
-/* Lets data gather in the socket; only a stop request ends it early. */
+/*
+ * Lets data gather in the socket; only a stop request ends it early. While we read, each message that the server sends is a packet of
+ * its own and wakes us, which costs it more than decoding; while we rest they gather behind few. So the more flows, the longer: a
+ * flow of some 30 MB/s, which is a backlog, is read every 10 ms.
+ */
 static void nap(const struct pg_stream *s)
 {
-    struct timespec time = {.tv_nsec = (long)s->options.nap_us * 1000};
+    unsigned us = s->options.nap_us * s->flow < NAP_US_MAX ? s->options.nap_us * s->flow : NAP_US_MAX;
+    struct timespec time = {.tv_nsec = (long)us * 1000};
     struct pollfd fd = {.fd = s->options.stop == NULL ? -1 : stop_fd(s->options.stop), .events = POLLIN};
 
     ppoll(&fd, 1, &time, NULL);
@@ -267,11 +273,11 @@ static void nap_while_flowing(struct pg_stream *s)
     int64_t elapsed_us = clock_now_us() - s->since_us;
 
     if (elapsed_us >= FLOW_WINDOW_US) {
-        s->is_flowing = (int64_t)s->gathered * 1000000 / elapsed_us >= FLOW_BYTES_PER_SECOND;
+        s->flow = (unsigned)((int64_t)s->gathered * 1000000 / elapsed_us / FLOW_BYTES_PER_SECOND);
         s->gathered = 0;
         s->since_us += elapsed_us;
     }
-    if (s->is_flowing && s->options.nap_us > 0)
+    if (s->flow > 0 && s->options.nap_us > 0)
         nap(s);
 }
 
