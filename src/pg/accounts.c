@@ -5,27 +5,11 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "pg/account_reader.h"
 #include "pg/cells.h"
 #include "pg/schema_roles.h"
-#include "pg/sql.h"
 
-enum { MEMBERSHIP_OPTIONS_SINCE = 160000, CREATES_LIKE_ITSELF_SINCE = 160000 };
-
-enum role_cell {
-    ROLE_NAME,
-    ROLE_SUPERUSER,
-    ROLE_REPLICATION,
-    ROLE_BYPASSRLS,
-    ROLE_LOGIN,
-    ROLE_CREATEDB,
-    ROLE_ATTRIBUTES,
-};
-
-enum statement_cell {
-    STATEMENT_TEXT,
-    STATEMENT_ROLE,
-    STATEMENT_GROUP,
-};
+enum { CREATES_LIKE_ITSELF_SINCE = 160000 };
 
 /* ---- who comes along ---- */
 
@@ -92,15 +76,16 @@ struct creator {
 
 static const char *why_not(struct arena *a, const struct creator *by, char *const *cell)
 {
-    const char *provider = provider_of(cell[ROLE_NAME]);
+    const char *provider = provider_of(cell[ACCOUNT_ROLE]);
 
-    if (strncmp(cell[ROLE_NAME], "pg_", 3) == 0)
+    if (account_is_systems(cell[ACCOUNT_ROLE]))
         return "a system role of PostgreSQL";
-    if (role_find(&by->roles, cell[ROLE_NAME]) != NULL)
+    if (role_find(&by->roles, cell[ACCOUNT_ROLE]) != NULL)
         return "exists on the target, where it is left as it is";
     if (provider != NULL)
         return arena_printf(a, "reserved by %s", provider);
-    return cell_bool(cell[ROLE_SUPERUSER]) ? "a superuser: rights over the whole server are raised on no target" : NULL;
+    return cell_bool(cell[ACCOUNT_SUPERUSER]) ? "a superuser: rights over the whole server are raised on no target"
+                                              : NULL;
 }
 
 static const char *join(struct arena *a, const char *list, const char *item)
@@ -110,23 +95,23 @@ static const char *join(struct arena *a, const char *list, const char *item)
 
 static struct account account_of(struct arena *a, const struct creator *by, char *const *cell)
 {
-    bool logs_in = cell_bool(cell[ROLE_LOGIN]), wants_createdb = cell_bool(cell[ROLE_CREATEDB]);
-    struct account x = {.name = cell[ROLE_NAME], .remark = why_not(a, by, cell)};
+    bool logs_in = cell_bool(cell[ACCOUNT_LOGIN]), wants_createdb = cell_bool(cell[ACCOUNT_CREATEDB]);
+    struct account x = {.name = cell[ACCOUNT_ROLE], .remark = why_not(a, by, cell)};
 
     x.is_carried = x.remark == NULL;
     if (!x.is_carried)
         return x;
     x.has_password = logs_in && by->can_read_passwords;
     x.loses_login = logs_in && !by->can_read_passwords;
-    if (cell_bool(cell[ROLE_REPLICATION]))
+    if (cell_bool(cell[ACCOUNT_REPLICATION]))
         x.remark = join(a, x.remark, "comes without REPLICATION");
-    if (cell_bool(cell[ROLE_BYPASSRLS]))
+    if (cell_bool(cell[ACCOUNT_BYPASSRLS]))
         x.remark = join(a, x.remark, "comes without BYPASSRLS");
     if (wants_createdb && !by->may_give_createdb)
         x.remark = join(a, x.remark, "comes without CREATEDB, which the target's user may not give");
     if (x.loses_login)
         x.remark = join(a, x.remark, "its password cannot be read: comes without LOGIN");
-    x.attributes = arena_printf(a, "%s %s %s", cell[ROLE_ATTRIBUTES],
+    x.attributes = arena_printf(a, "%s %s %s", cell[ACCOUNT_ATTRIBUTES],
                                 wants_createdb && by->may_give_createdb ? "CREATEDB" : "NOCREATEDB",
                                 logs_in && !x.loses_login ? "LOGIN" : "NOLOGIN");
     return x;
@@ -181,15 +166,15 @@ MUST_USE static struct error *mighty_read(struct pg_conn *target, struct arena *
         NULL, 0, out);
 }
 
-/* NULL: the membership may be made. `list`: roles that are about to be made; NULL when they are there. */
-static const char *why_no_member(const struct role_list *roles, const struct pg_rows *mighty,
+/* NULL: the membership may be made. */
+static const char *why_no_member(const struct creator *by, const struct pg_rows *mighty,
                                  const struct account_list *list, const char *group)
 {
-    const struct account *made = list == NULL ? NULL : account_find(list, group);
+    const struct account *made = account_find(list, group);
 
     if (made != NULL && made->is_carried)
         return NULL;
-    if (role_find(roles, group) == NULL)
+    if (role_find(&by->roles, group) == NULL)
         return "it does not exist on the target";
     for (unsigned r = 0; r < mighty->n_rows; r++)
         if (strcmp(mighty->rows[r][0], group) == 0)
@@ -198,26 +183,34 @@ static const char *why_no_member(const struct role_list *roles, const struct pg_
 }
 
 /* What a role is on the source and will not be on the target belongs to what is said about it beforehand. */
-MUST_USE static struct error *note_memberships(struct pg_conn *source, struct pg_conn *target, struct arena *a,
-                                               const struct creator *by, struct account_list *list)
+static void judge_statement(struct arena *a, const struct creator *by, const struct pg_rows *mighty, char *const *cell,
+                            struct account_list *list)
 {
-    struct pg_rows mighty, members;
+    const struct account *found = account_find(list, cell[ACCOUNT_ROLE]);
+    const char *reason = NULL;
+
+    if (found == NULL || !found->is_carried || cell[ACCOUNT_STATEMENT] == NULL)
+        return;
+    struct account *x = &list->accounts[found - list->accounts];
+    if (strcmp(cell[ACCOUNT_KIND], "membership") == 0) {
+        reason = why_no_member(by, mighty, list, cell[ACCOUNT_SUBJECT]);
+        if (reason != NULL)
+            x->remark =
+                join(a, x->remark, arena_printf(a, "is made no member of \"%s\": %s", cell[ACCOUNT_SUBJECT], reason));
+    }
+    list->statements[list->n_statements++] =
+        (struct account_statement){.text = cell[ACCOUNT_STATEMENT], .left_out = reason};
+}
+
+MUST_USE static struct error *judge_statements(struct pg_conn *target, struct arena *a, const struct creator *by,
+                                               const struct pg_rows *rows, struct account_list *list)
+{
+    struct pg_rows mighty;
 
     TRY(mighty_read(target, a, &mighty));
-    TRY(pg_query(source, a, "reading memberships of roles",
-                 "SELECT DISTINCT m.rolname::text COLLATE \"C\", g.rolname::text COLLATE \"C\" FROM pg_auth_members a "
-                 "JOIN pg_roles m ON m.oid = a.member JOIN pg_roles g ON g.oid = a.roleid ORDER BY 1, 2",
-                 NULL, 0, &members));
-    for (unsigned r = 0; r < members.n_rows; r++) {
-        const char *group = members.rows[r][1];
-        const struct account *found = account_find(list, members.rows[r][0]);
-        const char *reason = why_no_member(&by->roles, &mighty, list, group);
-
-        if (found == NULL || !found->is_carried || reason == NULL)
-            continue;
-        struct account *x = &list->accounts[found - list->accounts];
-        x->remark = join(a, x->remark, arena_printf(a, "is made no member of \"%s\": %s", group, reason));
-    }
+    list->statements = arena_alloc(a, (rows->n_rows + 1U) * sizeof *list->statements);
+    for (unsigned r = 0; r < rows->n_rows; r++)
+        judge_statement(a, by, &mighty, rows->rows[r], list);
     return NULL;
 }
 
@@ -227,15 +220,20 @@ struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, stru
     struct pg_rows rows;
 
     TRY(creator_read(source, target, a, &by));
-    TRY(pg_query(source, a, "reading the roles", sql_accounts, NULL, 0, &rows));
-    struct account *accounts = arena_alloc(a, (rows.n_rows + 1U) * sizeof *accounts);
-    struct account_list list = {.n = rows.n_rows, .accounts = accounts, .may_create = by.may_create};
+    TRY(accounts_of(source, target, a, ACCOUNTS_TO_MAKE, &rows));
+    struct account_list list = {
+        .accounts = arena_alloc(a, (rows.n_rows + 1U) * sizeof *list.accounts),
+        .may_create = by.may_create,
+    };
     for (unsigned r = 0; r < rows.n_rows; r++) {
-        accounts[r] = account_of(a, &by, rows.rows[r]);
-        list.n_carried += accounts[r].is_carried;
-        list.n_without_login += accounts[r].loses_login;
+        if (strcmp(rows.rows[r][ACCOUNT_KIND], "role") != 0)
+            continue;
+        struct account *x = &list.accounts[list.n++];
+        *x = account_of(a, &by, rows.rows[r]);
+        list.n_carried += x->is_carried;
+        list.n_without_login += x->loses_login;
     }
-    TRY(note_memberships(source, target, a, &by, &list));
+    TRY(judge_statements(target, a, &by, &rows, &list));
     *out = list;
     return NULL;
 }
@@ -312,32 +310,20 @@ MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *
 MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *target, struct arena *a,
                                        const struct account_list *list)
 {
-    const char *has_options = pg_conn_version(target) >= MEMBERSHIP_OPTIONS_SINCE ? "true" : "false";
     struct role_list roles;
-    struct pg_rows statements, mighty;
 
     TRY(schema_roles_read(target, a, &roles));
     for (unsigned i = 0; i < list->n; i++)
         if (list->accounts[i].is_carried)
             TRY(make_role(source, target, a, &list->accounts[i], roles.user_is_superuser));
     FAULT_POINT("accounts.made");
-    TRY(schema_roles_read(target, a, &roles));
-    TRY(mighty_read(target, a, &mighty));
-    TRY(pg_query(source, a, "reading memberships and settings of roles", sql_account_statements, &has_options, 1,
-                 &statements));
-    for (unsigned r = 0; r < statements.n_rows; r++) {
-        char **cell = statements.rows[r];
-        const struct account *x = account_find(list, cell[STATEMENT_ROLE]);
+    for (unsigned i = 0; i < list->n_statements; i++) {
+        const struct account_statement *x = &list->statements[i];
 
-        if (x == NULL || !x->is_carried)
-            continue;
-        const char *reason =
-            cell[STATEMENT_GROUP] == NULL ? NULL : why_no_member(&roles, &mighty, NULL, cell[STATEMENT_GROUP]);
-
-        if (reason != NULL)
-            log_warn("left out \"%s\": role \"%s\": %s", cell[STATEMENT_TEXT], cell[STATEMENT_GROUP], reason);
+        if (x->left_out != NULL)
+            log_warn("left out \"%s\": %s", x->text, x->left_out);
         else
-            TRY(try_statement(target, cell[STATEMENT_TEXT], cell[STATEMENT_TEXT]));
+            TRY(try_statement(target, x->text, x->text));
     }
     return NULL;
 }

@@ -25,12 +25,20 @@ struct account {
     const char *attributes; /* what stands behind CREATE ROLE name */
 };
 
+/* What belongs to a role that is carried: a membership, a setting, a comment. */
+struct account_statement {
+    const char *text;
+    const char *left_out; /* why; NULL: it is run */
+};
+
 /* By name, bytewise. */
 struct account_list {
     unsigned n;
     struct account *accounts;
     unsigned n_carried, n_without_login;
     bool may_create; /* the target's user may make roles */
+    unsigned n_statements;
+    struct account_statement *statements; /* in their order; what is left out is in the role's remark */
 };
 
 MUST_USE struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, struct arena *a,

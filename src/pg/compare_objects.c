@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include "pg/account_reader.h"
 #include "pg/sequence.h"
 #include "pg/sql.h"
 
@@ -76,8 +77,27 @@ MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *
     return NULL;
 }
 
-MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum object_set set,
-                                       const struct object_scope *scope, const char *foreign, struct objects *out)
+/* Their first cells are those of objects. PostgreSQL's own roles are no concern of anybody. */
+MUST_USE static struct error *read_accounts(struct pg_conn *c, const struct pg_conn *other, struct arena *a,
+                                            struct objects *out)
+{
+    static_assert((int)ACCOUNT_KIND == OBJECT_KIND && (int)ACCOUNT_IDENTITY == OBJECT_IDENTITY &&
+                      (int)ACCOUNT_DEFINITION == OBJECT_DEFINITION && (int)ACCOUNT_ROLE == OBJECT_ROLE,
+                  "the first cells are those of objects");
+    struct pg_rows rows;
+
+    TRY(accounts_of(c, other, a, ACCOUNTS_TO_COMPARE, &rows));
+    *out = (struct objects){.rows = rows.rows};
+    for (unsigned r = 0; r < rows.n_rows; r++)
+        if (!account_is_systems(rows.rows[r][ACCOUNT_ROLE]))
+            out->rows[out->n++] = rows.rows[r];
+    return NULL;
+}
+
+/* `other`: the server that it is compared with. */
+MUST_USE static struct error *read_set(struct pg_conn *c, const struct pg_conn *other, struct arena *a,
+                                       enum object_set set, const struct object_scope *scope, const char *foreign,
+                                       struct objects *out)
 {
     switch (set) {
     case OBJECT_SET_DEFINITIONS:
@@ -85,7 +105,7 @@ MUST_USE static struct error *read_set(struct pg_conn *c, struct arena *a, enum 
     case OBJECT_SET_SEQUENCES:
         return read_sequences(c, a, scope, out);
     case OBJECT_SET_ACCOUNTS:
-        return read_statement(c, a, "reading the roles", sql_compare_accounts, out);
+        return read_accounts(c, other, a, out);
     case OBJECT_SET_LARGE_OBJECTS:
         return read_statement(c, a, "reading the large objects", sql_compare_large_objects, out);
     }
@@ -355,8 +375,8 @@ struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target
     bool both_maintain = pg_conn_version(source) >= MAINTAIN_SINCE && pg_conn_version(target) >= MAINTAIN_SINCE;
     const char *foreign = both_maintain ? "{}" : "{MAINTAIN}";
 
-    TRY(read_set(source, scratch, set, scope, foreign, &c.source));
-    TRY(read_set(target, scratch, set, scope, foreign, &c.target));
+    TRY(read_set(source, target, scratch, set, scope, foreign, &c.source));
+    TRY(read_set(target, source, scratch, set, scope, foreign, &c.target));
     if (set == OBJECT_SET_ACCOUNTS)
         TRY(add_passwords(&c, source, target));
     merge(&c);

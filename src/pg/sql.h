@@ -3,7 +3,6 @@
 
 extern const char sql_acting[];
 extern const char sql_columns[];
-extern const char sql_compare_accounts[];
 extern const char sql_compare_columns[];
 extern const char sql_compare_large_objects[];
 extern const char sql_compare_objects[];
@@ -23,7 +22,6 @@ extern const char sql_large_objects[];
 extern const char sql_large_objects_unreadable[];
 extern const char sql_long_transactions[];
 extern const char sql_accounts[];
-extern const char sql_account_statements[];
 extern const char sql_matviews[];
 extern const char sql_not_followed[];
 extern const char sql_not_owned[];
