@@ -23,17 +23,30 @@ static void thin_out(struct lag *l)
     l->n /= 2;
 }
 
-int64_t lag_note(struct lag *l, int64_t at_us, struct lsn there, struct lsn here)
+/* Commits that no note stands for yet may lie up to here; LSN_NONE: there are none. What is not flushed cannot come. */
+static struct lsn unnoted(struct lag *l, const struct lag_look *look)
 {
-    forget_what_came(l, here);
+    if (look->have_ended)
+        l->commits_before = lsn_max(l->commits_before, look->inserted);
+    struct lsn upto = lsn_before(l->commits_before, look->there) ? l->commits_before : look->there;
+    return lsn_before(l->noted_upto, upto) ? upto : LSN_NONE;
+}
+
+int64_t lag_note(struct lag *l, struct lag_look look)
+{
+    struct lsn upto = unnoted(l, &look);
+
+    forget_what_came(l, look.here);
     int64_t since_us = l->n == 0 ? 0 : l->notes[0].at_us;
 
-    if (!lsn_before(here, there) ||
-        (l->n > 0 && (!lsn_before(l->notes[l->n - 1].there, there) || at_us - l->notes[l->n - 1].at_us < l->gap_us)))
+    if (lsn_is_none(upto) || (l->n > 0 && look.at_us - l->notes[l->n - 1].at_us < l->gap_us))
+        return since_us;
+    l->noted_upto = upto;
+    if (!lsn_before(look.here, upto))
         return since_us;
     if (l->n == LAG_NOTES)
         thin_out(l);
-    l->notes[l->n].there = there;
-    l->notes[l->n++].at_us = at_us;
+    l->notes[l->n].there = upto;
+    l->notes[l->n++].at_us = look.at_us;
     return since_us;
 }

@@ -177,9 +177,29 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Of those that came and are not applied; 0: none. */
+static int64_t arrived_us(const struct progress_counters *c)
+{
+    return atomic_load(&c->arrived_lsn) > atomic_load(&c->applied_lsn) ? read_us(&c->arrived_us) : 0;
+}
+
+void progress_commit_came(struct progress_counters *c, struct lsn end, int64_t committed_us)
+{
+    if (arrived_us(c) != 0)
+        return;
+    atomic_store(&c->arrived_us, committed_us);
+    atomic_store(&c->arrived_lsn, end.value);
+}
+
+/* Of two times the earlier one; 0 is none. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
 struct progress_delay progress_delay(const struct progress_counters *c)
 {
-    int64_t pending_us = read_us(&c->pending_us);
+    int64_t pending_us = earlier(read_us(&c->pending_us), arrived_us(c));
     int64_t unheard_us = read_us(&c->unheard_us);
     int64_t there_us = clock_wall_us() + read_us(&c->clock_offset_us);
     struct progress_delay d = {.total_us = read_us(&c->delay_us)};

@@ -75,8 +75,10 @@ struct progress_counters {
     /* The delay; progress_delay makes one of these. Times of commits are by the source's clock. */
     _Atomic int64_t delay_us;   /* source commit -> target commit of the newest one; 0 when nothing is left to apply */
     _Atomic int64_t pending_us; /* when the oldest one that is here and not applied was committed; 0: none */
-    _Atomic int64_t receive_us; /* source commit -> received here, of the newest one */
-    _Atomic int64_t unheard_us; /* clock_now_us from when on the source has WAL that has not come; 0: none */
+    _Atomic int64_t arrived_us; /* progress_commit_came: when that one was committed, */
+    _Atomic uint64_t arrived_lsn;    /* and where it ends: it counts until it is applied */
+    _Atomic int64_t receive_us;      /* source commit -> received here, of the newest one */
+    _Atomic int64_t unheard_us;      /* clock_now_us from when on the source has WAL that has not come; 0: none */
     _Atomic int64_t clock_offset_us; /* the source's clock minus ours */
 
     _Atomic uint64_t spool_bytes;
@@ -122,6 +124,12 @@ struct progress_delay {
     int64_t receive_us; /* of that: until it is here. What a loss of the source would cost (RPO) */
     int64_t apply_us;   /* the rest (RTO) */
 };
+
+/*
+ * A COMMIT came, and what it commits is not yet where it could be applied: to bring a huge transaction there takes long. Only the first
+ * one that is not applied counts. By one thread.
+ */
+void progress_commit_came(struct progress_counters *c, struct lsn end, int64_t committed_us);
 
 struct progress_delay progress_delay(const struct progress_counters *c);
 

@@ -348,6 +348,11 @@ int64_t window_committed_us(const struct window *w)
     return w->n_transactions == 0 ? 0 : w->transactions[0].committed_us;
 }
 
+int64_t window_last_committed_us(const struct window *w)
+{
+    return w->n_transactions == 0 ? 0 : w->transactions[w->n_transactions - 1].committed_us;
+}
+
 bool window_begins_inside(const struct window *w)
 {
     return w->n_transactions > 0 && !w->transactions[0].begins;

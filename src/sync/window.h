@@ -117,6 +117,7 @@ bool window_begins_inside(const struct window *w);
 
 /* When its first transaction was committed on the source, by its clock; 0: it has none. Also while it is being filled. */
 int64_t window_committed_us(const struct window *w);
+int64_t window_last_committed_us(const struct window *w); /* likewise of its last one */
 
 /* The work of a divided part, for one session; as fold_finish. */
 const struct fold_work *window_undivided_work(struct window *w, const char **out_reason);

@@ -269,8 +269,18 @@ static void wait_while_paused(struct follow *f, const struct window *w)
 static void note_handed(struct follow *f, const struct window *w)
 {
     atomic_store(&f->since_us[atomic_load(&f->n_handed) % WINDOWS], window_committed_us(w));
+    atomic_store(&f->filling_us, feeder_at_boundary(f->feeder) ? 0 : window_last_committed_us(w));
     atomic_fetch_add(&f->n_handed, 1);
-    atomic_store(&f->filling_us, 0);
+}
+
+/* Between two windows of one transaction it is still the one that is being applied. */
+static void note_filling(struct follow *f, const struct window *w)
+{
+    int64_t since_us = window_committed_us(w);
+
+    if (since_us != 0 || feeder_at_boundary(f->feeder))
+        atomic_store(&f->filling_us, since_us);
+    note_pending(f);
 }
 
 /* What was filled goes to the lane; false when the lane has ended. */
@@ -393,8 +403,7 @@ MUST_USE static struct error *fill_window(struct follow *f, struct window *w, bo
         TRY(feeder_step(f->feeder, w, lane_waits ? RECORDS_TO_BOUNDARY : RECORDS_A_STEP, &state));
         atomic_store(&t->last_change_lsn, feeder_last_change(f->feeder).value);
         atomic_store(&t->counters->changes_left_out, feeder_n_left_out(f->feeder));
-        atomic_store(&f->filling_us, window_committed_us(w));
-        note_pending(f);
+        note_filling(f, w);
         enum filling filling = judge_window(f, w, state);
         if (filling == FILLING_HAND_OVER ||
             (filling == FILLING_WAIT_SHORTLY && !wake_wait(t->news, t->stream_stop, UNFINISHED_MS))) {

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "pg/pgoutput_frames.h"
 #include "pg/relation_book.h"
@@ -117,6 +118,7 @@ MUST_USE static struct error *commit_pieces(struct intake *in, const struct fram
     char commit[FRAME_COMMIT_BYTES];
 
     FAULT_POINT("intake.before_commit");
+    task_commit_came(in->task, f->end, f->committed_pg_us + CLOCK_PG_EPOCH_US);
     pgoutput_frame_begin(f, begin);
     pgoutput_frame_commit(f, commit);
     TRY(give_to_spool(in, begin, sizeof begin));
@@ -161,6 +163,7 @@ MUST_USE static struct error *commit_translated(struct intake *in, const struct 
 {
     char frame[TRANSLATED_FRAME_BYTES];
 
+    task_commit_came(in->task, in->at, what->committed_us);
     TRY(give_to_spool(in, frame, test_decoding_begin(what, in->at, frame)));
     TRY(assembly_commit(in->assembly, in->xid, to_spool(in)));
     TRY(give_to_spool(in, frame, test_decoding_commit(what, in->at, frame)));

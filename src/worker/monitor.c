@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "model/clock_offset.h"
 #include "model/growth.h"
@@ -34,6 +35,7 @@ struct monitor {
     bool is_over_limit; /* --max-slot-wal */
     struct clock_offset clock;
     struct lag on_the_way;
+    uint64_t snapshot; /* of the last look, hashed: it changes when a transaction that wrote ends, and only then */
     int64_t heartbeat_due_us;
     uint64_t transactions; /* received, when the last heartbeat was due */
     bool may_not_beat;
@@ -56,13 +58,19 @@ static void note_clock(struct monitor *m, int64_t asked_us, int64_t there_us)
         atomic_store(&m->task->counters->clock_offset_us, m->clock.offset_us);
 }
 
-/* What the source had flushed at one look must have come by the next; else it has been on the way since then. */
-static void note_received(struct monitor *m, struct lsn flushed)
+/* What was committed on the source at one look must have come by the next; else it has been on the way since then. */
+static void note_received(struct monitor *m, struct lsn inserted, struct lsn flushed, const char *snapshot_text)
 {
     struct progress_counters *c = m->task->counters;
+    uint64_t snapshot = hash_bytes(snapshot_text, strlen(snapshot_text), 0);
+    struct lag_look look = {.at_us = clock_now_us(),
+                            .there = flushed,
+                            .inserted = inserted,
+                            .here = {atomic_load(&c->received_lsn)},
+                            .have_ended = snapshot != m->snapshot};
 
-    atomic_store(&c->unheard_us,
-                 lag_note(&m->on_the_way, clock_now_us(), flushed, (struct lsn){atomic_load(&c->received_lsn)}));
+    m->snapshot = snapshot;
+    atomic_store(&c->unheard_us, lag_note(&m->on_the_way, look));
 }
 
 MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
@@ -184,7 +192,7 @@ MUST_USE static struct error *look_at_source(struct monitor *m)
         "SELECT pg_current_wal_insert_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text,"
         "       s.slot_name::text, to_jsonb(s) ->> 'wal_status',"
         "       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text,"
-        "       to_jsonb(s) ->> 'safe_wal_size', pg_current_wal_flush_lsn()::text"
+        "       to_jsonb(s) ->> 'safe_wal_size', pg_current_wal_flush_lsn()::text, txid_current_snapshot()::text"
         "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name::text = $1";
     struct task *t = m->task;
     struct pg_rows rows;
@@ -195,10 +203,11 @@ MUST_USE static struct error *look_at_source(struct monitor *m)
                  (const char *const[]){t->record->slot}, 1, &rows));
     char **row = rows.rows[0];
     note_clock(m, asked_us, strtoll(row[1], NULL, 10));
-    if (lsn_parse(row[6], &flushed))
-        note_received(m, flushed);
-    if (lsn_parse(row[0], &insert))
+    if (lsn_parse(row[0], &insert)) {
         atomic_store(&t->counters->source_lsn, insert.value);
+        if (lsn_parse(row[6], &flushed))
+            note_received(m, insert, flushed, row[7]);
+    }
     note_retained(m, cell_u64(row[4]), row[5]);
     return slot_is_good(t, row);
 }

@@ -179,6 +179,7 @@ static void note_commit(void *self, uint32_t xid, struct lsn end, int64_t commit
     struct progress_counters *c = t->counters;
 
     commit_log_note(t->commits, xid, end);
+    task_commit_came(t, end, committed_us);
     atomic_store_explicit(&c->receive_us, clock_wall_us() + atomic_load(&c->clock_offset_us) - committed_us,
                           memory_order_relaxed);
 }

@@ -75,6 +75,14 @@ struct error *task_take_failure(struct task *t)
     return err;
 }
 
+void task_commit_came(const struct task *t, struct lsn end, int64_t committed_us)
+{
+    uint64_t until = atomic_load(&t->until_lsn);
+
+    if (until == 0 || end.value <= until)
+        progress_commit_came(t->counters, end, committed_us);
+}
+
 MUST_USE static struct error *connect_as(const struct task *t, const struct pg_endpoint *e, const char *role,
                                          const struct stop *stop, struct pg_conn **out_conn)
 {

@@ -142,6 +142,9 @@ void task_fail(struct task *t, struct error *err);
 /* What task_fail kept, given away; NULL when nothing failed. */
 struct error *task_take_failure(struct task *t);
 
+/* The receiver has the COMMIT of a transaction that ends at `end`. Where a limit is set, what lies beyond it is nobody's delay. */
+void task_commit_came(const struct task *t, struct lsn end, int64_t committed_us);
+
 /* Sessions with ordinary statements; `stop` is t->stop or t->stream_stop, whichever ends the caller. Try until it works. */
 MUST_USE struct error *task_connect_source(const struct task *t, const char *role, const struct stop *stop,
                                            struct pg_conn **out_conn);

@@ -289,6 +289,32 @@ static void what_does_not_come_is_a_delay_too(void **state)
     assert_int_equal(progress_delay(c).apply_us, 0);
 }
 
+/* Between its COMMIT and the moment when the feeder meets it a huge transaction is on the way to the spool. */
+static void what_came_and_is_not_applied_is_a_delay(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = NULL;
+    struct progress_counters *c = counters_of(&a);
+    int64_t now_us = clock_wall_us();
+
+    (void)state;
+    c->applied_lsn = 100;
+    progress_commit_came(c, (struct lsn){100}, now_us - INT64_C(9000000000));
+    assert_int_equal(progress_delay(c).total_us, 0);
+    progress_commit_came(c, (struct lsn){200}, now_us - INT64_C(5000000000));
+    assert_in_range(progress_delay(c).total_us, 5000000000, 9000000000);
+    progress_commit_came(c, (struct lsn){300}, now_us - INT64_C(1000000000));
+    assert_in_range(progress_delay(c).total_us, 5000000000, 9000000000);
+    c->pending_us = now_us - INT64_C(2000000000);
+    assert_in_range(progress_delay(c).total_us, 5000000000, 9000000000);
+    c->applied_lsn = 200;
+    assert_in_range(progress_delay(c).total_us, 2000000000, 4900000000);
+    c->pending_us = 0;
+    progress_commit_came(c, (struct lsn){400}, now_us - INT64_C(1000000000));
+    assert_in_range(progress_delay(c).total_us, 1000000000, 1900000000);
+    c->applied_lsn = 400;
+    assert_int_equal(progress_delay(c).total_us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_delay_has_two_parts),
         cmocka_unit_test(a_delay_grows_while_something_is_here_and_not_applied),
         cmocka_unit_test(what_does_not_come_is_a_delay_too),
+        cmocka_unit_test(what_came_and_is_not_applied_is_a_delay),
     };
 
     return cmocka_run_group_tests_name("model/progress", tests, make_arena, free_arena);
