@@ -27,15 +27,13 @@ struct pump {
     struct copy_watch watch;
 
     struct buffer pending;
-    size_t sent; /* of pending */
-    char *row;   /* a row too large for pending, sent from where libpq put it */
-    size_t row_length;
-    size_t row_sent;
+    size_t sent;    /* of pending */
     bool has_ended; /* the source has sent everything */
 
     uint64_t messages; /* from the source, about one a row */
     uint64_t reported;
     uint64_t unreported_bytes;
+    uint64_t row_bytes; /* of the row that libpq gives in pieces */
     uint64_t largest_row;
     int64_t paused_until_us;
     unsigned notices;
@@ -105,7 +103,7 @@ MUST_USE static struct error *listen_to_target(struct pump *p)
 
 static bool has_room(const struct pump *p)
 {
-    return p->row == NULL && p->pending.length < PENDING_MAX;
+    return p->pending.length < PENDING_MAX;
 }
 
 static bool is_paused(const struct pump *p)
@@ -113,20 +111,17 @@ static bool is_paused(const struct pump *p)
     return p->paused_until_us != 0 && clock_now_us() < p->paused_until_us;
 }
 
-static void keep_row(struct pump *p, char *row, size_t length)
+/* A piece that fills its room may be the last of its row: then two count as one, which the progress alone notices. */
+static void count_piece(struct pump *p, size_t length)
 {
-    p->messages++;
     p->unreported_bytes += length;
-    if (length > p->largest_row)
-        p->largest_row = length;
-    if (length > PENDING_MAX) {
-        p->row = row;
-        p->row_length = length;
-        p->row_sent = 0;
+    p->row_bytes += length;
+    if (p->row_bytes > p->largest_row)
+        p->largest_row = p->row_bytes;
+    if (length == PIECE)
         return;
-    }
-    buffer_append(&p->pending, row, length);
-    PQfreemem(row);
+    p->messages++;
+    p->row_bytes = 0;
 }
 
 static void report(struct pump *p)
@@ -146,21 +141,24 @@ static void report(struct pump *p)
     p->unreported_bytes = 0;
 }
 
-/* What libpq has of complete rows, as long as there is room. *out_idle: it needs more from the socket. */
+/*
+ * What libpq has of complete rows, as long as there is room. *out_idle: it needs more from the socket. Read in pieces out of
+ * libpq's buffer, where PQgetCopyData would make a second row of the same size.
+ */
 MUST_USE static struct error *take_rows(struct pump *p, bool *out_idle)
 {
     *out_idle = false;
     while (has_room(p)) {
-        char *row = NULL;
-        int length = PQgetCopyData(p->out, &row, 1);
+        int length = PQgetlineAsync(p->out, buffer_reserve(&p->pending, PIECE), PIECE);
 
         if (length > 0) {
-            keep_row(p, row, (size_t)length);
+            buffer_added(&p->pending, (size_t)length);
+            count_piece(p, (size_t)length);
             continue;
         }
-        if (length == -2)
+        if (PQstatus(p->out) == CONNECTION_BAD)
             return lost(p->source, p);
-        p->has_ended = length == -1;
+        p->has_ended = length < 0;
         *out_idle = true;
         break;
     }
@@ -175,15 +173,9 @@ static bool next_piece(const struct pump *p, const char **out_bytes, size_t *out
 {
     size_t left = p->pending.length - p->sent;
 
-    if (left >= PIECE || (left > 0 && (p->has_ended || p->row != NULL))) {
-        *out_bytes = p->pending.bytes + p->sent;
-        *out_length = left < PIECE ? left : PIECE;
-        return true;
-    }
-    if (p->row == NULL)
+    if (left == 0 || (left < PIECE && !p->has_ended))
         return false;
-    left = p->row_length - p->row_sent;
-    *out_bytes = p->row + p->row_sent;
+    *out_bytes = p->pending.bytes + p->sent;
     *out_length = left < PIECE ? left : PIECE;
     return true;
 }
@@ -201,14 +193,7 @@ static void drop_sent_rows(struct pump *p, size_t length)
 
 MUST_USE static struct error *piece_sent(struct pump *p, size_t length)
 {
-    if (p->sent < p->pending.length)
-        drop_sent_rows(p, length);
-    else
-        p->row_sent += length;
-    if (p->row != NULL && p->row_sent == p->row_length) {
-        PQfreemem(p->row);
-        p->row = NULL;
-    }
+    drop_sent_rows(p, length);
     if (p->has_begun)
         return NULL;
     p->has_begun = true;
@@ -274,7 +259,7 @@ MUST_USE static struct error *transfer(struct pump *p)
         if (!p->has_ended && !is_paused(p))
             TRY(take_rows(p, &is_idle));
         TRY(send_pieces(p, &is_blocked));
-        if (p->has_ended && p->row == NULL && p->pending.length == 0 && !is_blocked)
+        if (p->has_ended && p->pending.length == 0 && !is_blocked)
             return NULL;
         if (is_blocked || (is_idle && !p->has_ended))
             TRY(wait_for_news(p, is_blocked));
@@ -394,9 +379,9 @@ MUST_USE static struct error *run_list(struct pump *p, const struct copy_stateme
     for (unsigned i = 0; i < n; i++) {
         p->statement = &statements[i];
         p->index = i;
-        p->messages = p->reported = 0;
+        p->messages = p->reported = p->row_bytes = 0;
         p->has_ended = false;
-        assert(p->pending.length == 0 && p->row == NULL);
+        assert(p->pending.length == 0);
         TRY(run_one(p, &out->rows[i]));
     }
     TRY(expect_end(p, p->source));
@@ -421,6 +406,5 @@ struct error *copy_pump(struct pg_conn *source, struct pg_conn *target, const st
     PQsetNoticeReceiver(p.in, before, NULL);
     out->largest_row = p.largest_row;
     buffer_drop(&p.pending);
-    PQfreemem(p.row);
     return err;
 }

@@ -3,8 +3,8 @@
  *
  * Nothing is looked at: rows of the source become pieces of a byte stream (header and trailer of the binary format pass
  * with it) that goes to the target some 64 KB at a time. Both sockets are served at once, so source and target work at
- * the same time; at most about 1 MB is kept between them, or one row when that is larger. A row of N bytes needs 2 N:
- * libpq's buffer and the row.
+ * the same time; at most about 1 MB is kept between them. A row of N bytes needs N: libpq's buffer, which it is sent from in
+ * pieces.
  *
  * Several COPYs go as one list of statements on both sides, so that a small table costs no round trip of its own.
  * Transactions are the caller's. One thread owns both sessions.

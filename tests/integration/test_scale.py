@@ -21,6 +21,7 @@ CHANGE_MB = 200 if FULL else 40
 OBJECTS = 200_000 if FULL else 3_000
 COLUMNS = 1_600
 MEMORY_MB = 256  # and one row for each worker or lane
+OTHERWISE_MB = 60  # what a few tables take beside their rows
 PATIENCE_S = 3_600 if FULL else 240
 
 
@@ -73,7 +74,7 @@ def test_many_small_tables(world: World):
 
 
 def test_long_rows_and_wide_tables(world: World):
-    """Values are never held more than twice; 1,600 columns; no column at all; a table larger than the memory limit in pieces."""
+    """Each worker holds a row once while it is copied, changed values a few times; 1,600 columns; no column at all; a table larger than the memory limit in pieces."""
     pair = world.pair(options=("--jobs", "2", "--accept", "all"), source_settings={"max_wal_size": "8GB"}, target_settings={"max_wal_size": "8GB"})
     pair.on_source(f"""
         CREATE TABLE long_bytes (id integer PRIMARY KEY, b bytea); ALTER TABLE long_bytes ALTER b SET STORAGE EXTERNAL;
@@ -88,7 +89,7 @@ def test_long_rows_and_wide_tables(world: World):
     pair.pgtide.wait_phase("incremental", PATIENCE_S)
     told(f"rows of {ROW_MB} MB copied", pair, began)
     peak = pair.pgtide.run.peak_memory_mb
-    assert peak < MEMORY_MB + 2 * 2 * ROW_MB, peak
+    assert peak < OTHERWISE_MB + 2 * ROW_MB * 1.05, peak  # two workers, one row each: twice would be 120 MB more, or 1,000
     pair.on_source(f"INSERT INTO long_bytes VALUES (2, convert_to(repeat('0123456789abcdef', {CHANGE_MB} * 65536), 'UTF8'))")
     pair.on_source(f"INSERT INTO long_text VALUES (2, repeat('fedcba9876543210', {CHANGE_MB} * 65536))")
     pair.on_source(f"UPDATE wide SET c1 = 7, c{COLUMNS - 1} = 8 WHERE c0 % 2 = 0; INSERT INTO wide (c0) VALUES (1000); DELETE FROM wide WHERE c0 = 3; INSERT INTO no_column DEFAULT VALUES")
