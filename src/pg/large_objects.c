@@ -1,5 +1,7 @@
 #include "pg/large_objects.h"
 
+#include <inttypes.h>
+
 #include "base/buffer.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -31,6 +33,7 @@ struct sync {
     bool may_remove;
     struct role_list roles;
     struct large_object_counts counts;
+    uint64_t n_left_out; /* statements about owners, comments and rights */
 };
 
 /* Objects of the source in order of their oids; `target` has what the target says of the same ones, NULL where it has none. */
@@ -41,7 +44,8 @@ struct page {
     const char **oids;
     const char **properties;
     const char **target_properties;
-    bool *is_wanted; /* content is to be copied */
+    const char **target_undo; /* what takes them away */
+    bool *is_wanted;          /* content is to be copied */
 };
 
 static int compare_oid(const void *key, const void *member)
@@ -90,10 +94,12 @@ MUST_USE static struct error *match_target(struct sync *s, struct arena *a, stru
         const char **found =
             page->n == 0 ? NULL : bsearch(there.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
 
-        if (found != NULL)
+        if (found != NULL) {
             page->target_properties[found - page->oids] = there.rows[r][1];
-        else
+            page->target_undo[found - page->oids] = there.rows[r][2];
+        } else {
             buffer_printf(extra, "%s%s", extra->length == 0 ? "{" : ",", there.rows[r][0]);
+        }
     }
     if (extra->length == 0 || !s->may_remove)
         return NULL;
@@ -193,31 +199,88 @@ static const char *statement_end(const char *text)
     return l.end;
 }
 
+/* The first is told, the others are counted: there may be as many as objects. */
+static void leave_out(struct sync *s, const char *statement, const char *reason)
+{
+    if (s->n_left_out++ == 0)
+        log_warn("left out \"%s\": %s", statement, reason);
+    else
+        log_debug("left out \"%s\": %s", statement, reason);
+}
+
+/* The next of a text of statements, a line each; NULL at the end. */
+static const char *next_statement(struct arena *a, const char **at)
+{
+    if (**at == '\0')
+        return NULL;
+    const char *end = statement_end(*at);
+    const char *statement = arena_printf(a, "%.*s", (int)(end - *at), *at);
+
+    *at = *end == '\n' ? end + 1 : end;
+    return statement;
+}
+
 /* Owner first: grants are given in its name. */
+static void add_properties(struct sync *s, struct arena *a, const char *properties, struct buffer *sql)
+{
+    struct role_filter filter = {.roles = &s->roles};
+
+    for (const char *statement; (statement = next_statement(a, &properties)) != NULL;) {
+        const char *reason = role_filter_reason(&filter, a, statement);
+
+        if (reason == NULL)
+            buffer_printf(sql, "%s\n", statement);
+        else
+            leave_out(s, statement, reason);
+    }
+}
+
+/* In the transaction of the page, which goes on when the target's user may not. */
+MUST_USE static struct error *try_properties(struct sync *s, const char *sql, struct error **out_refused)
+{
+    static const char what[] = "setting owners and grants of large objects";
+
+    TRY(pg_execute(s->target, what, "SAVEPOINT pgtide"));
+    struct error *err = pg_execute(s->target, what, sql);
+    if (err == NULL)
+        return pg_execute(s->target, what, "RELEASE pgtide");
+    if (error_kind(err) != ERROR_CONFIG || pg_conn_is_broken(s->target))
+        return err;
+    *out_refused = err;
+    return pg_execute(s->target, what, "ROLLBACK TO pgtide");
+}
+
+/* An object's owner may be a role whose rights the user does not inherit: then it cannot go on with what it has given away. */
+MUST_USE static struct error *set_one_by_one(struct sync *s, struct arena *a, const char *sql)
+{
+    for (const char *statement; (statement = next_statement(a, &sql)) != NULL;) {
+        CLEANUP(error_free) struct error *refused = NULL;
+
+        TRY(try_properties(s, statement, &refused));
+        if (refused != NULL)
+            leave_out(s, statement, error_message(refused));
+    }
+    return NULL;
+}
+
 MUST_USE static struct error *set_properties(struct sync *s, struct arena *a, const struct page *page)
 {
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    CLEANUP(error_free) struct error *refused = NULL;
 
     for (unsigned i = 0; i < page->n; i++) {
-        struct role_filter filter = {.roles = &s->roles};
-        bool is_same = page->target_properties[i] != NULL && !page->is_wanted[i] &&
-                       strcmp(page->target_properties[i], page->properties[i]) == 0;
-        const char *at = is_same ? "" : page->properties[i];
+        bool is_kept = page->target_properties[i] != NULL && !page->is_wanted[i];
 
-        while (*at != '\0') {
-            const char *end = statement_end(at);
-            const char *statement = arena_printf(a, "%.*s", (int)(end - at), at);
-            const char *reason = role_filter_reason(&filter, a, statement);
-
-            if (reason == NULL)
-                buffer_printf(sql, "%s\n", statement);
-            else
-                log_debug("left out \"%s\": %s", statement, reason);
-            at = *end == '\n' ? end + 1 : end;
-        }
+        if (is_kept && strcmp(page->target_properties[i], page->properties[i]) == 0)
+            continue;
+        if (is_kept)
+            buffer_append_text(sql, page->target_undo[i]);
+        add_properties(s, a, page->properties[i], sql);
     }
-    return sql->length == 0 ? NULL
-                            : pg_execute(s->target, "setting owners and grants of large objects", buffer_text(sql));
+    if (sql->length == 0)
+        return NULL;
+    TRY(try_properties(s, buffer_text(sql), &refused));
+    return refused == NULL ? NULL : set_one_by_one(s, a, buffer_text(sql));
 }
 
 MUST_USE static struct error *sync_page(struct sync *s, struct arena *a, struct page *page)
@@ -247,6 +310,7 @@ MUST_USE static struct error *sync_pages(struct sync *s)
         page.oids = arena_alloc(scratch, (page.n + 1U) * sizeof *page.oids);
         page.properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.properties);
         page.target_properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_properties);
+        page.target_undo = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_undo);
         page.is_wanted = arena_alloc(scratch, (page.n + 1U) * sizeof *page.is_wanted);
         for (unsigned r = 0; r < page.n; r++) {
             page.oids[r] = rows.rows[r][0];
@@ -284,6 +348,9 @@ struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target,
             error_free(pg_execute(target, "giving large objects up", "ROLLBACK")); /* the first error says why */
         return error_wrap(err, "copying large objects");
     }
+    if (s.n_left_out > 1)
+        log_warn("left out %" PRIu64 " statements about owners, comments and rights of large objects, as the first",
+                 s.n_left_out);
     *out = s.counts;
     return NULL;
 }

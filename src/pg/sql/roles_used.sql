@@ -18,6 +18,7 @@ select used.rolname, bool_or(used.is_owner)::text
                            and ($1::oid[] is null or c.oid in (select unnest($1::oid[])))
                            and n.nspname not in ('pg_toast', 'information_schema', 'pgtide')
                            and n.nspname not like 'pg\_temp\_%')
+                or $1::oid[] is null and exists (select from pg_largeobject_metadata where lomowner = 10)
                 or $1::oid[] is null and exists (select from pg_proc where proowner = 10 and oid >= 16384)
                 or $1::oid[] is null and exists (select from pg_namespace where nspowner = 10 and oid >= 16384 and nspname <> 'pgtide'
                                                       and nspname not like 'pg\_%'))) used
