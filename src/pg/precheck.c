@@ -2,17 +2,31 @@
 
 #include <stdarg.h>
 
+#include "base/backoff.h"
 #include "base/buffer.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "model/nearest.h"
 #include "pg/precheck_context.h"
 
-enum { OBJECTS_IN_FIX = 50 };
+enum {
+    OBJECTS_IN_FIX = 50,
+    LOST_FOR_MS = 60000, /* a server restarts in that time */
+    PASSING_TRIES = 2,   /* what still does not come about is a finding: no line in pg_hba.conf, no session left */
+};
+
+/* The precheck begins again when a connection was lost. */
+struct rounds {
+    struct backoff pause;
+    int64_t until_us;
+};
 
 enum need {
     NEEDS_NOTHING = 0,
     NEEDS_SOURCE = 1,
     NEEDS_TARGET = 2,
     NEEDS_BOTH = NEEDS_SOURCE | NEEDS_TARGET,
+    CONNECTS = 4, /* makes a session of its own */
 };
 
 /* In the order in which they run and are shown: what others need comes first. */
@@ -27,9 +41,9 @@ static const struct check {
     {"target-reachable", CHECK_NETWORK, "the target can be reached", NEEDS_NOTHING, check_target_reachable},
     {"source-tls", CHECK_NETWORK, "the way to the source is encrypted", NEEDS_SOURCE, check_source_tls},
     {"target-tls", CHECK_NETWORK, "the way to the target is encrypted", NEEDS_TARGET, check_target_tls},
-    {"source-sessions", CHECK_NETWORK, "sessions on the source are direct, and as asked for", NEEDS_SOURCE,
+    {"source-sessions", CHECK_NETWORK, "sessions on the source are direct, and as asked for", NEEDS_SOURCE | CONNECTS,
      check_source_sessions},
-    {"target-sessions", CHECK_NETWORK, "sessions on the target are direct, and as asked for", NEEDS_TARGET,
+    {"target-sessions", CHECK_NETWORK, "sessions on the target are direct, and as asked for", NEEDS_TARGET | CONNECTS,
      check_target_sessions},
     {"selected-objects", CHECK_OBJECT_DEPENDENCY, "the selected objects exist", NEEDS_SOURCE, check_selected_objects},
     {"dependencies", CHECK_OBJECT_DEPENDENCY, "what the selected objects need is selected", NEEDS_SOURCE,
@@ -48,7 +62,7 @@ static const struct check {
      check_source_privileges},
     {"row-security", CHECK_PRIVILEGE, "no policy hides rows from us", NEEDS_SOURCE, check_row_security},
     {"output-plugin", CHECK_SOURCE_FACTS, "changes can be decoded", NEEDS_SOURCE, check_output_plugin},
-    {"source-replication", CHECK_NETWORK, "the source takes a replication session", NEEDS_SOURCE,
+    {"source-replication", CHECK_NETWORK, "the source takes a replication session", NEEDS_SOURCE | CONNECTS,
      check_source_replication},
     {"source-standby", CHECK_SOURCE_FACTS, "the source is a primary", NEEDS_SOURCE, check_source_standby},
     {"replica-identity", CHECK_SOURCE_FACTS, "every table has a replica identity", NEEDS_SOURCE,
@@ -252,7 +266,25 @@ struct error *precheck_names_known(const struct sync_options *options)
     return refuse_unknown("accept", options->accept, acceptable);
 }
 
-/* Errors of a check are its result; only a request to stop ends all. */
+static bool is_broken(const struct pg_conn *c)
+{
+    return c != NULL && pg_conn_is_broken(c);
+}
+
+/* What a failure of the network says of the pair is nothing, once it has been reached. */
+static void note_loss(struct precheck *p, const struct check *check, const struct error *err)
+{
+    bool makes_source = check->run == check_source_reachable, makes_target = check->run == check_target_reachable;
+
+    if (error_kind(err) != ERROR_TRANSIENT)
+        return;
+    p->is_lost = is_broken(p->source) || is_broken(p->target) || (makes_source && p->source_was_reached) ||
+                 (makes_target && p->target_was_reached);
+    if (p->loss == NULL && (p->is_lost || (check->needs & CONNECTS) != 0))
+        p->loss = arena_strdup(p->a, error_message(err));
+}
+
+/* Errors of a check are its result; only a request to stop and a lost session end all. */
 static struct error *run_check(struct precheck *p, const struct check *check, struct check_item *item)
 {
     *item = (struct check_item){.id = check->id, .group = check->group, .title = check->title, .reason = ""};
@@ -274,7 +306,8 @@ static struct error *run_check(struct precheck *p, const struct check *check, st
     struct error *err = check->run(p, item);
     if (err == NULL)
         return NULL;
-    if (error_kind(err) == ERROR_CANCELLED)
+    note_loss(p, check, err);
+    if (error_kind(err) == ERROR_CANCELLED || p->is_lost)
         return err;
     const char *hint = error_hint_text(err);
     item_is(p, item, CHECK_FAILED, "%s", error_message(err));
@@ -299,16 +332,56 @@ static struct error *run_all(struct precheck *p, struct precheck_report *report)
     return NULL;
 }
 
+/* Takes what ended a round (may be NULL). True: after a pause all is asked anew. */
+static bool goes_on(const struct precheck *p, struct rounds *rounds, const struct error *err)
+{
+    bool is_allowed = p->is_lost ? clock_now_us() < rounds->until_us : rounds->pause.tries < PASSING_TRIES;
+
+    if (p->loss == NULL || (err != NULL && !p->is_lost) || !is_allowed)
+        return false;
+    if (rounds->pause.tries == 0)
+        log_warn("a connection was lost within the precheck, which begins again: %s", p->loss);
+    return true;
+}
+
+MUST_USE static struct error *run_round(struct precheck *p, struct precheck_report *out)
+{
+    struct error *err = run_all(p, out);
+
+    pg_conn_close(TAKE(p->source));
+    pg_conn_close(TAKE(p->target));
+    return err;
+}
+
+MUST_USE static struct error *explain_loss(const struct precheck *p, struct error *err)
+{
+    if (!p->is_lost)
+        return err;
+    return error_hint(error_wrap(err, "a connection was lost within the precheck, again and again"),
+                      "Nothing was begun on either side. Run the same command again when the network is up.");
+}
+
 struct error *precheck_run(struct arena *a, struct precheck_options options, struct precheck_report *out)
 {
     struct precheck p = {.a = a, .options = &options};
-    struct precheck_report report = {.n_items = 0};
+    struct rounds rounds = {.until_us = clock_now_us() + LOST_FOR_MS * INT64_C(1000)};
 
     TRY(precheck_names_known(options.sync));
-    struct error *err = run_all(&p, &report);
-    pg_conn_close(p.source);
-    pg_conn_close(p.target);
-    if (err == NULL)
-        *out = report;
-    return err;
+    for (;;) {
+        struct precheck_report report = {.n_items = 0};
+        struct error *err = run_round(&p, &report);
+
+        if (!goes_on(&p, &rounds, err)) {
+            if (err == NULL)
+                *out = report;
+            return explain_loss(&p, err);
+        }
+        error_free(err);
+        p = (struct precheck){.a = a,
+                              .options = &options,
+                              .source_was_reached = p.source_was_reached,
+                              .target_was_reached = p.target_was_reached};
+        if (stop_wait_ms(options.stop, backoff_next_ms(&rounds.pause)))
+            return error_new(ERROR_CANCELLED, "stopped within the precheck");
+    }
 }

@@ -30,8 +30,8 @@ struct precheck_options {
 };
 
 /*
- * An error only for ERROR_CANCELLED and bugs: what cannot be asked is an item that FAILED. ERROR_USAGE: unknown id to
- * skip.
+ * What cannot be asked is an item that FAILED, with one exception: where a server has answered and the connection is lost then, all
+ * is asked again for a minute, and then comes ERROR_TRANSIENT. ERROR_USAGE: unknown id to skip.
  */
 MUST_USE struct error *precheck_run(struct arena *a, struct precheck_options options, struct precheck_report *out);
 

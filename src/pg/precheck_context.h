@@ -33,6 +33,10 @@ struct precheck {
     struct session_facts source_session;
     struct session_facts target_session;
     bool target_is_missing;
+    bool source_was_reached; /* now, or before a connection was lost: an address that leads to a server */
+    bool target_was_reached;
+    const char *loss; /* what the network did; NULL: nothing that would have to be tried again */
+    bool is_lost; /* a session was lost: nothing can be said; else another one did not come about, while ours live */
     struct account_list accounts; /* those that are carried; empty without --accounts */
 };
 

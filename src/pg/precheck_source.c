@@ -14,6 +14,7 @@ struct error *check_source_reachable(struct precheck *p, struct check_item *item
     struct pg_connect_options options = {.application_name = "pgtide check", .stop = p->options->stop};
 
     TRY(pg_connect(p->options->source, options, &c));
+    p->source_was_reached = true;
     TRY(catalog_server(c, p->a, &p->source_facts));
     TRY(catalog_read(c, p->a, &p->catalog));
     p->n_tables = p->catalog.n_tables;

@@ -61,6 +61,7 @@ struct error *check_target_reachable(struct precheck *p, struct check_item *item
     bool exists = false;
 
     TRY(pg_database_exists(p->options->target, p->options->stop, &exists));
+    p->target_was_reached = true;
     if (exists)
         TRY(pg_connect(p->options->target, options, &c));
     else

@@ -13,6 +13,7 @@ import pytest
 
 from harness.cluster import Cluster
 from harness.load import Mixed
+from harness.pgtide import OK
 from harness.proxy import Proxy
 from harness.wait import let_pass, wait_until
 from harness.world import BadPair, World
@@ -77,6 +78,36 @@ def test_the_target_crashes_while_a_sync_begins(world: World):
     assert "while the start was prepared, trying again" in run.err and "could not read the target's roles, trying again" in run.err, run.err
     pair.on_source("CREATE TABLE later (id integer PRIMARY KEY); INSERT INTO later VALUES (1)")
     pair.finish()
+
+
+class CutOnce:
+    """Cuts one connection when the server has answered so often; `n` counts all answers."""
+
+    def __init__(self, proxy: Proxy, at: int = -1) -> None:
+        self.n, self._at = 0, at
+        proxy.inspect(self._look)
+
+    def _look(self, chunk: bytes) -> bool:
+        self.n += 1
+        return self.n == self._at
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_connection_is_lost_within_the_precheck(world: World, side: str):
+    """Once a server has answered, what the network does then says nothing about the pair: all is asked again."""
+    pair = world.bad_pair().fill_shop()
+    proxy = net(pair, side)
+    whole = CutOnce(proxy)
+    assert pair.pgtide.call("check").status == OK
+    assert whole.n > 20
+    for at in [8, whole.n // 3, whole.n // 2, whole.n - 3]:
+        cut = CutOnce(proxy, at)
+        done = pair.pgtide.call("check")
+        assert done.status == OK and cut.n > at and "lost within the precheck" in done.err, done
+    CutOnce(proxy, whole.n * 2 // 3)
+    run = pair.pgtide.sync()
+    assert "lost within the precheck" in run.err, run.err
+    pair.assert_equal()
 
 
 @pytest.mark.parametrize("side", SIDES)
