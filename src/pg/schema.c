@@ -1,6 +1,7 @@
 #include "pg/schema.h"
 
 #include <glob.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -60,7 +61,27 @@ static void globfree_cleanup_(glob_t *g)
     globfree(g);
 }
 
-/* Those of the folders first: what PATH has may be a wrapper that chooses by the local cluster. */
+/* Debian's wrapper chooses one of the folders, by the local cluster; to ask it, Perl is started each time. */
+static bool is_wrapper(const char *program)
+{
+    char target[PATH_MAX];
+    ssize_t length = readlink(program, target, sizeof target - 1);
+
+    if (length <= 0)
+        return false;
+    target[length] = '\0';
+    return strstr(target, "pg_wrapper") != NULL;
+}
+
+MUST_USE static struct error *consider_path(struct arena *a, const struct stop *stop, struct schema_programs *best)
+{
+    const char *pg_dump = child_find(a, "pg_dump");
+
+    if (pg_dump == NULL || is_wrapper(pg_dump))
+        return NULL;
+    return consider(a, pg_dump, child_find(a, "pg_restore"), stop, best);
+}
+
 static struct error *look_everywhere(struct arena *a, const struct stop *stop, struct schema_programs *best)
 {
     CLEANUP(globfree) glob_t folders = {.gl_pathc = 0};
@@ -69,7 +90,7 @@ static struct error *look_everywhere(struct arena *a, const struct stop *stop, s
     if (glob("/usr/lib/postgresql/*/bin", GLOB_NOSORT, NULL, &folders) == 0)
         for (size_t i = 0; i < folders.gl_pathc; i++)
             TRY(consider_folder(a, folders.gl_pathv[i], stop, best));
-    return consider(a, child_find(a, "pg_dump"), child_find(a, "pg_restore"), stop, best);
+    return consider_path(a, stop, best);
 }
 
 struct error *schema_find_programs(struct arena *a, int least_major, const struct stop *stop,
