@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 enum { RULES_MAX = 32, NAME_LENGTH_MAX = 63, RULE_LENGTH_MAX = 127 };
 
 enum action {
@@ -144,6 +146,7 @@ struct error *fault_reached(const char *name)
         kill(getpid(), SIGKILL);
         break; /* never */
     case ACTION_WAIT:
+        log_info("waiting at fault point \"%s\"", name); /* tests strike now */
         wait_ms(r->wait_ms);
         return NULL;
     case ACTION_ERROR:

@@ -138,6 +138,28 @@ static const char *last_words(const char *errors)
     return errors + length - shown;
 }
 
+/* All that is known of why a program failed is what it said: libpq's sentences, and those of a server that ends sessions. */
+static bool is_lost_connection(const char *errors)
+{
+    static const char *const sentences[] = {
+        "server closed the connection unexpectedly",
+        "could not receive data from server",
+        "could not send data to server",
+        "SSL connection has been closed unexpectedly",
+        "Connection refused",
+        "terminating connection due to administrator command",
+        "the database system is starting up",
+        "the database system is shutting down",
+        "terminating connection because of crash of another server process",
+        "the database system is in recovery mode",
+    };
+
+    for (size_t i = 0; i < COUNT_OF(sentences); i++)
+        if (strstr(errors, sentences[i]) != NULL)
+            return true;
+    return false;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): what, how, where to, and until when */
 static struct error *run(struct arena *a, const char *what, const char *const *argv, const char *variable,
                          const char *stdout_path, const struct stop *stop)
@@ -154,8 +176,9 @@ static struct error *run(struct arena *a, const char *what, const char *const *a
         &result));
     if (result.exit_status == 0)
         return NULL;
+    enum error_kind kind = is_lost_connection(last_words(result.errors)) ? ERROR_TRANSIENT : ERROR_CONFIG;
     return error_hint(
-        error_new(ERROR_CONFIG, "%s: \"%s\" ended with status %d: %s", what, argv[0], result.exit_status,
+        error_new(kind, "%s: \"%s\" ended with status %d: %s", what, argv[0], result.exit_status,
                   last_words(result.errors)),
         "The structure is read by pg_dump with the source user: it needs SELECT on all tables and sequences, "
         "and no other session may hold a table locked exclusively.");

@@ -68,9 +68,7 @@ struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
         return err;
     /* 22023, from 17 on 42704: an identifier dies with the session that exported it. */
     CLEANUP(error_free) struct error *unknown = err;
-    return error_hint(
-        error_new(ERROR_TRANSIENT, "the session that held the snapshot is lost: %s", error_message(unknown)),
-        "Run the same command again: it goes on with a new snapshot.");
+    return error_new(ERROR_TRANSIENT, "the session that held the snapshot is lost: %s", error_message(unknown));
 }
 
 MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,

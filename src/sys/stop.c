@@ -10,7 +10,7 @@
 
 struct stop {
     atomic_bool is_requested;
-    int fd; /* written once and never read, so that it stays readable for everyone */
+    int fd; /* written once for each request and read by nobody who waits, so that it stays readable for everyone */
 };
 
 struct error *stop_new(struct stop **out_stop)
@@ -40,6 +40,15 @@ void stop_request(struct stop *s)
 
     if (!atomic_exchange(&s->is_requested, true))
         (void)!write(s->fd, &one, sizeof one); /* the only one ever made there, so it cannot fail and change errno */
+}
+
+void stop_renew(struct stop *s)
+{
+    uint64_t one;
+
+    if (atomic_load(&s->is_requested))
+        (void)!read(s->fd, &one, sizeof one);
+    atomic_store(&s->is_requested, false);
 }
 
 bool stop_requested(const struct stop *s)

@@ -2,7 +2,8 @@
  * A request to stop that can be waited for.
  *
  * One object, many readers: threads look at stop_requested between steps and put stop_fd into every poll, so that no
- * wait outlives the request. Requesting is async-signal-safe and happens once; it is never taken back. Thread-safe.
+ * wait outlives the request. Requesting is async-signal-safe and happens once; it is taken back only where nobody is left who heeds it.
+ * Thread-safe.
  */
 #pragma once
 
@@ -17,6 +18,9 @@ void stop_free(struct stop *s);
 DEFINE_CLEANUP(struct stop, stop_free);
 
 void stop_request(struct stop *s);
+
+/* As if it had never been requested: for other threads, when all of those that looked at it have ended. */
+void stop_renew(struct stop *s);
 bool stop_requested(const struct stop *s);
 
 /* Readable (POLLIN) from the request on. */

@@ -58,6 +58,16 @@ MUST_USE static struct error *remember_structure(struct task *t, const char *sna
     return drift_remember(t, source);
 }
 
+/* pg_dump can only say that it does not know the snapshot; whether its holder is lost the holder tells. */
+MUST_USE static struct error *explain_dump(struct pg_snapshot_holder *holder, struct error *cause)
+{
+    CLEANUP(error_free) struct error *err = cause;
+
+    if (err != NULL && error_kind(err) == ERROR_CONFIG)
+        TRY(pg_snapshot_keep(holder));
+    return TAKE(err);
+}
+
 /* With the slot's own snapshot; a synchronization that was killed before its dump was finished takes a new one. */
 MUST_USE static struct error *dump(struct task *t, const struct schema_programs *programs)
 {
@@ -85,7 +95,7 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
                                              .gate = pg_snapshot_of(t->holder == NULL ? other : t->holder)->gate};
     TRY(state_set_relation(guard, t->record->id, &structure)); /* (G2) before the dump can be used */
     TRY(remember_structure(t, options.snapshot));
-    return schema_dump(t->arena, options);
+    return explain_dump(t->holder == NULL ? other : t->holder, schema_dump(t->arena, options));
 }
 
 MUST_USE static struct error *load_or_dump(struct task *t, struct schema *out)

@@ -4,10 +4,10 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "worker/begin.h"
 #include "worker/compare.h"
 #include "worker/finish.h"
 #include "worker/full.h"
-#include "worker/prepare.h"
 
 enum { NAMES_MAX = 5 };
 
@@ -71,8 +71,7 @@ MUST_USE static struct error *compare_and_tell(struct task *t)
 
 struct error *once_run(struct task *t)
 {
-    TRY(prepare_run_once(t));
-    TRY(full_copy(t));
+    TRY(begin_and_copy(t));
     FAULT_POINT("once.copied");
     TRY(full_objects(t));
     TRY(full_finish(t));

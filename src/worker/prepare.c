@@ -596,39 +596,16 @@ struct error *prepare_guard(struct task *t, struct pg_conn **out_conn)
     return NULL;
 }
 
-static void forget_try(struct task *t)
+void prepare_forget(struct task *t)
 {
     pg_snapshot_release(TAKE(t->holder));
     pg_conn_close(TAKE(t->guard));
     spool_close(TAKE(t->spool));
 }
 
-/* Each try finds what the one before has made, as a new process would (R1). */
-struct error *prepare_run(struct task *t)
+/* The target, its state and an ordinary snapshot; nothing is made on the source. */
+MUST_USE static struct error *prepare_once(struct task *t, struct pg_conn *source)
 {
-    struct backoff backoff = {0};
-
-    for (;;) {
-        CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-
-        TRY(task_connect_source(t, "control", t->stop, &source));
-        struct error *err = prepare_sides(t, source);
-        bool is_cut = pg_conn_is_broken(source) || (t->guard != NULL && pg_conn_is_broken(t->guard));
-        if (err == NULL || error_kind(err) != ERROR_TRANSIENT || !is_cut)
-            return err;
-        log_warn("a server went away while the start was prepared, trying again: %s", error_message(err));
-        error_free(err);
-        forget_try(t);
-        if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
-            return stop_check(t->stop);
-    }
-}
-
-struct error *prepare_run_once(struct task *t)
-{
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-
-    TRY(task_connect_source(t, "control", t->stop, &source));
     TRY(catalog_server(source, t->arena, &t->source_facts));
     TRY(selecting_restore(t, source));
     TRY(history_read(source, t->arena, &t->history));
@@ -648,4 +625,25 @@ struct error *prepare_run_once(struct task *t)
                                      .database_oid = t->state.task.source_database_oid};
     log_warn("an interrupted copy goes on with a new snapshot: its tables show different moments of the source");
     return history_compare(&recorded, &t->history);
+}
+
+/* Each try finds what the one before has made, as a new process would (R1). */
+struct error *prepare_run(struct task *t)
+{
+    struct backoff backoff = {0};
+
+    for (;;) {
+        CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+        TRY(task_connect_source(t, "control", t->stop, &source));
+        struct error *err = t->record->is_once ? prepare_once(t, source) : prepare_sides(t, source);
+        bool is_cut = pg_conn_is_broken(source) || (t->guard != NULL && pg_conn_is_broken(t->guard));
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT || !is_cut)
+            return err;
+        log_warn("a server went away while the start was prepared, trying again: %s", error_message(err));
+        error_free(err);
+        prepare_forget(t);
+        if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
+            return stop_check(t->stop);
+    }
 }

@@ -25,11 +25,14 @@ MUST_USE struct error *prepare_check(struct task *t, struct arena *a, struct sel
 /* True when the task file speaks of a synchronization that can go on. */
 bool prepare_finds_task(const struct task *t);
 
-/* The orchestrator: makes or finds, until the spool is open and t->state says what the target has. */
+/*
+ * The orchestrator: makes or finds, until the spool is open and t->state says what the target has. For --type full there is no spool,
+ * the snapshot is an ordinary one, and nothing is made on the source.
+ */
 MUST_USE struct error *prepare_run(struct task *t);
+
+/* Closes what prepare_run opened, so that it may be called again. */
+void prepare_forget(struct task *t);
 
 /* t->guard, made again when the target was restarted since. Of the orchestrator alone. */
 MUST_USE struct error *prepare_guard(struct task *t, struct pg_conn **out_conn);
-
-/* Instead of prepare_run for --type full: the target, its state and an ordinary snapshot; nothing is made on the source. */
-MUST_USE struct error *prepare_run_once(struct task *t);

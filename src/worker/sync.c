@@ -14,6 +14,7 @@
 #include "sync/pace.h"
 #include "sync/spool.h"
 #include "worker/align.h"
+#include "worker/begin.h"
 #include "worker/conflicts.h"
 #include "worker/drift.h"
 #include "worker/fence.h"
@@ -22,11 +23,8 @@
 #include "worker/full.h"
 #include "worker/given.h"
 #include "worker/hold.h"
-#include "worker/monitor.h"
 #include "worker/once.h"
-#include "worker/packer.h"
 #include "worker/prepare.h"
-#include "worker/receive.h"
 #include "worker/selecting.h"
 #include "worker/stopped.h"
 #include "worker/worker.h"
@@ -34,33 +32,6 @@
 enum { TICK_MS = 200, WAIT_MS = 200 };
 
 /* ---- the orchestrator ---- */
-
-MUST_USE static struct error *start_stream(struct task *t)
-{
-    commit_log_begin(t->commits, spool_end(t->spool));
-    TRY(thread_start("receiver", receive_run, t, &t->receiver));
-    TRY(thread_start("packer", packer_run, t, &t->packer));
-    return thread_start("monitor", monitor_run, t, &t->monitor);
-}
-
-/* Their errors went to task_fail. */
-static void join(struct thread **thread)
-{
-    if (*thread == NULL)
-        return;
-    struct error *err = thread_join(TAKE(*thread));
-    error_free(err);
-}
-
-static void end_stream(struct task *t)
-{
-    stop_request(t->stream_stop);
-    wake_ring(t->news);
-    join(&t->follower);
-    join(&t->receiver);
-    join(&t->monitor);
-    join(&t->packer);
-}
 
 /* Until everything before `upto` is applied. */
 MUST_USE static struct error *wait_applied(struct task *t, struct lsn upto)
@@ -150,9 +121,7 @@ MUST_USE static struct error *check_until(const struct task *t)
 
 MUST_USE static struct error *run_phases(struct task *t)
 {
-    TRY(prepare_run(t));
-    TRY(start_stream(t));
-    TRY(full_copy(t));
+    TRY(begin_and_copy(t));
     TRY(check_until(t));
     progress_set_phase(t->progress, PHASE_CATCH_UP);
     TRY(thread_start("feeder", follow_run, t, &t->follower));
@@ -162,7 +131,7 @@ MUST_USE static struct error *run_phases(struct task *t)
     TRY(full_objects(t));
     TRY(follow_until(t));
     progress_set_phase(t->progress, PHASE_STOPPING);
-    end_stream(t);
+    begin_end_stream(t);
     TRY(stop_check(t->stop));
     TRY(compare_counts(t));
     return finish_run(t);
@@ -185,7 +154,7 @@ static struct error *orchestrate(void *self)
     if (err == NULL)
         progress_set_phase(t->progress, PHASE_COMPLETED);
     task_fail(t, err);
-    end_stream(t);
+    begin_end_stream(t);
     wake_ring(t->ended);
     return NULL;
 }

@@ -16,7 +16,7 @@ from harness.load import Mixed
 from harness.pgtide import OK
 from harness.proxy import Proxy
 from harness.wait import let_pass, wait_until
-from harness.world import BadPair, World
+from harness.world import BadPair, Pair, World
 
 SLOW = 1_500_000  # bytes/s: makes the copy of a few MB last
 SIDES = ["source", "target"]
@@ -78,6 +78,51 @@ def test_the_target_crashes_while_a_sync_begins(world: World):
     assert "while the start was prepared, trying again" in run.err and "could not read the target's roles, trying again" in run.err, run.err
     pair.on_source("CREATE TABLE later (id integer PRIMARY KEY); INSERT INTO later VALUES (1)")
     pair.finish()
+
+
+def wait_at(pair: Pair, point: str) -> None:
+    wait_until(lambda: f'waiting at fault point "{point}"' in pair.pgtide.run.err, 60, f"it comes to {point}\n{pair.pgtide.last_words()}", every_s=0.02)
+
+
+BEGINNING = ["prepare.before_capture", "prepare.after_capture", "prepare.before_slot", "prepare.after_slot", "prepare.spool_reset", "schema.between_sections", "full.before_structure",
+             "full.after_structure", "extras.before_large_objects", "copy.after_lock", "copy.after_commit"]
+
+
+def test_the_source_crashes_in_each_moment_of_a_beginning(world: World, seed: int):
+    """Before and after capture, publication, slot, snapshot, dump, structure and the first table: the one sync goes on by itself."""
+    pair = world.pair().fill_shop().fill_mixed(rows=500)
+    load = world.mixed(pair.source, pair.database, seed).start()
+    pair.pgtide.start(faults=",".join(f"{point}=wait@1:1500" for point in BEGINNING))
+    for point in BEGINNING:
+        wait_at(pair, point)
+        pair.source.restart(signal.SIGQUIT)
+    pair.pgtide.wait_phase("incremental", 120)
+    load.run_for(1).stop()
+    pair.finish()
+
+
+@pytest.mark.parametrize("kind", ["full+incremental", "full"])
+def test_the_session_that_holds_the_snapshot_is_ended(world: World, seed: int, kind: str):
+    """Before the dump, while the structure is made, and in the middle of the copy: tables not finished get a new snapshot (G2)."""
+    pair = world.pair().fill_shop().fill_mixed(rows=500)
+    load = world.mixed(pair.source, pair.database, seed)
+    if kind != "full":    # which shows different moments of a source that is written to
+        load.start()
+    points = ["full.before_roles", "full.after_structure", "copy.table_begin", "copy.after_lock"]
+    run = pair.pgtide.start("--type", kind, "--jobs", "2", faults=",".join(f"{point}=wait@{2 if 'copy' in point else 1}:1500" for point in points))
+    for n, point in enumerate(points):
+        wait_at(pair, point)
+        ended = pair.source.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'pgtide % holder'")
+        assert ended or n > 0, "the first one is held"
+    if kind == "full":
+        run.expect(OK, 90)
+        pair.assert_equal()
+        pair.assert_nothing_left()
+    else:
+        pair.pgtide.wait_phase("incremental", 90)
+        load.run_for(1).stop()
+        pair.finish()
+    assert "before everything was copied, going on" in run.err, run.err
 
 
 class CutOnce:

@@ -221,9 +221,27 @@ static void a_moment_in_the_past_is_only_a_look(void **state)
     assert_true(deadline_after_ms(-1) == DEADLINE_NEVER);
 }
 
+static void a_request_is_taken_back_when_nobody_heeds_it_any_more(void **state)
+{
+    (void)state;
+    CLEANUP(stop_free) struct stop *s = new_stop();
+
+    stop_renew(s);
+    expect_ok(stop_check(s));
+    stop_request(s);
+    stop_renew(s);
+    assert_false(stop_requested(s));
+    assert_false(is_readable(stop_fd(s)));
+    assert_false(stop_wait_ms(s, 1));
+    stop_request(s);
+    assert_true(is_readable(stop_fd(s)));
+    assert_true(stop_wait_ms(s, NEVER_REACHED_MS));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_request_is_taken_back_when_nobody_heeds_it_any_more),
         cmocka_unit_test(a_stop_is_not_requested_at_first),
         cmocka_unit_test(a_request_stays_for_every_reader),
         cmocka_unit_test(a_signal_handler_may_request_it_and_the_wait_ends),
