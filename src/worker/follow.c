@@ -44,6 +44,7 @@ struct follow {
     struct lane_threads *lane_threads;
     struct lane_rules *lane_rules;
     bool is_bringing_together; /* lanes that died apart, by the rules of then */
+    uint64_t n_conflicts;      /* met while bringing together */
     struct apply *apply;
     struct feeder *feeder;
     struct window *windows[WINDOWS];
@@ -178,7 +179,7 @@ static void note_commit(struct follow *f)
     atomic_store(&c->windows_fast, counters.windows_fast);
     atomic_store(&c->windows_slow, counters.windows_slow);
     atomic_store(&c->windows_divided, counters.windows_divided);
-    atomic_store(&c->conflicts, counters.conflicts);
+    atomic_store(&c->conflicts, counters.conflicts + f->n_conflicts);
     atomic_store(&f->is_unflushed, !apply_is_flushed(f->apply));
     if (apply_is_flushed(f->apply)) {
         atomic_store(&t->durable_lsn, position.end.value);
@@ -502,13 +503,24 @@ MUST_USE static struct error *read_missing(struct follow *f, const struct lanes 
     return NULL;
 }
 
+/* A decision about one change belongs to a transaction that is applied as a whole; here some lanes have done their shares of it. */
+static struct error *hint_at_policy(struct error *err)
+{
+    if (err == NULL || error_kind(err) != ERROR_DATA)
+        return err;
+    return error_hint(error_wrap(err, "bringing lanes together that were interrupted between two commits"),
+                      "Nothing is lost. Make the target's row what it was, or start the same command once with "
+                      "--on-conflict overwrite "
+                      "or ignore: until the lanes stand together again only the policy decides, not \"pgtide resume\" "
+                      "with a choice.");
+}
+
 MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lanes, unsigned n)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "lanes apart");
     struct window *w =
         window_new(a, (struct window_limits){
                           .rows = UINT32_MAX / 2, .bytes = SIZE_MAX / 2, .lanes = n, .lanes_from = lanes_ends(lanes)});
-    uint64_t conflicts = 0;
 
     log_info("bringing lanes together that were interrupted between %s and %s", lsn_format(lanes_least(lanes).end).text,
              lsn_format(lanes_most(lanes).end).text);
@@ -516,10 +528,10 @@ MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lan
     f->is_bringing_together = true;
     TRY(read_missing(f, lanes, w));
     spool_reader_close(TAKE(f->reader));
-    return lanes_recover(lanes, w,
-                         (struct exact_options){.policy = f->task->options->on_conflict,
-                                                .source = pg_source_rows_port(f->source_rows),
-                                                .conflicts = &conflicts});
+    return hint_at_policy(lanes_recover(lanes, w,
+                                        (struct exact_options){.policy = f->task->options->on_conflict,
+                                                               .source = pg_source_rows_port(f->source_rows),
+                                                               .conflicts = &f->n_conflicts}));
 }
 
 /* The lanes of an earlier --lanes, for as long as it takes to bring them together. */
