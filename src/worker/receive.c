@@ -36,6 +36,7 @@ struct receiver {
     int64_t sync_due_us;
     int64_t feedback_due_us;
     int64_t heard_at_us; /* when anything came last */
+    int64_t wall_us;     /* of this round: a look at the clock for each message costs as much as to decode it */
     int64_t ping_due_us;
     unsigned silences; /* connections given up one after the other */
     bool reply_requested;
@@ -52,26 +53,31 @@ static void take_keepalive(struct receiver *r, const struct stream_message *m)
 MUST_USE static struct error *take_messages(struct receiver *r)
 {
     struct stream_message m;
+    bool has_heard = false;
 
+    r->wall_us = clock_wall_us();
     for (unsigned i = 0; i < MESSAGES_A_ROUND; i++) {
         TRY(pg_stream_next(r->stream, &m));
         if (m.kind == STREAM_NOTHING)
             break;
-        r->heard_at_us = clock_now_us();
-        r->silences = 0;
+        has_heard = true;
         r->heard = lsn_max(r->heard, m.end);
         if (m.kind == STREAM_KEEPALIVE) {
             take_keepalive(r, &m);
             continue;
         }
         r->keepalive = LSN_NONE; /* older than what came now */
-        TRY(intake_take(r->intake, m.bytes, m.length, m.start, clock_wall_us()));
+        TRY(intake_take(r->intake, m.bytes, m.length, m.start, r->wall_us));
         r->unsynced += m.length;
+    }
+    if (has_heard) {
+        r->heard_at_us = clock_now_us();
+        r->silences = 0;
     }
     if (intake_is_waiting(r->intake))
         r->keepalive = LSN_NONE;
     if (!lsn_is_none(r->keepalive)) {
-        TRY(spool_keepalive(r->task->spool, r->keepalive, clock_wall_us()));
+        TRY(spool_keepalive(r->task->spool, r->keepalive, r->wall_us));
         r->unsynced++;
         r->keepalive = LSN_NONE;
     }
@@ -163,6 +169,7 @@ static struct error *breathe(void *self)
 
     TRY(stop_check(r->task->stream_stop));
     r->heard_at_us = clock_now_us(); /* it is us who do not listen */
+    r->wall_us = clock_wall_us();
     show(r);
     return send_feedback(r);
 }
