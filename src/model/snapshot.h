@@ -2,8 +2,8 @@
  * A snapshot of the source and the gate that a copied table puts before the change stream (DESIGN, G2).
  *
  * pg_current_snapshot() answers "xmin:xmax:xip,xip,…" with 64-bit transaction ids, top-level ones only (txid_current_snapshot()
- * before 13). A transaction is seen when it was committed for that snapshot. On a standby the list is empty: no gate can be
- * made from it there. BEGIN in the stream carries 32 bits of the same top-level id.
+ * before 13). A transaction is seen when it was committed for that snapshot. On a standby the list is empty: there a gate is right only
+ * where its position is exactly the snapshot's (pg/standby.h). BEGIN in the stream carries 32 bits of the same top-level id.
  *
  * Plain values, immutable once made.
  */
@@ -38,7 +38,8 @@ uint64_t xid_widen(uint32_t xid, uint64_t near);
 
 struct gate {
     struct snapshot snapshot;
-    struct lsn upto; /* the source's WAL insert position, read after the snapshot was taken */
+    struct lsn
+        upto; /* the source's WAL insert position, read after the snapshot was taken; a standby's: that of the snapshot */
 };
 
 /*

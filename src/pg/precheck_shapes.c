@@ -364,7 +364,7 @@ struct error *check_output_plugin(struct precheck *p, struct check_item *item)
     }
     if (!may_publish)
         TRY(pg_publication_may_be_made(p->source, p->chosen, &may_publish));
-    if (may_publish) {
+    if (may_publish && !facts->is_in_recovery) {
         item_is(p, item, CHECK_PASSED, "pgoutput, which is a part of PostgreSQL itself");
         return NULL;
     }
@@ -373,11 +373,20 @@ struct error *check_output_plugin(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_SKIPPED, "not checked because no slot can be made yet");
         return NULL;
     }
-    struct error *err = try_plugin(p, "test_decoding");
+    const char *plugin = may_publish ? "pgoutput" : "test_decoding";
+    struct error *err = try_plugin(p, plugin);
     if (err != NULL && error_kind(err) != ERROR_CONFIG)
         return err;
     if (err == NULL) {
-        item_is(p, item, CHECK_PASSED, "test_decoding is there");
+        item_is(p, item, CHECK_PASSED, "%s is there", plugin);
+        return NULL;
+    }
+    if (facts->is_in_recovery) { /* its primary's wal_level, for instance, shows only so */
+        item_is(p, item, CHECK_FAILED, "the standby cannot decode with %s: %s", plugin, error_message(err));
+        item_fix(p, item, ON_SOURCE,
+                 "-- on the primary: ALTER SYSTEM SET wal_level = logical; then restart it. test_decoding is in the "
+                 "package postgresql-contrib");
+        error_free(err);
         return NULL;
     }
     item_is(p, item, CHECK_FAILED,

@@ -45,18 +45,21 @@ struct error *check_source_wal_level(struct precheck *p, struct check_item *item
     return NULL;
 }
 
-/* One more of something that has a limit. */
+/* One more of something that has a limit; on a standby snapshots are taken by a second slot. */
 static void check_room(struct precheck *p, struct check_item *item, const char *setting, unsigned used, unsigned max)
 {
     if (!precheck_follows(p)) {
         item_is(p, item, CHECK_PASSED, "not needed for a full synchronization alone");
         return;
     }
-    if (used < max) {
+    unsigned needed = p->source_facts.is_in_recovery ? 2 : 1;
+
+    if (used + needed <= max) {
         item_is(p, item, CHECK_PASSED, "%u of %u in use", used, max);
         return;
     }
-    item_is(p, item, CHECK_FAILED, "%s is %u and all are in use; one is needed", setting, max);
+    item_is(p, item, CHECK_FAILED, "%s is %u and %u are in use; %u more %s needed", setting, max, used, needed,
+            needed == 1 ? "is" : "are");
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a, "ALTER SYSTEM SET %s = %u; -- then restart the source", setting, used + 5));
 }
@@ -158,6 +161,12 @@ static struct error *check_publishing(struct precheck *p, struct check_item *ite
         TRY(pg_publication_may_be_made(p->source, p->chosen, &may_publish));
     if (may_publish)
         item_is(p, item, CHECK_PASSED, "user \"%s\" has all rights it needs", p->source_facts.user);
+    else if (p->source_facts.is_in_recovery)
+        item_is(p, item, CHECK_PASSED,
+                "user \"%s\" has all rights it needs; on a standby no publication can be made, so changes are read as "
+                "text with test_decoding, which is slower (name one that was made on the primary with --publication to "
+                "avoid that)",
+                p->source_facts.user);
     else
         item_is(p, item, CHECK_PASSED,
                 "user \"%s\" has all rights it needs; it cannot make a publication, so changes are read as text with "
@@ -201,18 +210,43 @@ static struct error *find_sender(struct precheck *p, const char **out)
     return NULL;
 }
 
-static struct error *refuse_to_follow(struct precheck *p, struct check_item *item)
+/* What it has decoded needs rows of the catalog that the primary keeps only where it is told so. */
+static struct error *check_following(struct precheck *p, struct check_item *item)
 {
-    const char *sender = "";
+    const char *sender = "", *slot = NULL;
+    struct pg_rows rows;
 
     TRY(find_sender(p, &sender));
-    item_is(p, item, CHECK_FAILED,
-            "the source is a standby%s: it can be copied (--type full) and compared, but not followed: %s", sender,
-            p->source_facts.version_number < DECODES_ON_STANDBYS_SINCE
-                ? "before PostgreSQL 16 a standby cannot decode changes"
-                : "publication, markers and event triggers are written on the server that is followed, and a standby's "
-                  "snapshots do not tell which transactions they hold");
-    item_fix(p, item, ON_SOURCE, "-- give the address of the primary as SOURCE, or add --type full");
+    if (p->source_facts.version_number < DECODES_ON_STANDBYS_SINCE) {
+        item_is(p, item, CHECK_FAILED,
+                "the source is a standby%s: it can be copied (--type full) and compared, but not followed: before "
+                "PostgreSQL 16 a standby cannot decode changes",
+                sender);
+        item_fix(p, item, ON_SOURCE, "-- give the address of the primary as SOURCE, or add --type full");
+        return NULL;
+    }
+    TRY(pg_query(p->source, p->a, "reading what the standby tells its primary",
+                 "SELECT current_setting('hot_standby_feedback'), current_setting('primary_slot_name')", NULL, 0,
+                 &rows));
+    slot = rows.rows[0][1];
+    if (strcmp(rows.rows[0][0], "on") != 0) {
+        item_is(p, item, CHECK_FAILED,
+                "the source is a standby%s, and its hot_standby_feedback is off: the primary would remove rows of its "
+                "catalog that decoding needs, and the standby would then invalidate the slot",
+                sender);
+        item_fix(p, item, ON_SOURCE,
+                 "ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf(); -- on the standby");
+        return NULL;
+    }
+    item_is(
+        p, item, CHECK_PASSED,
+        "it is a standby%s: what it has replayed is copied and followed, without DDL and heartbeats; its slot waits "
+        "until the primary writes down which transactions run there, every 15 s when it is written to (SELECT "
+        "pg_log_standby_snapshot() on the primary hastens it)%s",
+        sender,
+        slot[0] != '\0' ? ""
+                        : "; primary_slot_name is not set: while the standby is away from its primary the slot can "
+                          "become invalid, and the copy would have to be made again");
     return NULL;
 }
 
@@ -246,7 +280,7 @@ struct error *check_source_standby(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_PASSED, "the source is a primary");
         return NULL;
     }
-    return precheck_follows(p) ? refuse_to_follow(p, item) : describe_standby(p, item);
+    return precheck_follows(p) ? check_following(p, item) : describe_standby(p, item);
 }
 
 static bool lacks_identity(const struct catalog_table *t)
@@ -388,6 +422,14 @@ struct error *check_source_ddl(struct precheck *p, struct check_item *item)
     }
     if (!p->options->sync->with_ddl) {
         item_is(p, item, CHECK_PASSED, "DDL is not carried, as asked for with --no-ddl");
+        return NULL;
+    }
+    if (p->source_facts.is_in_recovery) {
+        item_is(p, item, CHECK_ALARM,
+                "on a standby no event triggers can be made, so DDL that is run on its primary while the "
+                "synchronization follows is not carried: when the structure has changed, the task stops and names it");
+        item_fix(p, item, ON_SOURCE,
+                 "-- give the primary as SOURCE, or run the same DDL on the target by hand first, or use --no-ddl");
         return NULL;
     }
     if (p->source_facts.user_is_superuser) {

@@ -110,11 +110,12 @@ struct error *pg_publication_may_be_made(struct pg_conn *source, const struct ch
 
     TRY(pg_query(source, scratch, "reading the rights on the database",
                  "SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)::text,"
-                 "       has_database_privilege(current_database(), 'CREATE')::text",
+                 "       has_database_privilege(current_database(), 'CREATE')::text, pg_is_in_recovery()::text",
                  NULL, 0, &rights));
     TRY(pg_query(source, scratch, "reading who owns the tables", sql_not_owned, NULL, 0, &not_owned));
     chosen_filter_rows(chosen, &not_owned, 1);
-    *out_may = is_true(rights.rows[0][0]) || (is_true(rights.rows[0][1]) && not_owned.n_rows == 0);
+    *out_may = !is_true(rights.rows[0][2]) &&
+               (is_true(rights.rows[0][0]) || (is_true(rights.rows[0][1]) && not_owned.n_rows == 0));
     return NULL;
 }
 
@@ -248,13 +249,22 @@ struct error *pg_publication_create(struct pg_conn *source, const struct pg_publ
     return err;
 }
 
+/* A standby refuses the statement also where there is nothing to drop. */
+MUST_USE static struct error *drop_existing(struct pg_conn *source, struct arena *a, const char *name)
+{
+    struct pg_publication_facts facts;
+
+    TRY(read_facts(source, a, name, &facts));
+    return facts.exists ? drop(source, a, name) : NULL;
+}
+
 struct error *pg_publication_drop(struct pg_conn *source, const char *name)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "publication");
-    struct error *err = drop(source, scratch, inserts_name(scratch, name));
+    struct error *err = drop_existing(source, scratch, inserts_name(scratch, name));
 
     if (err == NULL)
-        err = drop(source, scratch, name);
+        err = drop_existing(source, scratch, name);
     if (err == NULL)
         return NULL;
     return error_hint(

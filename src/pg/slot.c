@@ -17,9 +17,14 @@ static void pgresult_clear_cleanup_(PGresult **result)
 
 /* ---- creating ---- */
 
-/* Whoever writes now, and what was prepared and not ended: the consistent point comes after all of them. */
+/*
+ * Whoever writes now, and what was prepared and not ended: the consistent point comes after all of them. A standby does not know them, and
+ * its primary writes them down every 15 s only where it was written to.
+ */
 static const char waiting_sql[] =
-    "SELECT string_agg(w.line, '; ' ORDER BY w.started) FROM ("
+    "SELECT CASE WHEN pg_is_in_recovery() THEN 'the primary to write down which transactions run there, and for these"
+    " to end; SELECT pg_log_standby_snapshot() on the primary hastens it'"
+    " ELSE 'transactions that run on the source: ' || string_agg(w.line, '; ' ORDER BY w.started) END FROM ("
     "  SELECT coalesce(xact_start, query_start) AS started,"
     "         format('pid %s (%s, %s s, %s): %s', pid, coalesce(nullif(application_name, ''), usename::text),"
     "                coalesce(extract(epoch FROM clock_timestamp() - xact_start)::bigint, 0), state,"
@@ -33,15 +38,15 @@ static const char waiting_sql[] =
 static void tell_waiting(const struct pg_slot_create_options *o)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot");
-    char *transactions = NULL;
+    char *what = NULL;
 
     if (o->observer == NULL || o->waiting == NULL)
         return;
     CLEANUP(error_free)
-    struct error *err = pg_query_text(o->observer, scratch, "reading which transactions the slot waits for",
-                                      waiting_sql, NULL, 0, &transactions);
-    if (err == NULL && transactions != NULL)
-        o->waiting(o->self, transactions);
+    struct error *err =
+        pg_query_text(o->observer, scratch, "reading what the slot waits for", waiting_sql, NULL, 0, &what);
+    if (err == NULL && what != NULL)
+        o->waiting(o->self, what);
 }
 
 /* Until the server has answered; the transactions it waits for are told now and then. */
@@ -49,17 +54,24 @@ MUST_USE static struct error *await_creation(struct pg_conn *replication, const 
 {
     PGconn *pg = pg_conn_handle(replication);
     int64_t tell_us = clock_now_us() + (int64_t)FIRST_NOTICE_MS * 1000;
+    int64_t deadline_us = o->timeout_ms == 0 ? INT64_MAX : clock_now_us() + (int64_t)o->timeout_ms * 1000;
 
     TRY(pg_conn_flush(replication));
     while (PQisBusy(pg)) {
         int64_t left_us = tell_us - clock_now_us();
         bool ready;
 
+        if (clock_now_us() > deadline_us)
+            return error_hint(error_new(ERROR_TRANSIENT, "it was not made within %d s", o->timeout_ms / 1000),
+                              "It waits for transactions that run; on a standby also for the primary to write them "
+                              "down, which SELECT pg_log_standby_snapshot() there hastens.");
         if (left_us <= 0) {
             tell_waiting(o);
             tell_us = clock_now_us() + (int64_t)NOTICE_EVERY_MS * 1000;
             continue;
         }
+        if (deadline_us - clock_now_us() < left_us)
+            left_us = deadline_us - clock_now_us();
         TRY(pg_conn_wait(replication, false, (int)(left_us / 1000) + 1, &ready));
         if (PQconsumeInput(pg) == 0)
             return pg_error(pg, NULL, "connection lost");
@@ -92,10 +104,10 @@ struct error *pg_slot_create(struct pg_conn *replication, struct arena *a, const
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot");
     const char *what = arena_printf(scratch, "creating replication slot \"%s\"", options->name);
-    const char *sql =
-        arena_printf(scratch, "CREATE_REPLICATION_SLOT %s LOGICAL %s %s", pg_quote_identifier(scratch, options->name),
-                     options->plugin == NULL ? "pgoutput" : options->plugin,
-                     pg_conn_version(replication) >= 150000 ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT");
+    const char *sql = arena_printf(
+        scratch, "CREATE_REPLICATION_SLOT %s %s LOGICAL %s %s", pg_quote_identifier(scratch, options->name),
+        options->is_temporary ? "TEMPORARY" : "", options->plugin == NULL ? "pgoutput" : options->plugin,
+        pg_conn_version(replication) >= 150000 ? "(SNAPSHOT 'export')" : "EXPORT_SNAPSHOT");
 
     if (PQsendQuery(pg_conn_handle(replication), sql) != 1)
         return pg_error(pg_conn_handle(replication), NULL, what);

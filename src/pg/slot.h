@@ -20,10 +20,16 @@
 struct pg_slot_create_options {
     const char *name;
     const char *plugin; /* "test_decoding"; NULL: pgoutput */
+    bool is_temporary;  /* gone with the session */
+    int timeout_ms;     /* ERROR_TRANSIENT after it; 0: none */
 
-    /* Creation waits for every transaction that runs when it begins. After 5 s, and every 30 s, `waiting` is told for which. */
-    struct pg_conn *observer;                              /* an ordinary session on the source; NULL: nobody is told */
-    void (*waiting)(void *self, const char *transactions); /* "pid 4711 (app, 12 s): update …; prepared …" */
+    /*
+     * Creation waits for every transaction that runs when it begins, on a standby for a record of the primary's. After 5 s, and every
+     * 30 s, `waiting` is told for what.
+     */
+    struct pg_conn *observer; /* an ordinary session on the source; NULL: nobody is told */
+    void (*waiting)(void *self,
+                    const char *what); /* "transactions that run on the source: pid 4711 (app, 12 s): update …" */
     void *self;
 };
 

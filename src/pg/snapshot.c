@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "pg/standby.h"
 
 enum { AGAIN_MS = 50 }; /* a COMMIT waits for its standby that long and longer */
 
@@ -43,19 +44,6 @@ MUST_USE static struct error *read_snapshot(struct pg_conn *c, struct arena *a, 
     return NULL;
 }
 
-MUST_USE static struct error *refuse_standby(struct pg_conn *c, struct arena *a)
-{
-    char *answer;
-
-    TRY(pg_query_text(c, a, "asking whether the source is a standby", "SELECT pg_is_in_recovery()::text", NULL, 0,
-                      &answer));
-    if (answer != NULL && strcmp(answer, "true") == 0)
-        return error_hint(error_new(ERROR_CONFIG, "cannot take a snapshot on the source: it is a standby"),
-                          "A standby's snapshot does not name the transactions that are running (F14): give the "
-                          "primary's address.");
-    return NULL;
-}
-
 struct error *pg_snapshot_import(struct pg_conn *c, const char *id)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "snapshot import");
@@ -83,6 +71,8 @@ MUST_USE static struct error *take_once(struct pg_conn *c, struct arena *a, cons
 MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const char *lock, struct pg_snapshot_wish wish,
                                    bool has_export, struct pg_snapshot *out)
 {
+    if (!wish.may_be_standby && pg_standby_is(c))
+        return pg_standby_snapshot(c, a, lock, wish, has_export, out);
     for (unsigned tries = 1;; tries++) {
         bool ready;
         struct error *err = take_once(c, a, lock, has_export, wish.may_be_standby, out);
@@ -118,12 +108,15 @@ struct error *pg_snapshot_export(struct pg_conn *c, struct arena *a, struct pg_s
 
 MUST_USE static struct error *settle(struct pg_snapshot_holder *h, struct pg_snapshot_wish wish)
 {
-    if (!wish.may_be_standby)
-        TRY(refuse_standby(h->conn, h->arena));
+    bool has_position = !lsn_is_none(wish.consistent_point);
+
     if (wish.import == NULL)
         return take(h->conn, h->arena, NULL, wish, true, &h->snapshot);
     TRY(pg_snapshot_import(h->conn, wish.import));
-    return read_snapshot(h->conn, h->arena, true, wish.may_be_standby, &h->snapshot);
+    TRY(read_snapshot(h->conn, h->arena, true, wish.may_be_standby || has_position, &h->snapshot));
+    if (has_position)
+        h->snapshot.gate.upto = wish.consistent_point;
+    return NULL;
 }
 
 struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,

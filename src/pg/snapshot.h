@@ -28,11 +28,18 @@ struct pg_snapshot_wish {
     const char *import;            /* the slot's exported snapshot; NULL: take a new one */
     const struct snapshot *covers; /* what a new one must see, see pg_snapshot_take; NULL: any will do */
     bool may_be_standby;           /* nobody uses the gate: a copy that ends by itself, a comparison */
+
+    /* A standby's (pg/standby.h) */
+    struct lsn
+        consistent_point;  /* of the slot whose snapshot is imported: the gate's position. LSN_NONE: a primary's */
+    struct lsn not_before; /* a new one must be of this position or a later one: the slot's */
+    int wait_ms;           /* so long a new one may take; 0: for ever */
 };
 
 /*
- * Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby, whose snapshots make no gates
- * (F14), unless it may be one: then the gate's position is what was replayed, and its snapshot knows not who was running.
+ * Connects patiently with `options`, which say who we are. ERROR_CONFIG on a standby before 16, whose snapshots make no gates
+ * (F14), unless it may be one: then the gate's position is what was replayed, and its snapshot knows not who was running. From
+ * 16 on a standby's gates are positions (pg/standby.h), which may take a while.
  */
 MUST_USE struct error *pg_snapshot_hold(const struct pg_endpoint *source, struct pg_connect_options options,
                                         struct pg_snapshot_wish wish, struct pg_snapshot_holder **out_holder);

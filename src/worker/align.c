@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/snapshot.h"
+#include "pg/standby.h"
 #include "sync/commit_log.h"
 #include "worker/hold.h"
 #include "worker/task.h"
@@ -194,6 +195,31 @@ static struct error *give_up_snapshot(struct attempt *at)
     return pg_execute(at->source, "giving a snapshot up", "ROLLBACK");
 }
 
+/* No marker can be written on a standby: a keepalive tells, too, that all that was committed before has come. */
+MUST_USE static struct error *wait_spooled(struct attempt *at, struct lsn upto)
+{
+    struct task *t = at->task;
+
+    while (atomic_load(&t->counters->spooled_lsn) < upto.value && lsn_before(commit_log_last(t->commits), upto)) {
+        TRY(check_time(at));
+        stop_wait_ms(t->stream_stop, STANDBY_MS);
+    }
+    return NULL;
+}
+
+/* A standby's snapshot has its position (pg/standby.h). Apply has to stand at a commit: the last one before it. */
+MUST_USE static struct error *take_standby_snapshot(struct attempt *at, struct lsn *out_cut)
+{
+    int left_ms = (int)((at->deadline_us - clock_now_us()) / 1000);
+    const struct pg_snapshot_wish wish = {.wait_ms = left_ms < 1 ? 1 : left_ms};
+
+    TRY(pg_snapshot_export(at->source, at->arena, wish, &at->snapshot));
+    TRY(wait_spooled(at, at->snapshot.gate.upto));
+    if (commit_log_cut(at->task->commits, &at->snapshot.gate.snapshot, at->snapshot.gate.upto, out_cut))
+        return NULL;
+    return give_up_snapshot(at);
+}
+
 /* A snapshot that cuts the commit order, and where. *out_cut is LSN_NONE when this one does not. */
 MUST_USE static struct error *try_snapshot(struct attempt *at, struct lsn *out_cut)
 {
@@ -201,6 +227,8 @@ MUST_USE static struct error *try_snapshot(struct attempt *at, struct lsn *out_c
     struct lsn mark;
 
     *out_cut = LSN_NONE;
+    if (pg_standby_is(at->source))
+        return take_standby_snapshot(at, out_cut);
     TRY(nobody_waits_for_a_standby(at, &nobody));
     if (!nobody) {
         stop_wait_ms(at->task->stream_stop, STANDBY_MS);

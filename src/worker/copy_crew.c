@@ -78,7 +78,8 @@ struct error *copy_crew_take_snapshot(struct copy_crew *crew, struct pg_snapshot
 
 struct pg_snapshot_wish copy_crew_wish(const struct copy_jobs_options *o)
 {
-    return (struct pg_snapshot_wish){.covers = o->slot_saw, .may_be_standby = o->may_be_standby};
+    return (struct pg_snapshot_wish){
+        .covers = o->slot_saw, .not_before = o->slot_lsn, .may_be_standby = o->may_be_standby};
 }
 
 MUST_USE static struct error *hold_patiently(const struct copy_jobs_options *o, struct pg_snapshot_holder **out_holder)

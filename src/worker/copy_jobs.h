@@ -64,6 +64,7 @@ struct copy_jobs_options {
     uint32_t n_entries;
     struct pg_snapshot_holder *holder; /* the first snapshot, taken over and released here; NULL: take a new one */
     const struct snapshot *slot_saw;   /* later snapshots must cover what the slot's saw. NULL: any will do */
+    struct lsn slot_lsn;               /* a standby's must not be older than its consistent point */
     bool may_be_standby;               /* nothing follows, so nobody uses the gates */
     /*
      * Builds the entry at this place of `entries` in a transaction of its own with its row of pgtide.done, and does

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/copy.h"
+#include "pg/standby.h"
 #include "pg/state.h"
 #include "sys/thread.h"
 
@@ -304,6 +305,8 @@ MUST_USE static struct error *take_own_snapshot(struct copy_worker *w, struct ga
     TRY(pg_snapshot_take(w->source, w->scratch, copy_table_lock(w->scratch, &table, 1),
                          copy_crew_wish(w->crew->options), &own));
     TRY(copy_table_check(w->source, w->scratch, &table, 1, &state));
+    if (state == COPY_TABLE_REWRITTEN && pg_standby_is(w->source)) /* its snapshot may be older than the lock */
+        return error_new(ERROR_TRANSIENT, "table \"%s.%s\" was rewritten again meanwhile", table->schema, table->name);
     if (state != COPY_TABLE_INTACT)
         return gone(table);
     *out_gate = own.gate;

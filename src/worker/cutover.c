@@ -560,6 +560,27 @@ MUST_USE static struct error *finish_earlier(struct cutover *c)
     return NULL;
 }
 
+/* (C2) The marker cannot be written there, and nobody on a standby can keep its primary from writing. */
+MUST_USE static struct error *refuse_standby(struct cutover *c)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    char *is_standby = NULL;
+
+    TRY(connect_once(c, c->pair.source, &source));
+    TRY(pg_query_text(source, c->arena, "asking whether the source is a standby", "SELECT pg_is_in_recovery()::text",
+                      NULL, 0, &is_standby));
+    if (strcmp(is_standby, "true") != 0)
+        return NULL;
+    return error_hint(error_new(ERROR_REFUSED,
+                                "cannot cut over from a standby: the marker that proves that all is applied cannot be "
+                                "written there, and neither can its primary be frozen"),
+                      "Nothing was changed. End all that writes to the primary, read SELECT pg_current_wal_flush_lsn() "
+                      "there, wait until "
+                      "SELECT pg_last_wal_replay_lsn() on the standby has reached it, then run \"pgtide compare\" and "
+                      "\"pgtide stop\": "
+                      "it applies what the standby has replayed, sets sequences and removes the slot.");
+}
+
 /* Also of one that came to its end: the application goes back to the source. */
 MUST_USE static struct error *undo_only(struct cutover *c)
 {
@@ -601,6 +622,7 @@ MUST_USE static struct error *run_cutover(struct cutover *c)
         return undo_only(c);
     if (c->pair.record->is_stopping || c->pair.record->is_completed)
         return finish_earlier(c);
+    TRY(refuse_standby(c));
     TRY(take_over(c));
     return find_and_cut_over(c);
 }

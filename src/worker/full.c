@@ -80,8 +80,10 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
         const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "dump"),
                                                    .stop = t->stop};
 
-        TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){.may_be_standby = t->record->is_once},
-                             &other));
+        const struct pg_snapshot_wish wish = {.may_be_standby = t->record->is_once,
+                                              .not_before = t->state.task.slot_lsn};
+
+        TRY(pg_snapshot_hold(t->source, session, wish, &other));
     }
     options.snapshot = pg_snapshot_of(t->holder == NULL ? other : t->holder)->id;
     if (t->chosen != NULL)
@@ -534,6 +536,7 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .names_are_targets = in->names_are_targets,
         .holder = TAKE(t->holder),
         .slot_saw = t->slot_saw_is_known ? &t->slot_saw : NULL,
+        .slot_lsn = t->state.task.slot_lsn,
         .may_be_standby = t->record->is_once,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
         .run_self = in,
@@ -669,7 +672,7 @@ MUST_USE static struct error *record_gone(struct task *t, const uint32_t *oids, 
 
     if (n == 0)
         return NULL;
-    TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){0}, &now));
+    TRY(pg_snapshot_hold(t->source, session, (struct pg_snapshot_wish){.not_before = t->state.task.slot_lsn}, &now));
     TRY(prepare_guard(t, &guard));
     for (unsigned i = 0; i < n; i++) {
         const struct state_relation gone = {

@@ -43,12 +43,12 @@ MUST_USE static struct error *check_wal_end(struct pg_conn *source, struct arena
     char *text = NULL;
     struct lsn end;
 
-    TRY(pg_query_text(
-        source, a, "reading the source's WAL position",
-        "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() "
-        "END)::text",
-        NULL, 0, &text));
-    if (text == NULL || !lsn_parse(text, &end))
+    TRY(pg_query_text(source, a, "reading the source's WAL position",
+                      "SELECT (CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END)::text", NULL, 0,
+                      &text));
+    if (text == NULL) /* a standby was restarted and replays again what it had replayed: it sends nothing before that */
+        return NULL;
+    if (!lsn_parse(text, &end))
         return error_new(ERROR_BUG, "the source's answer is no WAL position");
     if (!lsn_before(end, ours))
         return NULL;

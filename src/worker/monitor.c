@@ -11,6 +11,7 @@
 #include "pg/cells.h"
 #include "pg/sequence.h"
 #include "pg/slot.h"
+#include "pg/standby.h"
 #include "worker/drift.h"
 #include "worker/selecting.h"
 
@@ -81,6 +82,16 @@ MUST_USE static struct error *slot_is_good(const struct task *t, char **row)
                       t->record->slot),
             "Somebody dropped it; what was committed since then cannot be had. Empty the target and start "
             "again after \"pgtide stop --force\".");
+    if (row[8] != NULL && strcmp(row[8], "true") == 0)
+        return error_hint(
+            error_new(
+                ERROR_HISTORY,
+                "history broken: the standby invalidated replication slot \"%s\": its primary removed rows of the "
+                "catalog that the slot needed, or has no wal_level = logical any more",
+                t->record->slot),
+            "Set hot_standby_feedback = on and primary_slot_name on the standby, wal_level = logical on the primary, "
+            "then "
+            "start again with an empty target after \"pgtide stop --force\".");
     if (row[3] != NULL && strcmp(row[3], "lost") == 0)
         return error_hint(
             error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed",
@@ -189,11 +200,18 @@ static void note_retained(struct monitor *m, uint64_t retained, const char *safe
 MUST_USE static struct error *look_at_source(struct monitor *m)
 {
     static const char sql[] =
-        "SELECT pg_current_wal_insert_lsn()::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text,"
+        "SELECT w.insert::text, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint::text,"
         "       s.slot_name::text, to_jsonb(s) ->> 'wal_status',"
-        "       pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint::text,"
-        "       to_jsonb(s) ->> 'safe_wal_size', pg_current_wal_flush_lsn()::text, txid_current_snapshot()::text"
-        "  FROM (SELECT) one LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name::text = $1";
+        "       greatest(0, pg_wal_lsn_diff(w.written, s.restart_lsn))::bigint::text,"
+        "       to_jsonb(s) ->> 'safe_wal_size', w.flushed::text, w.ended, to_jsonb(s) ->> 'conflicting'"
+        "  FROM (SELECT CASE WHEN r.it THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END AS insert,"
+        "               CASE WHEN r.it THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS written,"
+        "               CASE WHEN r.it THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS flushed,"
+        /* a standby's snapshot does not show each end of a transaction: there all WAL counts */
+        "               CASE WHEN r.it THEN pg_last_wal_replay_lsn()::text ELSE txid_current_snapshot()::text END AS "
+        "ended"
+        "          FROM (SELECT pg_is_in_recovery() AS it) r) w"
+        "  LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name::text = $1";
     struct task *t = m->task;
     struct pg_rows rows;
     struct lsn insert, flushed;
@@ -220,7 +238,7 @@ MUST_USE static struct error *beat(struct monitor *m)
 {
     uint64_t transactions = atomic_load(&m->task->counters->transactions_received);
 
-    if (m->may_not_beat || clock_now_us() < m->heartbeat_due_us)
+    if (m->may_not_beat || pg_standby_is(m->source) || clock_now_us() < m->heartbeat_due_us)
         return NULL;
     bool is_idle = transactions == m->transactions;
     m->heartbeat_due_us = after_ms(HEARTBEAT_MS);

@@ -13,6 +13,7 @@
 #include "pg/precheck.h"
 #include "pg/slot.h"
 #include "pg/snapshot.h"
+#include "pg/standby.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
 #include "worker/accepted.h"
@@ -209,7 +210,8 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
 {
     bool was_whole;
 
-    if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->options->type == SYNC_FULL)
+    if (!t->options->with_ddl || !t->source_facts.user_is_superuser || t->source_facts.is_in_recovery ||
+        t->options->type == SYNC_FULL)
         return NULL;
     if (!t->record->owns_publication) {
         log_warn("DDL is not carried: publication \"%s\" is not ours and does not have the table that tells of it",
@@ -352,15 +354,12 @@ MUST_USE static struct error *make_publication(struct task *t, struct pg_conn *s
     t->is_test_decoding = !may_publish;
     if (may_publish)
         return publish_tables(t, source);
-    log_info("user \"%s\" cannot make a publication on the source: changes are read with test_decoding",
-             t->source_facts.user);
+    if (t->source_facts.is_in_recovery)
+        log_info("on a standby no publication can be made: changes are read with test_decoding");
+    else
+        log_info("user \"%s\" cannot make a publication on the source: changes are read with test_decoding",
+                 t->source_facts.user);
     return NULL;
-}
-
-static void tell_waiting(void *self, const char *transactions)
-{
-    (void)self;
-    log_warn("the slot is waiting for transactions that run on the source: %s", transactions);
 }
 
 /* Such a slot may decode what ran meanwhile with a catalog that is too old (pg/slot.h). */
@@ -381,31 +380,50 @@ MUST_USE static struct error *refuse_changed_catalog(struct task *t, struct pg_c
     return NULL;
 }
 
+/* The first snapshot is the slot's own; the holder exports it anew, so the replication session may end. */
+MUST_USE static struct error *hold_slot_snapshot(struct task *t, const struct pg_slot_created *slot,
+                                                 struct pg_conn *watch)
+{
+    CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *holder = NULL;
+    const struct pg_connect_options session = {.application_name = task_session_name(t->arena, t, "holder"),
+                                               .encoding = t->source_facts.encoding,
+                                               .stop = t->stop};
+    const struct pg_snapshot_wish wish = {.import = slot->snapshot,
+                                          .consistent_point = watch == NULL ? LSN_NONE : slot->consistent_point};
+
+    TRY(pg_snapshot_hold(t->source, session, wish, &holder));
+    if (watch != NULL)
+        TRY(pg_standby_watched(watch));
+    t->holder = TAKE(holder);
+    return NULL;
+}
+
 MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, bool is_last, struct state_task *out)
 {
     CLEANUP(pg_conn_close) struct pg_conn *replication = NULL;
     const struct pg_connect_options walsender = {
         .application_name = task_session_name(t->arena, t, "slot"), .replication = true, .stop = t->stop};
-    const struct pg_connect_options holder = {.application_name = task_session_name(t->arena, t, "holder"),
-                                              .encoding = t->source_facts.encoding,
-                                              .stop = t->stop};
+    const struct pg_connect_options watcher = {.application_name = task_session_name(t->arena, t, "watch"),
+                                               .stop = t->stop};
+    CLEANUP(pg_conn_close) struct pg_conn *watch = NULL;
     struct pg_slot_created slot;
     char *mark = NULL;
 
     TRY(pg_slot_drop(source, t->record->slot)); /* of an earlier try */
     TRY(pg_connect_patiently(t->source, walsender, &replication));
+    if (t->source_facts.is_in_recovery)
+        TRY(pg_standby_watch(t->source, watcher, &watch));
     TRY(pg_catalog_mark(source, t->arena, &mark));
     FAULT_POINT("prepare.before_slot");
     TRY(pg_slot_create(replication, t->arena,
                        &(struct pg_slot_create_options){.name = t->record->slot,
                                                         .plugin = t->is_test_decoding ? TEST_DECODING : NULL,
                                                         .observer = source,
-                                                        .waiting = tell_waiting},
+                                                        .waiting = pg_standby_tell_waiting},
                        &slot));
     FAULT_POINT("prepare.after_slot");
     TRY(refuse_changed_catalog(t, source, mark, is_last));
-    /* The first snapshot is the slot's own; the holder exports it anew, so the replication session may end. */
-    TRY(pg_snapshot_hold(t->source, holder, (struct pg_snapshot_wish){.import = slot.snapshot}, &t->holder));
+    TRY(hold_slot_snapshot(t, &slot, watch));
     out->slot = t->record->slot;
     out->slot_lsn = slot.consistent_point;
     out->slot_snapshot = pg_snapshot_of(t->holder)->text;

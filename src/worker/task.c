@@ -1,5 +1,7 @@
 #include "worker/task.h"
 
+#include "pg/standby.h"
+
 static int compare_relation(const void *key, const void *member)
 {
     uint32_t oid = *(const uint32_t *)key;
@@ -113,8 +115,12 @@ struct error *task_mark(struct pg_conn *source, struct lsn *out_lsn)
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "mark");
     char *text = NULL;
 
-    TRY(pg_query_text(source, scratch, "writing a marker into the source's WAL",
-                      "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'mark')::text", NULL, 0, &text));
+    if (pg_standby_is(source)) /* what it has replayed: keepalives tell when all of that has come */
+        TRY(pg_query_text(source, scratch, "asking up to where the standby has replayed",
+                          "SELECT pg_catalog.pg_last_wal_replay_lsn()::text", NULL, 0, &text));
+    else
+        TRY(pg_query_text(source, scratch, "writing a marker into the source's WAL",
+                          "SELECT pg_catalog.pg_logical_emit_message(true, 'pgtide', 'mark')::text", NULL, 0, &text));
     if (text == NULL || !lsn_parse(text, out_lsn))
         return error_new(ERROR_BUG, "the source's answer to a marker is no position");
     return NULL;

@@ -153,6 +153,6 @@ MUST_USE struct error *task_connect_target(const struct task *t, const char *rol
 
 /*
  * Writes a marker into the source's WAL (a logical message in a transaction of its own). Everything committed on the source before the
- * call is applied when counters->applied_lsn has reached *out_lsn.
+ * call is applied when counters->applied_lsn has reached *out_lsn. On a standby, where nothing can be written: what it has replayed.
  */
 MUST_USE struct error *task_mark(struct pg_conn *source, struct lsn *out_lsn);

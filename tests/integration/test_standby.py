@@ -1,4 +1,4 @@
-"""A streaming replica as the source: it is copied and compared, and not followed. As the target: it is compared.
+"""A streaming replica as the source: it is copied and compared (followed: test_standby_follow). As the target: it is compared.
 
     source ──(streaming)──▶ standby ── pgtide sync --type full ──▶ target ──(streaming)──▶ target_standby
 """
@@ -6,11 +6,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable
+from typing import Any
 
-import pytest
-
-from harness.cluster import Cluster, Installation, NotHere
+from harness.cluster import Cluster
 from harness.pgtide import FAILED, OK, REFUSED, Done, Pgtide
 from harness.wait import wait_until
 from harness.world import World
@@ -181,22 +179,3 @@ def test_a_sync_from_the_primary_is_named_when_its_standby_is_compared(world: Wo
     pair.pgtide.follow()
     compare(pair.pgtide, "--repair")
     pair.finish()
-
-
-def test_a_standby_that_could_decode_is_not_followed_either(world: World, get_installation: Callable[[int], Installation]):
-    try:
-        newer = get_installation(16)
-        newer.dump_programs()
-    except NotHere as reason:
-        pytest.skip(str(reason))
-    source = world.cluster("source", installation=newer)
-    source.create_database(APP)
-    source.execute("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)", APP)
-    standby = world.standby(source, "standby", **PATIENT)
-    target = world.cluster("new", installation=newer)
-    target.create_database(APP)
-    pgtide = world.pgtide(standby.dsn(APP), target.dsn(APP))
-    pgtide.environment["PGTIDE_PG_BINDIR"] = str(newer.dump_programs())
-    refuses_to_follow(pgtide, source, "are written on the server that is followed")
-    pgtide.start("--type", "full").expect(OK)
-    assert "source is a standby" in notes(compare(pgtide, "--kind", "values"))
