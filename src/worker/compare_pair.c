@@ -18,19 +18,39 @@ MUST_USE static struct error *note_standby(struct compare_sides *s, struct pg_co
 }
 
 /* The schema may be another user's, and a query that fails would end the transaction of a session that compares: one of its own. */
-static const char *find_task(struct compare_sides *s, const struct server_facts *source)
+MUST_USE static struct error *find_task(struct compare_sides *s, const struct server_facts *source,
+                                        const char **out_task)
 {
     CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
     struct state_task *tasks = NULL;
     unsigned n = 0;
 
-    CLEANUP(error_free) struct error *err = compare_sides_connect_writer(s, &conn);
-    if (err == NULL)
-        err = state_tasks(conn, s->arena, &tasks, &n);
-    for (unsigned i = 0; err == NULL && i < n; i++)
+    *out_task = NULL;
+    TRY(compare_sides_connect_writer(s, &conn));
+    TRY(state_tasks(conn, s->arena, &tasks, &n));
+    for (unsigned i = 0; i < n && *out_task == NULL; i++)
         if (strcmp(tasks[i].source_system, source->system_identifier) == 0 &&
             tasks[i].source_database_oid == source->database_oid)
-            return tasks[i].task;
+            *out_task = tasks[i].task;
+    return NULL;
+}
+
+/* Nobody is to be told that there is none when nobody could look: a comparison says so, a repair is refused. */
+MUST_USE static struct error *judge_unseen(struct compare_sides *s, struct error *err, bool repairs,
+                                           struct compare_collector *c)
+{
+    if (error_kind(err) == ERROR_CANCELLED)
+        return err;
+    if (repairs)
+        return error_hint(
+            error_wrap(err, "cannot repair the target: whether a synchronization to it exists cannot be seen"),
+            "Give a user who may read the schema pgtide of the target: one that goes on later would "
+            "apply older changes to the repaired rows.");
+    compare_note(c, arena_printf(s->arena,
+                                 "Whether a synchronization of this database to the target exists elsewhere cannot be "
+                                 "seen: %s",
+                                 error_message(err)));
+    error_free(err);
     return NULL;
 }
 
@@ -58,7 +78,10 @@ struct error *compare_pair_look(struct compare_sides *s, struct compare_sessions
 
     TRY(catalog_server(sessions->source, s->arena, &source));
     TRY(catalog_server(sessions->target, s->arena, &target));
-    const char *task = find_task(s, &source);
+    const char *task = NULL;
+    struct error *err = find_task(s, &source, &task);
+    if (err != NULL)
+        TRY(judge_unseen(s, err, repairs && !target.is_in_recovery, c));
     if (repairs)
         TRY(refuse_repair(&target, task));
     if (source.is_in_recovery)

@@ -13,7 +13,7 @@ from harness.pgtide import FAILED, OK, REFUSED, Done, Pgtide
 from harness.wait import wait_until
 from harness.world import World
 
-DIFFERENT = 4
+DIFFERENT, NOT_COMPARED = 4, 5
 APP = "app"
 PATIENT = {"hot_standby_feedback": "on"}
 SUMS = ("SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(tbalance) FROM pgbench_tellers), (SELECT sum(bbalance) FROM pgbench_branches),"
@@ -164,7 +164,17 @@ def test_a_sync_from_the_primary_is_named_when_its_standby_is_compared(world: Wo
     pair.pgtide.follow()
     pair.pgtide.caught_up()
     standby.replayed(pair.source)
+    # An unlogged table has no rows on a standby: it is not compared, and nobody says that it is equal
+    pair.source.execute("CREATE UNLOGGED TABLE fast (a int PRIMARY KEY)", APP)
+    pair.pgtide.caught_up()
+    standby.replayed(pair.source)
     from_standby = world.pgtide(standby.dsn(APP), pair.target.dsn(APP))
+    document = compare(from_standby, "--kind", "rows", "--kind", "values", status=NOT_COMPARED)
+    fast = [entry for entry in document["entries"] if entry["name"] == "public.fast"]
+    assert len(fast) == 2 and all(entry["result"] == "not compared" and "unlogged" in entry["reason"] for entry in fast), fast
+    pair.source.execute("DROP TABLE fast", APP)
+    pair.pgtide.caught_up()
+    standby.replayed(pair.source)
     task = pair.target_value("SELECT task FROM pgtide.task")
     document = compare(from_standby, "--kind", "values")
     assert not document["aligned"] and "source is a standby" in notes(document) and f"Synchronization {task}" in notes(document), document
@@ -172,6 +182,14 @@ def test_a_sync_from_the_primary_is_named_when_its_standby_is_compared(world: Wo
     pair.target.execute("UPDATE t SET b = 'changed' WHERE a = 2", APP)
     refused = from_standby.call("compare", "--repair")
     assert refused.status == FAILED and task in refused.err and "cannot repair" in refused.err, refused
+    # Who may not see the synchronization is told that, not that there is none
+    pair.target.execute("CREATE ROLE reader LOGIN; GRANT SELECT ON t TO reader", APP)
+    blind = world.pgtide(standby.dsn(APP), pair.target.dsn(APP, user="reader"))
+    document = compare(blind, "--kind", "values", status=DIFFERENT)
+    assert "cannot be seen" in notes(document) and "permission denied" in notes(document), document
+    refused = blind.call("compare", "--repair")
+    assert refused.status == FAILED and "cannot be seen" in refused.err and "cannot repair" in refused.err, refused
+    pair.target.execute("DROP OWNED BY reader; DROP ROLE reader", APP)
     pair.pgtide.run.interrupt()
     refused = pair.pgtide.call("compare", "--repair")
     assert refused.status == FAILED and "does not run" in refused.err, refused
