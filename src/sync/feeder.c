@@ -40,6 +40,7 @@ struct feeder {
     struct lsn reached;     /* everything committed before it was read: a COMMIT's end or a keepalive */
     struct lsn last_change; /* commit record of the newest transaction seen that changes rows */
     bool is_beyond_until;   /* a transaction was refused */
+    struct lsn refused;     /* its commit record */
     uint64_t n_transactions;
     uint64_t n_left_out;
 
@@ -172,6 +173,7 @@ MUST_USE static struct error *take_begin(struct feeder *f, struct window *w, con
     f->is_skipping = was_applied(f, event->commit);
     if (!f->is_skipping && is_past_until(f, event->commit)) {
         f->is_beyond_until = true;
+        f->refused = event->commit;
         return NULL;
     }
     f->in_transaction = true;
@@ -468,11 +470,21 @@ MUST_USE static struct error *read_record(struct feeder *f, struct window *w, bo
     return err == NULL ? NULL : error_wrap(err, "reading the change stream at %s", lsn_format(record.at).text);
 }
 
+/* Its BEGIN was read already. */
+MUST_USE static struct error *return_to_refused(struct feeder *f)
+{
+    if (!f->is_beyond_until || is_past_until(f, f->refused))
+        return NULL;
+    f->is_beyond_until = false;
+    return f->source.again(f->source.self, f->position);
+}
+
 struct error *feeder_step(struct feeder *f, struct window *w, unsigned budget, enum feeder_state *out_state)
 {
     bool found = true;
 
     TRY(pass_barrier(f));
+    TRY(return_to_refused(f));
     if (f->ddl.held != NULL && window_is_empty(w))
         TRY(place_statement(f, w));
     for (;; budget--) {

@@ -40,7 +40,7 @@ struct record_source {
     /* The bytes live in `a`. */
     MUST_USE struct error *(*next)(void *self, struct arena *a, struct feed_record *out);
 
-    /* Begins anew between transactions at or before `from`. Asked for only where statements are carried (feeder_set_ddl). */
+    /* Begins anew between transactions at or before `from`: where statements are carried (feeder_set_ddl), and what `until` refused. */
     MUST_USE struct error *(*again)(void *self, struct lsn from);
     void *self;
 };
@@ -57,7 +57,7 @@ enum feeder_state {
     FEEDER_MORE,    /* the budget is used up */
     FEEDER_FULL,    /* the window is */
     FEEDER_BARRIER, /* the window must be applied, to its end, before the next step: DDL changes what comes after it */
-    FEEDER_AT_END,  /* nothing that was committed before `until` is left; stays so until feeder_restart */
+    FEEDER_AT_END,  /* nothing that was committed before `until` is left; stays so until `until` is another */
 };
 
 struct feeder;

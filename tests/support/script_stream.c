@@ -213,9 +213,19 @@ static struct error *source_next(void *self, struct arena *a, struct feed_record
     return NULL;
 }
 
+/* From the start: what is at or before `from` is for the feeder to skip. */
+static struct error *source_again(void *self, struct lsn from)
+{
+    struct script_reader *r = self;
+
+    (void)from;
+    r->cursor = 0;
+    return NULL;
+}
+
 struct record_source script_source(struct script_reader *r)
 {
-    return (struct record_source){.next = source_next, .self = r};
+    return (struct record_source){.next = source_next, .again = source_again, .self = r};
 }
 
 /* Copied, so that AddressSanitizer sees what is used for too long. */

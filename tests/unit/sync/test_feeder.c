@@ -220,6 +220,28 @@ static void until_may_be_set_to_where_the_stream_already_is(void **state)
     teardown(&b);
 }
 
+/* A standby's positions may lie where no COMMIT ends; what was refused there must come when the limit is another. */
+static void what_until_refused_is_taken_when_it_is_moved_or_lifted(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    setup(&b);
+    struct lsn end = transaction(&b, 1, "I1|a");
+    feeder_set_until(b.feeder, (struct lsn){end.value + 1});
+    assert_int_equal(step(&b, UINT32_MAX), FEEDER_IDLE);
+    struct lsn second = transaction(&b, 2, "I2|a");
+    transaction(&b, 3, "I3|a");
+    assert_int_equal(step(&b, UINT32_MAX), FEEDER_AT_END);
+    feeder_set_until(b.feeder, second);
+    assert_int_equal(step(&b, UINT32_MAX), FEEDER_AT_END);
+    assert_true(lsn_equal(feeder_position(b.feeder), second));
+    feeder_set_until(b.feeder, LSN_NONE);
+    assert_int_equal(step(&b, UINT32_MAX), FEEDER_IDLE);
+    assert_string_equal(complete_work(&b), "t.insert(1|a 2|a 3|a)");
+    teardown(&b);
+}
+
 /* P4: only between transactions does a keepalive say that everything before it has come. */
 static void a_keepalive_counts_between_transactions_only(void **state)
 {
@@ -413,6 +435,7 @@ int main(void)
         cmocka_unit_test(until_takes_what_ends_at_or_before_it_and_nothing_else),
         cmocka_unit_test(until_is_reached_by_a_keepalive_or_by_the_position_too),
         cmocka_unit_test(until_may_be_set_to_where_the_stream_already_is),
+        cmocka_unit_test(what_until_refused_is_taken_when_it_is_moved_or_lifted),
         cmocka_unit_test(a_keepalive_counts_between_transactions_only),
         cmocka_unit_test(the_budget_and_the_state_say_how_far_it_got),
         cmocka_unit_test(a_table_is_asked_for_once_a_version_and_not_before_its_first_change),
