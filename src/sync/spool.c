@@ -38,8 +38,10 @@ struct spool {
     struct spool_relations relations; /* of this session of the source */
 
     bool tail_is_torn; /* a failed write may have left bytes after `written` */
-    bool half_made;    /* there may be a piece of segment number + 1 */
-    bool sync_failed;  /* what the disk has after `durable` nobody knows */
+    bool
+        had_no_room; /* a write failed since this segment began: what is applied must go, though the segment is small */
+    bool half_made;  /* there may be a piece of segment number + 1 */
+    bool sync_failed; /* what the disk has after `durable` nobody knows */
     bool needs_break;
 };
 
@@ -94,11 +96,14 @@ MUST_USE static struct error *store_sync(struct spool *s)
 MUST_USE static struct error *append_to_last(struct spool *s, const void *bytes, size_t length)
 {
     struct segment_store store = s->shared.store;
+    bool had_no_room = s->had_no_room;
 
     if (s->tail_is_torn)
         TRY(store.ops->truncate(store.self, s->number, s->written));
     s->tail_is_torn = true;
+    s->had_no_room = true;
     TRY(store_append(s, s->number, bytes, length));
+    s->had_no_room = had_no_room;
     s->tail_is_torn = false;
     return NULL;
 }
@@ -249,7 +254,7 @@ MUST_USE static struct error *make_segment(struct spool *s, bool is_origin, stru
     s->number = number;
     s->written = s->head = s->synced = head->length;
     s->complete = complete;
-    s->tail_is_torn = false;
+    s->tail_is_torn = s->had_no_room = false;
     return NULL;
 }
 
@@ -428,13 +433,15 @@ MUST_USE static struct error *drop_after(struct spool *s, struct spool_mark mark
 
 struct error *spool_break(struct spool *s)
 {
-    struct spool_mark mark = s->sync_failed ? s->durable : s->complete;
+    /* What has no room is had again from the source: as long as it waits here, nothing can be applied to the end and make room. */
+    bool is_uncertain = s->sync_failed || s->tail_is_torn;
+    struct spool_mark mark = is_uncertain ? s->durable : s->complete;
     struct lsn durable = LSN_NONE;
 
     s->in_transaction = s->ends_with_keepalive = false;
     relations_drop(&s->relations);
-    if (s->needs_break || !s->is_clean) {
-        struct error *err = drop_after(s, mark);
+    if (s->needs_break || !s->is_clean || is_uncertain) {
+        struct error *err = is_uncertain ? cut_to(s, mark) : drop_after(s, mark);
         if (err != NULL)
             return error_wrap(err, "cutting the spool back to %s", lsn_format(mark.end).text);
     }
@@ -476,7 +483,8 @@ struct error *spool_trim(struct spool *s, struct lsn durable)
     uint64_t oldest = 0;
 
     TRY(check_usable(s));
-    if (spool_is_full(s) && !lsn_before(durable, s->complete.base) && tail(s) > s->head)
+    bool must_shrink = spool_is_full(s) || (s->had_no_room && s->is_clean);
+    if (must_shrink && !lsn_before(durable, s->complete.base) && tail(s) > s->head)
         TRY(begin_next_segment(s));
     while (index_oldest_unneeded(&s->shared.index, durable, &oldest)) {
         TRY(store_remove(s, oldest));

@@ -121,8 +121,8 @@ MUST_USE struct error *spool_break(struct spool *s);
 
 /*
  * Removes the segments that nobody needs who goes on from `durable`, a position that the target has durably. Never
- * removes what the reader is at, nor the last segment. A full spool that is all applied begins a new one, so that it
- * gets empty.
+ * removes what the reader is at, nor the last segment. A full spool, or one whose disk is, that is all applied begins a new
+ * one, so that it gets empty.
  */
 MUST_USE struct error *spool_trim(struct spool *s, struct lsn durable);
 

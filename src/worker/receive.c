@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/stream.h"
+#include "sync/commit_log.h"
 #include "sync/spool.h"
 #include "worker/history.h"
 #include "worker/intake.h"
@@ -255,11 +256,22 @@ MUST_USE static struct error *open_stream(struct receiver *r)
                           &r->stream);
 }
 
+/* What a full disk has no room for is cut off, and its commits come again; what is applied makes room. */
+MUST_USE static struct error *break_spool(struct task *t)
+{
+    struct lsn before = spool_end(t->spool);
+
+    TRY(spool_break(t->spool));
+    if (lsn_before(spool_end(t->spool), before))
+        commit_log_begin(t->commits, spool_end(t->spool));
+    return spool_trim(t->spool, (struct lsn){atomic_load(&t->durable_lsn)});
+}
+
 MUST_USE static struct error *receive_session(struct receiver *r)
 {
     struct task *t = r->task;
 
-    TRY(spool_break(t->spool));
+    TRY(break_spool(t));
     r->durable = spool_end(t->spool);
     r->keepalive = LSN_NONE;
     r->unsynced = 0;
@@ -295,6 +307,15 @@ static struct error *explain(const struct receiver *r, struct error *err)
         "synchronize again. The source's log says more.");
 }
 
+/* Where somebody can do something, as make room on a full disk, the hint says what. */
+static void tell_broken(const struct error *err)
+{
+    const char *hint = error_hint_text(err);
+
+    log_warn("the change stream broke, connecting again: %s%s%s", error_message(err), hint == NULL ? "" : ". ",
+             hint == NULL ? "" : hint);
+}
+
 MUST_USE static struct error *receive_for_ever(struct receiver *r)
 {
     struct task *t = r->task;
@@ -314,7 +335,7 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
         if (!patience_allows(&patience, err))
             return explain(r, err);
         if (patience.backoff.tries == 0)
-            log_warn("the change stream broke, connecting again: %s", error_message(err));
+            tell_broken(err);
         error_free(err);
         if (patience_wait(&patience, t->stream_stop))
             return NULL;

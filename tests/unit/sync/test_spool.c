@@ -595,6 +595,36 @@ static void a_write_that_failed_half_way_can_be_tried_again(void **state)
     assert_int_equal(spool_end(f->spool).value, 200);
 }
 
+/* Its segment is far from full, the disk is: what is applied goes all the same, and what had no room comes again. */
+static void a_full_disk_gets_room_when_all_is_applied(void **state)
+{
+    struct fixture *f = *state;
+    struct fault fault = {.countdown = 1};
+
+    open_spool(f);
+    transaction(f, 1, 100);
+    synced(f);
+    uint64_t bytes = spool_bytes(f->spool);
+    transaction(f, 2, 200);
+    f->store.fault = &fault;
+    expect_error(spool_write(f->spool), ERROR_TRANSIENT, "writing to spool segment 1");
+    expect_ok(spool_break(f->spool));
+    assert_int_equal(spool_end(f->spool).value, 100);
+    open_reader(f, 0);
+    assert_string_equal(read_letters(f), "BIC");
+    expect_ok(spool_trim(f->spool, (struct lsn){50}));
+    assert_int_equal(spool_bytes(f->spool), bytes);
+    expect_ok(spool_trim(f->spool, (struct lsn){100}));
+    assert_string_equal(read_letters(f), "");
+    expect_ok(spool_trim(f->spool, (struct lsn){100}));
+    assert_true(spool_bytes(f->spool) < bytes);
+    transaction(f, 2, 200);
+    synced(f);
+    assert_string_equal(read_letters(f), "BIC");
+    crash_and_open(f);
+    assert_int_equal(spool_end(f->spool).value, 200);
+}
+
 /* ---- segments ---- */
 
 static void a_reader_begins_as_late_as_it_can(void **state)
@@ -1076,6 +1106,7 @@ int main(void)
         TEST(what_was_never_written_breaks_without_the_reader_noticing),
         TEST(after_a_failed_sync_only_what_was_durable_counts),
         TEST(a_write_that_failed_half_way_can_be_tried_again),
+        TEST(a_full_disk_gets_room_when_all_is_applied),
         TEST(a_reader_begins_as_late_as_it_can),
         TEST(a_segment_begins_with_the_relations_in_force),
         TEST(relations_are_not_remembered_over_a_break),
