@@ -74,8 +74,11 @@ struct error *history_check_slot(struct pg_conn *source, const char *slot, struc
         err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" belongs to database \"%s\"", slot,
                         facts.database == NULL ? "" : facts.database);
     else if (strcmp(facts.wal_status, "lost") == 0)
-        err = error_new(ERROR_HISTORY, "history broken: the source removed WAL that replication slot \"%s\" needed",
-                        slot);
+        err = error_new(
+            ERROR_HISTORY,
+            "history broken: the source removed WAL that replication slot \"%s\" needed, or, a standby, rows of its "
+            "catalog (hot_standby_feedback, primary_slot_name)",
+            slot);
     else if (lsn_before(ours, facts.confirmed))
         err =
             error_new(ERROR_HISTORY,

@@ -157,3 +157,25 @@ def test_a_standby_without_publication_is_told_of_and_its_idle_primary_hangs_nob
     assert target.query("SELECT a FROM wide ORDER BY a", APP) in ([(1,)], [(1,), (2,)])
     pgtide.stop("--force")
     assert not standby.query("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE 'pgtide%'")
+
+
+def test_a_slot_that_the_standby_invalidated_ends_the_sync_with_the_reason(world: World, newer: Installation):
+    three = Three(world, newer, "--publication", "all_of_it")
+    source, standby, pgtide = three.source, three.standby, three.pgtide
+    source.execute("CREATE TABLE t (a int PRIMARY KEY); CREATE PUBLICATION all_of_it FOR ALL TABLES", APP)
+    standby.replayed(source)
+    with hastening(source):
+        pgtide.follow()
+    standby.configure(hot_standby_feedback="off")
+    standby.reload()
+
+    def is_over() -> bool:
+        source.execute("CREATE TABLE gone (a int); DROP TABLE gone", APP)
+        for catalog in ("pg_class", "pg_attribute", "pg_type"):
+            source.execute(f"VACUUM {catalog}", APP)
+        return not pgtide.run.is_running
+
+    wait_until(is_over, 60, "the primary removed what the slot needed")
+    pgtide.run.expect(FAILED)
+    assert "history broken" in pgtide.run.err and "hot_standby_feedback" in pgtide.run.err and "catalog" in pgtide.run.err, pgtide.run.err
+    pgtide.stop("--force")
