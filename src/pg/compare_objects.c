@@ -96,12 +96,13 @@ MUST_USE static struct error *read_accounts(struct pg_conn *c, const struct pg_c
 
 /* `other`: the server that it is compared with. */
 MUST_USE static struct error *read_set(struct pg_conn *c, const struct pg_conn *other, struct arena *a,
-                                       enum object_set set, const struct object_scope *scope, const char *foreign,
-                                       struct objects *out)
+                                       enum object_set set, const struct object_scope *scope, struct objects *out)
 {
+    bool both_maintain = pg_conn_version(c) >= MAINTAIN_SINCE && pg_conn_version(other) >= MAINTAIN_SINCE;
+
     switch (set) {
     case OBJECT_SET_DEFINITIONS:
-        return read_definitions(c, a, scope, foreign, out);
+        return read_definitions(c, a, scope, both_maintain ? "{}" : "{MAINTAIN}", out);
     case OBJECT_SET_SEQUENCES:
         return read_sequences(c, a, scope, out);
     case OBJECT_SET_ACCOUNTS:
@@ -372,11 +373,8 @@ struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target
         .majors_differ = pg_conn_version(source) / MAJOR != pg_conn_version(target) / MAJOR,
     };
 
-    bool both_maintain = pg_conn_version(source) >= MAINTAIN_SINCE && pg_conn_version(target) >= MAINTAIN_SINCE;
-    const char *foreign = both_maintain ? "{}" : "{MAINTAIN}";
-
-    TRY(read_set(source, target, scratch, set, scope, foreign, &c.source));
-    TRY(read_set(target, source, scratch, set, scope, foreign, &c.target));
+    TRY(read_set(source, target, scratch, set, scope, &c.source));
+    TRY(read_set(target, source, scratch, set, scope, &c.target));
     if (set == OBJECT_SET_ACCOUNTS)
         TRY(add_passwords(&c, source, target));
     merge(&c);

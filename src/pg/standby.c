@@ -96,96 +96,100 @@ MUST_USE static struct error *read_replayed(struct pg_conn *c, struct arena *a, 
     return NULL;
 }
 
-/*
- * Replay is a single process and reads only what was received: where it had replayed everything, and no more had come after the snapshot
- * was taken, none of it can have been replayed in between. WAL from an archive would come without being received.
- */
-MUST_USE static struct error *take_at_rest(struct pg_conn *c, struct arena *a, const char *lock,
-                                           struct pg_snapshot_wish wish, bool has_export, struct pg_snapshot *out,
-                                           bool *out_done)
-{
-    struct lsn replayed, received;
-    char **row;
+struct taking {
+    struct pg_conn *c;
+    struct arena *a;
+    const char *lock;
+    struct pg_snapshot_wish wish;
+    bool has_export;
 
-    TRY(read_replayed(c, a, &replayed));
-    if (lsn_before(replayed, wish.not_before))
-        return error_new(ERROR_TRANSIENT, "the standby has replayed up to %s only, the slot begins at %s",
-                         lsn_format(replayed).text, lsn_format(wish.not_before).text);
-    TRY(begin(c, lock));
-    TRY(read_snapshot(c, a, has_export, &row));
-    *out_done = is_on(row[READ_IS_STANDBY]) && is_on(row[READ_IS_STREAMING]) && row[READ_RECEIVED] != NULL &&
-                lsn_parse(row[READ_RECEIVED], &received) && lsn_equal(received, replayed);
-    if (*out_done)
-        return make(a, row, replayed, out);
-    bool was_promoted = !is_on(row[READ_IS_STANDBY]);
-    TRY(pg_execute(c, "giving the transaction up", "ROLLBACK"));
-    return was_promoted ? error_new(ERROR_TRANSIENT, "the standby was promoted meanwhile") : NULL;
-}
-
-struct slot_session {
-    struct pg_conn *watch;
+    struct pg_conn *watch; /* by a slot */
     struct pg_conn *replication;
     struct pg_slot_created slot;
 };
 
-static void close_slot(struct slot_session *s)
+MUST_USE static struct error *check_not_before(const struct taking *t, struct lsn position)
 {
-    pg_conn_close(s->replication); /* the slot is temporary */
-    pg_conn_close(s->watch);
+    if (!lsn_before(position, t->wish.not_before))
+        return NULL;
+    return error_new(ERROR_TRANSIENT, "the standby has replayed up to %s only, the slot begins at %s",
+                     lsn_format(position).text, lsn_format(t->wish.not_before).text);
 }
 
-MUST_USE static struct error *import(struct pg_conn *c, struct arena *a, const char *lock, bool has_export,
-                                     struct slot_session *s, struct pg_snapshot *out)
+/*
+ * Replay is a single process and reads only what was received: where it had replayed everything, and no more had come after the snapshot
+ * was taken, none of it can have been replayed in between. WAL from an archive would come without being received.
+ */
+MUST_USE static struct error *take_at_rest(const struct taking *t, struct pg_snapshot *out, bool *out_done)
+{
+    struct lsn replayed, received;
+    char **row;
+
+    TRY(read_replayed(t->c, t->a, &replayed));
+    TRY(check_not_before(t, replayed));
+    TRY(begin(t->c, t->lock));
+    TRY(read_snapshot(t->c, t->a, t->has_export, &row));
+    *out_done = is_on(row[READ_IS_STANDBY]) && is_on(row[READ_IS_STREAMING]) && row[READ_RECEIVED] != NULL &&
+                lsn_parse(row[READ_RECEIVED], &received) && lsn_equal(received, replayed);
+    if (*out_done)
+        return make(t->a, row, replayed, out);
+    bool was_promoted = !is_on(row[READ_IS_STANDBY]);
+    TRY(pg_execute(t->c, "giving the transaction up", "ROLLBACK"));
+    return was_promoted ? error_new(ERROR_TRANSIENT, "the standby was promoted meanwhile") : NULL;
+}
+
+static void close_slot(struct taking *t)
+{
+    pg_conn_close(t->replication); /* the slot is temporary */
+    pg_conn_close(t->watch);
+}
+
+MUST_USE static struct error *import(const struct taking *t, struct pg_snapshot *out)
 {
     char **row;
 
-    TRY(begin(c, lock));
-    TRY(pg_execute_format(c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s",
-                          pg_quote_literal(a, s->slot.snapshot)));
-    TRY(read_snapshot(c, a, has_export, &row));
-    TRY(pg_standby_watched(s->watch));
-    return make(a, row, s->slot.consistent_point, out);
+    TRY(begin(t->c, t->lock));
+    TRY(pg_execute_format(t->c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s",
+                          pg_quote_literal(t->a, t->slot.snapshot)));
+    TRY(read_snapshot(t->c, t->a, t->has_export, &row));
+    TRY(pg_standby_watched(t->watch));
+    return make(t->a, row, t->slot.consistent_point, out);
 }
 
-MUST_USE static struct error *take_by_slot(struct pg_conn *c, struct arena *a, const char *lock,
-                                           struct pg_snapshot_wish wish, bool has_export, struct slot_session *s,
-                                           struct pg_snapshot *out)
+MUST_USE static struct error *take_by_slot(struct taking *t, struct pg_snapshot *out)
 {
-    struct pg_connect_options options = {.application_name = PQparameterStatus(pg_conn_handle(c), "application_name"),
-                                         .stop = pg_conn_stop(c)};
+    const struct pg_endpoint *standby = pg_conn_endpoint(t->c);
+    struct pg_connect_options options = {
+        .application_name = PQparameterStatus(pg_conn_handle(t->c), "application_name"), .stop = pg_conn_stop(t->c)};
 
-    TRY(pg_standby_watch(pg_conn_endpoint(c), options, &s->watch));
+    TRY(pg_standby_watch(standby, options, &t->watch));
     options.replication = true;
-    TRY(pg_connect_patiently(pg_conn_endpoint(c), options, &s->replication));
+    TRY(pg_connect_patiently(standby, options, &t->replication));
     TRY(pg_slot_create(
-        s->replication, a,
-        &(struct pg_slot_create_options){.name = arena_printf(a, PG_SLOT_PREFIX "snapshot_%d", pg_conn_pid(c)),
+        t->replication, t->a,
+        &(struct pg_slot_create_options){.name = arena_printf(t->a, PG_SLOT_PREFIX "snapshot_%d", pg_conn_pid(t->c)),
                                          .is_temporary = true,
-                                         .timeout_ms = wish.wait_ms,
-                                         .observer = c,
+                                         .timeout_ms = t->wish.wait_ms,
+                                         .observer = t->c,
                                          .waiting = pg_standby_tell_waiting},
-        &s->slot));
-    if (lsn_before(s->slot.consistent_point, wish.not_before))
-        return error_new(ERROR_TRANSIENT, "the standby has replayed up to %s only, the slot begins at %s",
-                         lsn_format(s->slot.consistent_point).text, lsn_format(wish.not_before).text);
-    return import(c, a, lock, has_export, s, out);
+        &t->slot));
+    TRY(check_not_before(t, t->slot.consistent_point));
+    return import(t, out);
 }
 
-MUST_USE static struct error *take(struct pg_conn *c, struct arena *a, const char *lock, struct pg_snapshot_wish wish,
-                                   bool has_export, struct pg_snapshot *out)
+MUST_USE static struct error *take(struct taking *t, struct pg_snapshot *out)
 {
-    struct slot_session session = {0};
     bool is_done = false, ready;
 
     for (unsigned i = 0; i < REST_TRIES; i++) {
-        TRY(take_at_rest(c, a, lock, wish, has_export, out, &is_done));
+        TRY(take_at_rest(t, out, &is_done));
         if (is_done)
             return NULL;
-        TRY(pg_conn_wait(c, false, REST_EVERY_MS, &ready));
+        TRY(pg_conn_wait(t->c, false, REST_EVERY_MS, &ready));
     }
     log_info("taking a snapshot of the standby by a temporary slot, which waits for a record of its primary");
-    struct error *err = take_by_slot(c, a, lock, wish, has_export, &session, out);
-    close_slot(&session);
+    struct error *err = take_by_slot(t, out);
+    close_slot(t);
     return err;
 }
 
@@ -196,7 +200,8 @@ struct error *pg_standby_snapshot(struct pg_conn *c, struct arena *a, const char
         return error_hint(error_new(ERROR_CONFIG, "cannot take a snapshot on the source: it is a standby"),
                           "A standby's snapshot does not name the transactions that are running (F14): give the "
                           "primary's address.");
-    struct error *err = take(c, a, lock, wish, has_export, out);
+    struct taking t = {.c = c, .a = a, .lock = lock, .wish = wish, .has_export = has_export};
+    struct error *err = take(&t, out);
     if (err == NULL || pg_conn_is_broken(c) || PQtransactionStatus(pg_conn_handle(c)) == PQTRANS_IDLE)
         return err;
     struct error *failure = pg_execute(c, "giving the transaction up", "ROLLBACK"); /* the first error says more */
