@@ -586,6 +586,18 @@ MUST_USE static struct error *follow_lanes_prepare(struct follow *f)
     return f->lane_rules == NULL ? NULL : prepare_lanes(f);
 }
 
+/*
+ * What the target has when a session begins: at once, not when nothing comes for a while. On a disk that is full something always comes and is
+ * cut off again, and only what is durable lets the spool be trimmed.
+ */
+MUST_USE static struct error *make_found_durable(struct follow *f)
+{
+    window_reset(f->windows[0]);
+    TRY(apply_window(f->apply, f->windows[0], true));
+    note_commit(f);
+    return NULL;
+}
+
 MUST_USE static struct error *run_session(struct follow *f)
 {
     struct apply_position position;
@@ -598,7 +610,7 @@ MUST_USE static struct error *run_session(struct follow *f)
         log_info("applying changes from %s on", lsn_format(position.end).text);
     if (apply_counters(f->apply).rows == 0)
         atomic_store(&f->task->counters->transactions_before, position.transactions);
-    note_commit(f);
+    TRY(make_found_durable(f));
     TRY(forget_passed_stop(f));
     TRY(spool_reader_open(f->task->spool, position.end, &f->reader));
     feeder_restart(f->feeder, (struct record_source){.next = next_record, .again = read_again, .self = f},

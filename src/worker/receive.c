@@ -329,9 +329,9 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
         pg_stream_close(TAKE(r->stream));
         if (err == NULL)
             return NULL;
-        if (clock_now_us() - began_us > INT64_C(10) * 1000000 || lsn_before(reached, spool_end(t->spool)))
-            patience_renew(&patience);
-        reached = spool_end(t->spool);
+        if (clock_now_us() - began_us > INT64_C(10) * 1000000 || lsn_before(reached, r->durable))
+            patience_renew(&patience); /* what has no room on the disk came in vain */
+        reached = r->durable;
         if (!patience_allows(&patience, err))
             return explain(r, err);
         if (patience.backoff.tries == 0)
