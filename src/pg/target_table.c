@@ -46,6 +46,7 @@ enum index_column {
     INDEX_IS_PLAIN,
     INDEX_COLUMN,
     INDEX_EQUALS,
+    INDEX_IS_EXCLUSION,
 };
 
 static uint32_t oid_of(const char *text)
@@ -299,8 +300,9 @@ MUST_USE static struct error *choose_mode(struct draft *d)
         return NULL;
     if (choose_index(d, &x)) {
         set_key(d, x);
-        d->table->has_other_unique = n_indexes > 1;
-        d->table->lane_rule = d->is_simple && n_indexes == 1 ? LANE_BY_KEY : LANE_BY_TABLE;
+        /* Rows with different keys WITHOUT OVERLAPS may exclude each other. */
+        d->table->has_other_unique = n_indexes > 1 || is_true(d->indexes_read.rows[x.first][INDEX_IS_EXCLUSION]);
+        d->table->lane_rule = d->is_simple && !d->table->has_other_unique ? LANE_BY_KEY : LANE_BY_TABLE;
         return NULL;
     }
     d->table->mode = TABLE_UNKEYED;

@@ -30,18 +30,20 @@ struct exact {
 };
 
 /* What the target said, for an error. */
-static const char *describe_result(struct arena *a, const struct row_result *r)
+static const char *describe_result(const struct exact *x, const struct row_result *r)
 {
+    if (r->outcome == ROW_MISSING && x->change->op == BATCH_INSERT)
+        return "the target took it and has no row of it: a trigger or a rule there makes nothing of it";
     if (r->outcome == ROW_MISSING)
         return "there is no such row on the target";
-    return arena_printf(a, "a row is in the way on the target, by constraint \"%s\"%s%s",
+    return arena_printf(x->arena, "a row is in the way on the target, by constraint \"%s\"%s%s",
                         r->constraint == NULL ? "" : r->constraint, r->detail == NULL ? "" : ": ",
                         r->detail == NULL ? "" : r->detail);
 }
 
 MUST_USE static struct error *refuse(const struct exact *x, const struct row_result *r)
 {
-    return error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), describe_result(x->arena, r));
+    return error_new(ERROR_DATA, "%s: %s", change_describe(x->arena, x->change), describe_result(x, r));
 }
 
 static enum conflict_policy policy_of(const struct exact *x)

@@ -3,7 +3,8 @@
     source ── pgtide ──▶ target, changed after the copy and before the first change that is applied
 
 The scenarios of PostgreSQL's own subscription tests that make sense here are among them, rewritten (001_rep_changes, 002_types,
-008_diff_schema, 010_truncate, 011_generated, 013_partition, 032_subscribe_use_index, 100_bugs).
+008_diff_schema, 009_matviews, 010_truncate, 011_generated, 012_collation, 013_partition, 020_messages, 030_origin, 032_subscribe_use_index,
+100_bugs); CONTRIBUTING says where the others are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.pgtide import FAILED
+from harness.pgtide import FAILED, OK
 from harness.world import Pair, World
 
 
@@ -149,6 +150,46 @@ SHAPES = [
           ["UPDATE y4c SET k = 'aBC' WHERE k = 'abc'", "UPDATE y4c SET v = 'w' WHERE k = 'ABC'", "BEGIN; DELETE FROM y4c WHERE k = 'DEF'; INSERT INTO y4c VALUES ('DeF', 'x'); UPDATE y4c SET v = 'y' WHERE k = 'def'; COMMIT",
            "UPDATE y4n SET k = 1.000 WHERE k = 1", "BEGIN; DELETE FROM y4n WHERE k = 2; INSERT INTO y4n VALUES (2.00, 'x'); UPDATE y4n SET v = 'y' WHERE k = 2; COMMIT"],
           "", ["SELECT k::text, v FROM y4c ORDER BY 1", "SELECT k::text, v FROM y4n ORDER BY 1"]),
+
+    # 012_collation
+    Shape("keys of a collation that takes different texts for equal",
+          "CREATE COLLATION y5ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); CREATE TABLE y5 (k text COLLATE y5ci PRIMARY KEY, v integer);"
+          "CREATE TABLE y5f (a text COLLATE y5ci, v integer); ALTER TABLE y5f REPLICA IDENTITY FULL; INSERT INTO y5 VALUES ('Bär', 1), ('fox', 1), (U&'A\\0308', 1); INSERT INTO y5f VALUES ('Bär', 1), ('bär', 1), ('fox', 1)",
+          ["UPDATE y5 SET v = 2 WHERE k = 'bÄR'", "UPDATE y5 SET k = 'FOX' WHERE k = 'fox'", "BEGIN; DELETE FROM y5 WHERE k = 'bär'; INSERT INTO y5 VALUES ('BÄR', 3); UPDATE y5 SET v = 4 WHERE k = 'bär'; COMMIT",
+           "UPDATE y5 SET v = 5 WHERE k = 'ä'", "UPDATE y5f SET v = 2 WHERE a COLLATE \"C\" = 'bär'", "DELETE FROM y5f WHERE a COLLATE \"C\" = 'Bär'"],
+          "", ['SELECT k COLLATE "C", v FROM y5 ORDER BY 1', 'SELECT a COLLATE "C", v FROM y5f ORDER BY 1']),
+
+    # 001_rep_changes, 032_subscribe_use_index, 100_bugs
+    Shape("an identity by a covering index; all columns with some dropped, computed, large or NULL and no index but partial ones and ones over expressions",
+          "CREATE TABLE y6c (gone text, a integer NOT NULL, b text, c text); CREATE UNIQUE INDEX y6c_a ON y6c (a) INCLUDE (b); ALTER TABLE y6c DROP gone; ALTER TABLE y6c REPLICA IDENTITY USING INDEX y6c_a;"
+          "CREATE TABLE y6f (gone integer, a integer, b text, big text, twice integer GENERATED ALWAYS AS (a * 2) STORED); ALTER TABLE y6f DROP gone; ALTER TABLE y6f ALTER big SET STORAGE EXTERNAL;"
+          "ALTER TABLE y6f REPLICA IDENTITY FULL; CREATE INDEX ON y6f (a) WHERE b IS NOT NULL; CREATE INDEX ON y6f (upper(b)); CREATE INDEX ON y6f USING hash (b);"
+          "INSERT INTO y6c SELECT n, 'b' || n, 'c' FROM generate_series(1, 9) n; INSERT INTO y6f SELECT n % 5, NULLIF('b' || n % 3, 'b1'), CASE WHEN n % 2 = 0 THEN repeat(md5(n::text), 300) END FROM generate_series(1, 30) n",
+          ["UPDATE y6c SET b = 'B', c = NULL WHERE a < 3", "UPDATE y6c SET a = 40, b = NULL WHERE a = 4", "BEGIN; DELETE FROM y6c WHERE a = 5; INSERT INTO y6c VALUES (5, 'again', 'x'); DELETE FROM y6c WHERE a = 6; COMMIT",
+           "UPDATE y6f SET a = a + 10 WHERE ctid = (SELECT min(ctid) FROM y6f WHERE b IS NULL AND big IS NOT NULL)", "UPDATE y6f SET b = 'long' WHERE a = 2", "DELETE FROM y6f WHERE a = 3", "UPDATE y6f SET big = big || '!' WHERE a = 4",
+           "BEGIN; INSERT INTO y6f (a) VALUES (NULL), (NULL); DELETE FROM y6f WHERE ctid = (SELECT min(ctid) FROM y6f WHERE a IS NULL); COMMIT"],
+          "", ["SELECT * FROM y6c ORDER BY a", "SELECT a, b, md5(big), twice, count(*) FROM y6f GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3"]),
+
+    # 013_partition, 100_bugs
+    Shape("partitions that are identified each in its own way",
+          "CREATE TABLE y7 (a integer NOT NULL, b text NOT NULL, c text) PARTITION BY LIST (a); CREATE TABLE y7_full PARTITION OF y7 FOR VALUES IN (1); ALTER TABLE y7_full REPLICA IDENTITY FULL;"
+          "CREATE TABLE y7_key PARTITION OF y7 (PRIMARY KEY (b)) FOR VALUES IN (2); CREATE TABLE y7_index (c text, b text NOT NULL UNIQUE, a integer NOT NULL); ALTER TABLE y7_index REPLICA IDENTITY USING INDEX y7_index_b_key;"
+          "ALTER TABLE y7 ATTACH PARTITION y7_index DEFAULT; INSERT INTO y7 SELECT 1 + n % 4, 'b' || n, 'c' FROM generate_series(1, 24) n",
+          ["UPDATE y7 SET c = 'C' WHERE b IN ('b1', 'b2', 'b3', 'b4', 'b5')", "UPDATE y7 SET a = 1 + a % 4 WHERE b IN ('b8', 'b9', 'b10', 'b11')", "BEGIN; UPDATE y7 SET a = 7, b = 'moved' WHERE b = 'b12'; UPDATE y7 SET a = 2 WHERE b = 'moved'; COMMIT",
+           "DELETE FROM y7 WHERE b > 'b20'"],
+          "", ["SELECT tableoid::regclass::text, * FROM y7 ORDER BY b"]),
+
+    # 009_matviews, 020_messages, 030_origin
+    Shape("what the stream has besides rows: views made again, temporary and unlogged tables, messages, changes that came from elsewhere",
+          "CREATE TABLE y8 (a integer PRIMARY KEY, b text); CREATE MATERIALIZED VIEW y8m AS SELECT count(*) AS n FROM y8; CREATE UNIQUE INDEX ON y8m (n); CREATE UNLOGGED TABLE y8u (a integer PRIMARY KEY)",
+          ["BEGIN; INSERT INTO y8 VALUES (1, 'one'); REFRESH MATERIALIZED VIEW y8m; INSERT INTO y8 VALUES (2, 'two'); COMMIT", "REFRESH MATERIALIZED VIEW CONCURRENTLY y8m",
+           "BEGIN; CREATE TEMP TABLE y8t ON COMMIT DROP AS SELECT * FROM y8; INSERT INTO y8 SELECT a + 10, b FROM y8t; COMMIT", "BEGIN; INSERT INTO y8u VALUES (1); INSERT INTO y8 VALUES (3, 'three'); COMMIT",
+           "BEGIN; SELECT pg_logical_emit_message(true, 'app', 'inside'); SELECT pg_logical_emit_message(false, 'app', repeat('x', 70000)); INSERT INTO y8 VALUES (4, 'four'); COMMIT",
+           "BEGIN; SELECT pg_logical_emit_message(true, 'app', 'undone'); SELECT pg_logical_emit_message(false, '', ''); ROLLBACK", "SELECT pg_logical_emit_message(true, 'pgtide', 'not ours')",
+           "SELECT pg_replication_origin_create('elsewhere'); SELECT pg_replication_origin_session_setup('elsewhere'); SELECT pg_replication_origin_xact_setup('0/ABC', now()); INSERT INTO y8 VALUES (5, 'came'); "
+           "SELECT pg_replication_origin_session_reset()",
+           "BEGIN; SELECT pg_replication_origin_session_setup('elsewhere'); SELECT pg_replication_origin_xact_setup('0/DEF', '2001-01-01'); INSERT INTO y8 VALUES (6, 'later'); UPDATE y8 SET b = 'came too' WHERE a = 1; COMMIT"],
+          "", ["SELECT * FROM y8 ORDER BY a"], [("SELECT b FROM y8 WHERE a = 6", "later")]),
 ]
 
 
@@ -179,6 +220,42 @@ def test_every_shape(world: World):
     pair.pgtide.stop()
 
 
+@pytest.mark.parametrize("majors", [(18, 18)], ids=["18"])
+def test_keys_without_overlaps_and_computed_columns_that_are_published(world: World, majors: tuple[int, int]):    # 011_generated, 034_temporal
+    pair = world.pair(options=("--lanes", "2"))
+    pair.on_source("""
+        CREATE EXTENSION btree_gist; CREATE TABLE k (id integer, during int4range, v text, PRIMARY KEY (id, during WITHOUT OVERLAPS));
+        CREATE TABLE u (id int4range, during datemultirange NOT NULL, v text, UNIQUE (id, during WITHOUT OVERLAPS)); ALTER TABLE u REPLICA IDENTITY FULL;
+        CREATE TABLE c (a integer PRIMARY KEY, stored integer GENERATED ALWAYS AS (a * 2) STORED, computed integer GENERATED ALWAYS AS (a * 3) VIRTUAL, b text);
+        CREATE PUBLICATION theirs FOR ALL TABLES WITH (publish_generated_columns = stored);
+        INSERT INTO k SELECT n % 10, int4range(n, n + 1), 'v' FROM generate_series(1, 100) n; INSERT INTO c (a, b) SELECT n, 'b' FROM generate_series(1, 9) n""")
+    pair.pgtide.follow("--publication", "theirs", "--no-ddl")
+    pair.on_source("UPDATE k SET v = 'w' WHERE id = 3; DELETE FROM k WHERE id = 4 AND during << int4range(50, 60)")
+    pair.on_source("BEGIN; DELETE FROM k WHERE id = 5; INSERT INTO k VALUES (5, '[1,50)', 'wide'); UPDATE k SET during = '[5,45)' WHERE id = 5; INSERT INTO k VALUES (5, '[1,5)', 'before'); COMMIT")
+    pair.on_source("UPDATE k SET during = int4range(lower(during) + 1000, upper(during) + 1000) WHERE id = 6; UPDATE k SET id = 60 WHERE id = 6 AND lower(during) > 1050")
+    pair.on_source("INSERT INTO u VALUES ('[1,2)', '{[2020-01-01,2021-01-01)}', 'a'), (NULL, '{[2020-01-01,2021-01-01)}', 'n'), ('[2,3)', '{[2020-01-01,2020-02-01),[2020-06-01,2020-07-01)}', 'b')")
+    pair.on_source("UPDATE u SET during = '{[2020-03-01,2020-04-01)}' WHERE v = 'b'; INSERT INTO u VALUES ('[2,3)', '{[2020-01-01,2020-02-01)}', 'c'); DELETE FROM u WHERE id IS NULL; UPDATE u SET v = 'A' WHERE v = 'a'")
+    pair.on_source("INSERT INTO c (a, b) VALUES (10, 'ten'); UPDATE c SET a = 20 WHERE a = 2; UPDATE c SET b = 'B' WHERE stored > 10; DELETE FROM c WHERE computed = 9")
+    # Small transactions that move around in a large window
+    assert pair.pgtide.call("pause").status == OK
+    with pair.source.connect(pair.database) as session:
+        for n in range(300):
+            session.execute(f"UPDATE k SET during = int4range(lower(during) + 1, upper(during) + 1), v = '{n}' WHERE id = 3 AND during = (SELECT during FROM k WHERE id = 3 ORDER BY 1 DESC LIMIT 1)")
+            session.execute(f"BEGIN; DELETE FROM k WHERE id = 7 AND during = (SELECT during FROM k WHERE id = 7 ORDER BY 1 LIMIT 1); INSERT INTO k VALUES (7, int4range({n * 10 + 200}, {n * 10 + 209}), 'moved'); COMMIT")
+            session.execute(f"INSERT INTO k VALUES (8, int4range({n * 5 + 1000}, {n * 5 + 1005}), 'new')")
+    assert pair.pgtide.call("resume").status == OK
+    pair.pgtide.caught_up()
+    pair.assert_equal(objects=False, sequences=False)
+    # A key is the same, it does not only overlap
+    pair.target.execute("UPDATE k SET during = '[9,11)' WHERE id = 9 AND during = '[9,10)'", pair.database)
+    pair.on_source("UPDATE k SET v = 'x' WHERE id = 9")
+    assert "there is no such row on the target" in pair.pgtide.run.expect(FAILED, 60).err
+    pair.target.execute("UPDATE k SET during = '[9,10)' WHERE id = 9 AND during = '[9,11)'", pair.database)
+    pair.pgtide.follow()
+    pair.pgtide.finish()
+    pair.assert_equal(objects=False)
+
+
 def test_a_partition_that_the_target_has_not_is_named(world: World):
     pair = world.pair()
     pair.on_source("CREATE TABLE p (a integer PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)")
@@ -190,6 +267,27 @@ def test_a_partition_that_the_target_has_not_is_named(world: World):
     pair.target.execute("CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10)", pair.database)
     pair.pgtide.follow()
     pair.finish()
+
+
+def test_a_row_that_a_trigger_of_the_target_swallows_is_missed(world: World):    # 003_constraints
+    pair = world.pair()
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY, b text)")
+    pair.pgtide.follow()
+    pair.target.execute("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE WHEN NEW.a = 13 THEN NULL ELSE NEW END; END $$;"
+                        "CREATE TRIGGER f BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION f(); ALTER TABLE t ENABLE REPLICA TRIGGER f", pair.database)
+    pair.on_source("INSERT INTO t SELECT n, 'x' FROM generate_series(1, 20) n")
+    run = pair.pgtide.run.expect(FAILED, 60)
+    assert "key (a) = (13): the target took it and has no row of it: a trigger" in run.err, run.err
+    assert pair.target_value("SELECT count(*) FROM t") == 0
+    pair.pgtide.start_command("resume", "--skip-change")
+    pair.pgtide.wait_phase("incremental")
+    pair.pgtide.caught_up()
+    assert pair.target_value("SELECT count(*) FROM t") == 19
+    pair.target.execute("ALTER TABLE t DISABLE TRIGGER f", pair.database)
+    pair.on_source("UPDATE t SET b = 'y' WHERE a <> 13; DELETE FROM t WHERE a = 13")
+    pair.pgtide.caught_up()
+    assert pair.target_value("SELECT count(*) FROM t WHERE b = 'y'") == 19
+    pair.pgtide.stop()
 
 
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL"])

@@ -62,6 +62,27 @@ def test_a_publication_that_would_lose_changes_is_refused(pair: Pair):
     assert pair.source.query(SLOT) == []
 
 
+def test_a_given_publication_of_schemas(world: World):    # 013, 025 of PostgreSQL's subscription tests
+    pair = world.pair()
+    pair.on_source("""
+        CREATE SCHEMA s; CREATE TABLE s.p (a integer PRIMARY KEY, b text) PARTITION BY RANGE (a); CREATE TABLE s.p1 PARTITION OF s.p FOR VALUES FROM (0) TO (100);
+        CREATE TABLE public.p2 (b text, a integer PRIMARY KEY); ALTER TABLE s.p ATTACH PARTITION public.p2 DEFAULT; INSERT INTO s.p SELECT n, 'b' FROM generate_series(1, 300) n;
+        CREATE PUBLICATION theirs FOR TABLES IN SCHEMA s, public WITH (publish_via_partition_root)""")
+    assert "publishes partitions as their root" in refused(pair, "--publication", "theirs")
+    pair.on_source("ALTER PUBLICATION theirs SET (publish_via_partition_root = false)")
+    pair.pgtide.start("--publication", "theirs", faults="full.after_structure=wait@1:1000")
+    pair.on_source("UPDATE s.p SET b = 'during' WHERE a % 10 = 0; DELETE FROM s.p WHERE a % 17 = 0; INSERT INTO s.p VALUES (1001, 'during')")
+    pair.pgtide.wait_phase("incremental", 60)
+    pair.on_source("UPDATE s.p SET a = a + 2000 WHERE a IN (7, 37); UPDATE s.p1 SET b = 'leaf' WHERE a < 5; DELETE FROM p2 WHERE a = 250")
+    pair.pgtide.caught_up()
+    pair.assert_equal(objects=False)
+    pair.target.execute("CREATE TABLE public.late (a integer PRIMARY KEY)", pair.database)
+    pair.on_source("CREATE TABLE public.late (a integer PRIMARY KEY)")    # the schema's, so it is in the stream, without DDL that is carried
+    pair.on_source("INSERT INTO late VALUES (1)")
+    pair.pgtide.finish()
+    pair.assert_equal(objects=False)
+
+
 def test_a_slot_of_somebody_else_is_never_taken(pair: Pair):    # R1
     pair.source.execute("SELECT pg_create_physical_replication_slot('theirs')")
     assert "exists on the source already" in refused(pair, "--slot", "theirs")

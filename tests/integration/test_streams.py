@@ -91,6 +91,46 @@ def test_transactions_in_pieces(pair: Pair):
     pair.finish()
 
 
+def test_statements_undone_in_pieces_and_prepared_ones_over_restarts(pair: Pair):    # 017, 019, 021, 023 of PostgreSQL's subscription tests
+    """Tables changed and made within savepoints of a transaction in pieces, and not; a prepared one that outlives the source, pgtide and the target."""
+    pair.pgtide.follow()
+    had = in_pieces(pair)
+    with session_of(pair) as session:
+        session.execute(rows(1, 2000))
+        session.execute("ALTER TABLE t ADD first integer")
+        session.execute("INSERT INTO t SELECT n, 'first', n FROM generate_series(2001, 4000) n")
+        session.execute("SAVEPOINT a")
+        session.execute("ALTER TABLE t ADD never text DEFAULT 'never'; CREATE TABLE never (a integer PRIMARY KEY)")
+        session.execute("INSERT INTO t SELECT n, 'never', n, repeat('n', 100) FROM generate_series(4001, 7000) n; INSERT INTO never SELECT generate_series(1, 3000)")
+        session.execute("SAVEPOINT b; ALTER TABLE t DROP first; INSERT INTO t SELECT n, 'nor' FROM generate_series(7001, 8000) n; RELEASE b")
+        comes_in_pieces(pair, had)
+        session.execute("ROLLBACK TO a")
+        session.execute("ALTER TABLE t ADD second integer; UPDATE t SET second = id WHERE id % 3 = 0")
+        session.execute("SAVEPOINT c; ALTER TABLE t ALTER first TYPE bigint; INSERT INTO t SELECT n, 'wide', n::bigint << 32, n FROM generate_series(4001, 6000) n; RELEASE c")
+    pair.pgtide.caught_up()
+    # The first is decided after the source's crash, the second after pgtide's, the third is rolled back
+    for name, low in (("one", 10_001), ("two", 20_001), ("three", 30_001)):
+        session = session_of(pair)
+        session.execute(f"INSERT INTO t SELECT n, repeat(md5(n::text), 8), n, n FROM generate_series({low}, {low + 2000}) n")
+        session.execute(f"SAVEPOINT s; UPDATE t SET v = 'undone' WHERE id >= {low}; DELETE FROM small; ROLLBACK TO s; DELETE FROM t WHERE id = {low + 5}")
+        session.execute(f"PREPARE TRANSACTION '{name}'")
+        session.close()
+    pair.on_source("INSERT INTO small (v) VALUES ('meanwhile')")
+    pair.pgtide.caught_up()
+    pair.source.crash()
+    pair.source.start()
+    pair.on_source("COMMIT PREPARED 'one'")
+    pair.pgtide.caught_up()
+    assert ids(pair, 10_001, 40_000) == 2000
+    pair.pgtide.run.kill()
+    pair.target.crash()
+    pair.target.start()
+    pair.on_source("COMMIT PREPARED 'two'")
+    pair.on_source("ROLLBACK PREPARED 'three'")
+    pair.pgtide.follow()
+    pair.finish()
+
+
 PIECES = ("--decoding-work-mem", "64kB")
 LARGE = "INSERT INTO t SELECT n, 'x' FROM generate_series({}, {}) n"
 
