@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Iterator
 
 import pytest
@@ -16,7 +15,6 @@ from harness.pgtide import OK
 from harness.wait import let_pass
 from harness.world import Pair, World
 
-MEMORY_MB = 256
 MANY = 1_000_000
 
 
@@ -24,9 +22,7 @@ MANY = 1_000_000
 def pair(world: World) -> Iterator[Pair]:
     pair = world.pair()
     yield pair
-    if pair.pgtide.runs and "PGTIDE_SANITIZED" not in os.environ:  # a sanitizer's shadow is not ours
-        peak = max(run.peak_memory_mb for run in pair.pgtide.runs)
-        assert peak < MEMORY_MB, f"the process took {peak:.0f} MB"
+    pair.assert_small()
 
 
 @pytest.fixture

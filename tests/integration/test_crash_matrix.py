@@ -73,5 +73,6 @@ def test_struck_at(world: World, pair: Pair, seed: int, point: str, strike: str)
     recover(pair)
     pair.assert_equal()
     pair.assert_nothing_left()
+    pair.assert_small()
     if strike == "crash" and run.status == OK:
         pytest.skip(f"{point} is not reached by this scenario")

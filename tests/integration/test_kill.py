@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+from typing import Iterator
 
 import pytest
 
@@ -18,8 +19,10 @@ ENDED = ("completed", "none")
 
 
 @pytest.fixture
-def pair(world: World) -> Pair:
-    return world.pair().fill_shop(scale=10).fill_mixed(rows=20_000)
+def pair(world: World) -> Iterator[Pair]:
+    pair = world.pair().fill_shop(scale=10).fill_mixed(rows=20_000)
+    yield pair
+    pair.assert_small()
 
 
 def interrupt(pgtide: Pgtide) -> None:

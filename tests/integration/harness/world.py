@@ -60,6 +60,12 @@ class Pair:
         self.assert_nothing_left()
         return found
 
+    def assert_small(self, megabytes: int = 256) -> None:
+        """No synchronization of this pair took more. A sanitizer's shadow is not ours."""
+        if self.pgtide.runs and "PGTIDE_SANITIZED" not in os.environ:
+            peak = max(run.peak_memory_mb for run in self.pgtide.runs)
+            assert peak < megabytes, f"the process took {peak:.0f} MB"
+
     def assert_nothing_left(self) -> None:
         """Sessions end a moment after their client."""
         def left() -> list[str]:
