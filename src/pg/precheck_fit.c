@@ -1,5 +1,6 @@
 /* Whether the target is like the source where it matters: extensions' versions, collations, blocks; and who else writes there. */
 #include "base/buffer.h"
+#include "base/counted.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/sql.h"
@@ -87,10 +88,10 @@ struct error *check_extension_versions(struct precheck *p, struct check_item *it
                 p->target_facts.user);
         return NULL;
     }
-    item_is(
-        p, item, w.n_forbidden > 0 ? CHECK_FAILED : CHECK_ALARM,
-        "%u extensions are older on the target than on the source, and %u others may be installed by superusers only",
-        w.n_older, w.n_forbidden);
+    item_is(p, item, w.n_forbidden > 0 ? CHECK_FAILED : CHECK_ALARM,
+            "%s older on the target than on the source, and %s may be installed by superusers only",
+            counted(p->a, w.n_older, "extension is", "extensions are"),
+            counted(p->a, w.n_forbidden, "other", "others"));
     item_fix(p, item, ON_TARGET, buffer_text(fix));
     return NULL;
 }
@@ -315,8 +316,8 @@ struct error *check_target_objects(struct precheck *p, struct check_item *item)
         buffer_printf(fix, "GRANT %s ON %s TO %s;\n", rights, object, user);
         item_repair(p, item, ON_TARGET, arena_printf(p->a, "GRANT %s ON %s TO %s", rights, object, user));
     }
-    item_is(p, item, CHECK_FAILED, "user \"%s\" may not write %u schemas or tables that are on the target already",
-            p->target_facts.user, common.n_rows);
+    item_is(p, item, CHECK_FAILED, "user \"%s\" may not write %s on the target already", p->target_facts.user,
+            counted(p->a, common.n_rows, "schema or table that is", "schemas or tables that are"));
     item_fix(p, item, ON_TARGET, buffer_text(fix));
     return NULL;
 }

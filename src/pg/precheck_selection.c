@@ -1,6 +1,8 @@
 /* Whether a selection says what somebody may have meant, and holds what it needs. */
 #include "pg/precheck_context.h"
 
+#include "base/counted.h"
+
 enum { NEAREST_FOR = 5 };
 
 static const char *describe(struct precheck *p, const struct selection_complaint *complaint, bool looks_for_nearest)
@@ -36,13 +38,16 @@ struct error *check_selected_objects(struct precheck *p, struct check_item *item
                 "%u of the rules match%s no table, view, materialized view, sequence or foreign table", n_missing,
                 n_missing == 1 ? "es" : "");
     else if (c->n_chosen == 0)
-        item_is(p, item, CHECK_FAILED, "the rules choose none of %u objects", c->n_relations);
+        item_is(p, item, CHECK_FAILED, "the rules choose none of %s",
+                counted(p->a, c->n_relations, "object", "objects"));
     else if (c->n_complaints > 0)
-        item_is(p, item, CHECK_ALARM, "%u rules leave out nothing; %u of %u objects are selected", c->n_complaints,
-                c->n_chosen, c->n_relations);
+        item_is(p, item, CHECK_ALARM, "%s out nothing; %u of %s selected",
+                counted(p->a, c->n_complaints, "rule leaves", "rules leave"), c->n_chosen,
+                counted(p->a, c->n_relations, "object is", "objects are"));
     else
-        item_is(p, item, CHECK_PASSED, "%u of %u objects are selected, %u tables with rows%s", c->n_chosen,
-                c->n_relations, p->catalog.n_tables,
+        item_is(p, item, CHECK_PASSED, "%u of %s selected, %s with rows%s", c->n_chosen,
+                counted(p->a, c->n_relations, "object is", "objects are"),
+                counted(p->a, p->catalog.n_tables, "table", "tables"),
                 c->n_added == 0 ? "" : arena_printf(p->a, "; %u of them because others need them", c->n_added));
     return NULL;
 }
@@ -75,12 +80,13 @@ struct error *check_dependencies(struct precheck *p, struct check_item *item)
     item->objects = objects;
     item->n_objects = c->n_lacks;
     if (n_hard > 0)
-        item_is(p, item, CHECK_FAILED, "%u times a selected object needs one that is not selected", c->n_lacks);
+        item_is(p, item, CHECK_FAILED, "%s a selected object needs one that is not selected",
+                counted(p->a, c->n_lacks, "time", "times"));
     else
-        item_is(p, item, CHECK_ALARM,
-                "%u foreign keys refer to tables that are not selected; if you accept, these keys are left out on the "
-                "target",
-                c->n_lacks);
+        item_is(
+            p, item, CHECK_ALARM, "%s not selected; if you accept, %s left out on the target",
+            counted(p->a, c->n_lacks, "foreign key refers to a table that is", "foreign keys refer to tables that are"),
+            agreeing(c->n_lacks, "this key is", "these keys are"));
     item->fix =
         is_left_out
             ? "-- select them too: with a rule for each (a rule leaves some of them out), or with --with-dependencies"

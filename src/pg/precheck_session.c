@@ -3,6 +3,7 @@
 
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/counted.h"
 #include "pg/cells.h"
 #include "pg/endpoint_options.h"
 #include "pg/precheck_context.h"
@@ -330,9 +331,9 @@ struct error *check_lc_monetary(struct precheck *p, struct check_item *item)
     }
     item_objects_from_rows(p, item, &rows);
     item_is(p, item, CHECK_ALARM,
-            "lc_monetary is %s on the source and %s on the target, so the amounts in %u tables are shown in another "
+            "lc_monetary is %s on the source and %s on the target, so the amounts in %s are shown in another "
             "currency, perhaps with the decimal point in another place",
-            source->lc_monetary, target->lc_monetary, rows.n_rows);
+            source->lc_monetary, target->lc_monetary, counted(p->a, rows.n_rows, "table", "tables"));
     fix_database_setting(p, item, "lc_monetary", source->lc_monetary);
     return NULL;
 }

@@ -1,5 +1,6 @@
 /* What the source holds that needs a word: policies, odd partitions, objects of superusers, libraries, very long rows. */
 #include "base/buffer.h"
+#include "base/counted.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/publication.h"
@@ -19,9 +20,9 @@ struct error *check_row_security(struct precheck *p, struct check_item *item)
         return NULL;
     }
     item_is(p, item, CHECK_FAILED,
-            "policies of row-level security would hide rows of %u tables from user \"%s\"; reading them is refused "
+            "policies of row-level security would hide rows of %s from user \"%s\"; reading them is refused "
             "rather than done in part",
-            rows.n_rows, p->source_facts.user);
+            counted(p->a, rows.n_rows, "table", "tables"), p->source_facts.user);
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a, "ALTER ROLE %s BYPASSRLS;", pg_quote_identifier(p->a, p->source_facts.user)));
     return NULL;
@@ -52,9 +53,9 @@ struct error *check_generated_identity(struct precheck *p, struct check_item *it
         return NULL;
     }
     item_is(p, item, CHECK_FAILED,
-            "the replica identity of %u tables has generated columns; the source does not send those, so UPDATE and "
+            "the replica identity of %s has generated columns; the source does not send those, so UPDATE and "
             "DELETE could not find their rows",
-            item->n_objects);
+            counted(p->a, item->n_objects, "table", "tables"));
     item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL;");
     item_repair_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL");
     return NULL;
@@ -87,9 +88,10 @@ struct error *check_partitions(struct precheck *p, struct check_item *item)
     if (n_foreign > 0)
         buffer_append_text(fix, "-- rows of foreign partitions are copied by whoever owns that server\n");
     item_is(p, item, CHECK_ALARM,
-            "%s; %u partitions are foreign tables, whose rows are not copied, and %u are half detached (DETACH "
+            "%s; %s, whose rows are not copied, and %s half detached (DETACH "
             "PARTITION CONCURRENTLY was interrupted), so the target would have them attached",
-            counts, n_foreign, odd.n_rows - n_foreign);
+            counts, counted(p->a, n_foreign, "partition is a foreign table", "partitions are foreign tables"),
+            counted(p->a, odd.n_rows - n_foreign, "is", "are"));
     item_fix(p, item, ON_SOURCE, buffer_text(fix));
     return NULL;
 }
@@ -116,9 +118,9 @@ struct error *check_superuser_objects(struct precheck *p, struct check_item *ite
     }
     item_objects_from_rows(p, item, &rows);
     item_is(p, item, CHECK_FAILED,
-            "%u objects can be created by a superuser only, and user \"%s\" on the target is none: the structure could "
+            "%s be created by a superuser only, and user \"%s\" on the target is none: the structure could "
             "not be restored whole",
-            rows.n_rows, p->target_facts.user);
+            counted(p->a, rows.n_rows, "object can", "objects can"), p->target_facts.user);
     item_fix(p, item, ON_TARGET,
              arena_printf(p->a, "ALTER ROLE %s SUPERUSER; -- or drop the objects on the source if nobody needs them",
                           pg_quote_identifier(p->a, p->target_facts.user)));
@@ -174,10 +176,11 @@ struct error *check_libraries(struct precheck *p, struct check_item *item)
     }
     item_objects_from_rows(p, item, &missing);
     if (missing.n_rows == 0) {
-        item_is(p, item, CHECK_PASSED, "all %u are there", rows.n_rows);
+        item_is(p, item, CHECK_PASSED, rows.n_rows == 1 ? "the only one is there" : "all %u are there", rows.n_rows);
         return NULL;
     }
-    item_is(p, item, CHECK_FAILED, "%u libraries of functions in C are not on the target's machine", missing.n_rows);
+    item_is(p, item, CHECK_FAILED, "%s not on the target's machine",
+            counted(p->a, missing.n_rows, "library of functions in C is", "libraries of functions in C are"));
     item_fix(p, item, ON_TARGET,
              "-- install the libraries, built for the target's version, under the same names; $libdir is what\n"
              "-- pg_config --pkglibdir says there");
@@ -293,17 +296,16 @@ static struct error *judge_suspects(struct precheck *p, struct check_item *item,
             objects[item->n_objects++] = pg_quote_name(p->a, suspects[i]->schema, suspects[i]->name);
     }
     if (n_found[LENGTHS_TOO_LONG] > 0)
-        item_is(
-            p, item, CHECK_FAILED,
-            "%u tables have rows of more than 1 GB, which PostgreSQL can neither COPY nor send in its change stream",
-            n_found[LENGTHS_TOO_LONG]);
+        item_is(p, item, CHECK_FAILED,
+                "%s rows of more than 1 GB, which PostgreSQL can neither COPY nor send in its change stream",
+                counted(p->a, n_found[LENGTHS_TOO_LONG], "table has", "tables have"));
     else if (n_found[LENGTHS_LONG_AS_TEXT] > 0)
         item_is(p, item, CHECK_ALARM,
-                "%u tables have rows that are longer than 1 GB as text: they can be copied in binary form, but neither "
+                "%s rows that are longer than 1 GB as text: they can be copied in binary form, but neither "
                 "dumped nor followed as text",
-                n_found[LENGTHS_LONG_AS_TEXT]);
+                counted(p->a, n_found[LENGTHS_LONG_AS_TEXT], "table has", "tables have"));
     else
-        item_is(p, item, CHECK_PASSED, "none in the %u tables with the longest values%s", n,
+        item_is(p, item, CHECK_PASSED, "none in the %s with the longest values%s", counted(p->a, n, "table", "tables"),
                 n_found[LENGTHS_UNKNOWN] == 0 ? "" : ", some of which were too large to look through in 2 s");
     if (item->result != CHECK_PASSED)
         item_fix(p, item, ON_SOURCE, "-- shorten or split the values of these rows, or move them into other rows");

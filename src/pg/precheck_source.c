@@ -1,6 +1,7 @@
 #include <inttypes.h>
 
 #include "base/buffer.h"
+#include "base/counted.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/publication.h"
@@ -25,7 +26,7 @@ struct error *check_source_reachable(struct precheck *p, struct check_item *item
     char *description;
     TRY(precheck_describe(p, c, &p->source_facts, &description));
     if (item->result == CHECK_PASSED)
-        item_is(p, item, CHECK_PASSED, "%s; %u tables", description, p->n_tables);
+        item_is(p, item, CHECK_PASSED, "%s; %s", description, counted(p->a, p->n_tables, "table", "tables"));
     p->source = TAKE(c);
     return NULL;
 }
@@ -86,11 +87,12 @@ struct error *check_source_locks(struct precheck *p, struct check_item *item)
     uint64_t room = (uint64_t)p->source_facts.max_locks_per_transaction * p->source_facts.max_connections;
 
     if (p->n_tables < room) {
-        item_is(p, item, CHECK_PASSED, "%u tables, room for about %" PRIu64 " locks", p->n_tables, room);
+        item_is(p, item, CHECK_PASSED, "%s, room for about %" PRIu64 " locks",
+                counted(p->a, p->n_tables, "table", "tables"), room);
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM, "pg_dump locks %u tables at once, and there is room for about %" PRIu64 " locks",
-            p->n_tables, room);
+    item_is(p, item, CHECK_ALARM, "pg_dump locks %s at once, and there is room for about %" PRIu64 " locks",
+            counted(p->a, p->n_tables, "table", "tables"), room);
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a, "ALTER SYSTEM SET max_locks_per_transaction = %u; -- then restart the source",
                           2 * p->n_tables / p->source_facts.max_connections + 64));
@@ -145,8 +147,8 @@ static struct error *check_reading(struct precheck *p, struct check_item *item, 
     *out_passed = rows.n_rows == 0;
     if (*out_passed)
         return NULL;
-    item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u tables or sequences", p->source_facts.user,
-            rows.n_rows);
+    item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %s", p->source_facts.user,
+            counted(p->a, rows.n_rows, "table or sequence", "tables or sequences"));
     item_objects_from_rows(p, item, &rows);
     grant_reading(p, item, &rows);
     return NULL;
@@ -300,9 +302,9 @@ struct error *check_replica_identity(struct precheck *p, struct check_item *item
         return NULL;
     }
     item_is(p, item, CHECK_ALARM,
-            "%u tables have no replica identity; published as others are, their UPDATE and DELETE would fail on the "
+            "%s no replica identity; published as others are, their UPDATE and DELETE would fail on the "
             "source; if you accept, only their INSERT and TRUNCATE are followed and their other changes are not",
-            item->n_objects);
+            counted(p->a, item->n_objects, "table has", "tables have"));
     item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL;");
     item_repair_each(p, item, ON_SOURCE, "ALTER TABLE ", " REPLICA IDENTITY FULL");
     return NULL;
@@ -325,8 +327,8 @@ struct error *check_unlogged(struct precheck *p, struct check_item *item)
                               : arena_printf(p->a, "; %s temporary tables belong to sessions and stay", temporary);
     item_objects_from_tables(p, item, is_unlogged);
     if (item->n_objects > 0 && p->source_facts.is_in_recovery) {
-        item_is(p, item, CHECK_FAILED, "%u unlogged tables: a standby has none of their rows%s", item->n_objects,
-                besides);
+        item_is(p, item, CHECK_FAILED, "%s: a standby has none of their rows%s",
+                counted(p->a, item->n_objects, "unlogged table", "unlogged tables"), besides);
         item_fix(p, item, ON_SOURCE, "-- give the address of the primary as SOURCE, or leave them out: --select '!…'");
         return NULL;
     }
@@ -334,8 +336,8 @@ struct error *check_unlogged(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_PASSED, "%s%s", item->n_objects == 0 ? "there are none" : "they are copied", besides);
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM, "%u unlogged tables are copied once; their later changes are not in the WAL%s",
-            item->n_objects, besides);
+    item_is(p, item, CHECK_ALARM, "%s copied once; later changes are not in the WAL%s",
+            counted(p->a, item->n_objects, "unlogged table is", "unlogged tables are"), besides);
     item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " SET LOGGED;");
     return NULL;
 }
@@ -357,18 +359,17 @@ struct error *check_large_objects(struct precheck *p, struct check_item *item)
     if (cell_u64(n) == 0) {
         item_is(p, item, CHECK_PASSED, "there are none");
     } else if (unreadable.n_rows > 0 && precheck_copies(p)) {
-        item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u of %s large objects", p->source_facts.user,
-                unreadable.n_rows, n);
+        item_is(p, item, CHECK_FAILED, "user \"%s\" may not read %u of %s", p->source_facts.user, unreadable.n_rows,
+                counted(p->a, cell_u64(n), "large object", "large objects"));
         item_fix_each(p, item, ON_SOURCE, "GRANT SELECT ON LARGE OBJECT ",
                       arena_printf(p->a, " TO %s;", pg_quote_identifier(p->a, p->source_facts.user)));
     } else if (precheck_follows(p)) {
-        item_is(
-            p, item, CHECK_ALARM,
-            "%s large objects are copied; their changes are not in the stream: what differs is copied again when the "
-            "synchronization is stopped, so stop writing to them before that",
-            n);
+        item_is(p, item, CHECK_ALARM,
+                "%s copied; changes are not in the stream: what differs is copied again when the "
+                "synchronization is stopped, so stop writing to them before that",
+                counted(p->a, cell_u64(n), "large object is", "large objects are"));
     } else {
-        item_is(p, item, CHECK_PASSED, "%s are copied", n);
+        item_is(p, item, CHECK_PASSED, "%s copied", counted(p->a, cell_u64(n), "is", "are"));
     }
     return NULL;
 }
@@ -387,9 +388,9 @@ struct error *check_foreign_tables(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_PASSED, "there are none");
     else
         item_is(p, item, CHECK_ALARM,
-                "%u foreign tables: their definitions are copied, their rows are not; the target must reach the same "
+                "%s: definitions are copied, rows are not; the target must reach the same "
                 "servers, and passwords in user mappings come along",
-                rows.n_rows);
+                counted(p->a, rows.n_rows, "foreign table", "foreign tables"));
     return NULL;
 }
 
@@ -409,8 +410,8 @@ struct error *check_tablespaces(struct precheck *p, struct check_item *item)
     if (rows.n_rows == 0)
         item_is(p, item, CHECK_PASSED, "only the database's own tablespace is used");
     else
-        item_is(p, item, CHECK_ALARM, "objects are in %u other tablespaces; on the target all go to the default one",
-                rows.n_rows);
+        item_is(p, item, CHECK_ALARM, "objects are in %s; on the target all go to the default one",
+                counted(p->a, rows.n_rows, "other tablespace", "other tablespaces"));
     return NULL;
 }
 
@@ -475,11 +476,11 @@ struct error *check_long_transactions(struct precheck *p, struct check_item *ite
         item_is(p, item, CHECK_PASSED, "no writing transaction is older than 5 minutes, none is prepared");
         return NULL;
     }
-    item_is(
-        p, item, CHECK_ALARM,
-        "%u writing transactions are older than 5 minutes, or prepared and left for 10 seconds; the replication slot "
-        "cannot be made before they end",
-        rows.n_rows);
+    item_is(p, item, CHECK_ALARM,
+            "%s older than 5 minutes, or prepared and left for 10 seconds; the replication slot "
+            "cannot be made before %s",
+            counted(p->a, rows.n_rows, "writing transaction is", "writing transactions are"),
+            agreeing(rows.n_rows, "it ends", "they end"));
     item_fix(p, item, ON_SOURCE,
              "SELECT pg_terminate_backend(PID); -- or ROLLBACK PREPARED 'GID'; only when nobody needs them any more");
     return NULL;

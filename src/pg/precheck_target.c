@@ -1,4 +1,5 @@
 #include "base/buffer.h"
+#include "base/counted.h"
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/schema.h"
@@ -191,12 +192,12 @@ struct error *check_target_settings(struct precheck *p, struct check_item *item)
                       "FROM pg_stat_activity WHERE datname IS NOT NULL",
                       NULL, 0, &used));
     if (cell_u32(used) + needed <= p->target_facts.max_connections) {
-        item_is(p, item, CHECK_PASSED, "%u more sessions have room in max_connections = %u", needed,
-                p->target_facts.max_connections);
+        item_is(p, item, CHECK_PASSED, "%s room in max_connections = %u",
+                counted(p->a, needed, "more session has", "more sessions have"), p->target_facts.max_connections);
         return NULL;
     }
-    item_is(p, item, CHECK_ALARM, "%u more sessions are needed and max_connections is %u, with %s in use or reserved",
-            needed, p->target_facts.max_connections, used);
+    item_is(p, item, CHECK_ALARM, "%s needed and max_connections is %u, with %s in use or reserved",
+            counted(p->a, needed, "more session is", "more sessions are"), p->target_facts.max_connections, used);
     item_fix(p, item, ON_TARGET,
              arena_printf(p->a,
                           "ALTER SYSTEM SET max_connections = %u; -- then restart the target, or use fewer --jobs",
@@ -273,10 +274,12 @@ struct error *check_extensions(struct precheck *p, struct check_item *item)
     struct pg_rows missing = precheck_select(p, &wanted, &have, false);
     item_objects_from_rows(p, item, &missing);
     if (missing.n_rows == 0)
-        item_is(p, item, CHECK_PASSED, "all %u are available", wanted.n_rows);
+        item_is(p, item, CHECK_PASSED, wanted.n_rows == 1 ? "the only one is available" : "all %u are available",
+                wanted.n_rows);
     else
-        item_is(p, item, CHECK_FAILED,
-                "%u extensions are not available on the target: install their packages on its machine", missing.n_rows);
+        item_is(p, item, CHECK_FAILED, "%s not available on the target: install what %s in on its machine",
+                counted(p->a, missing.n_rows, "extension is", "extensions are"),
+                agreeing(missing.n_rows, "it comes", "they come"));
     return NULL;
 }
 
@@ -321,15 +324,14 @@ struct error *check_accounts(struct precheck *p, struct check_item *item)
         return NULL;
     }
     if (l->n_without_login == 0) {
-        item_is(p, item, CHECK_PASSED, "%u roles are made on the target, %u are not", l->n_carried,
-                l->n - l->n_carried);
+        item_is(p, item, CHECK_PASSED, "%s made on the target, %s not",
+                counted(p->a, l->n_carried, "role is", "roles are"), counted(p->a, l->n - l->n_carried, "is", "are"));
         return NULL;
     }
-    item_is(
-        p, item, CHECK_ALARM,
-        "%u roles are made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %u are "
-        "not made",
-        l->n_carried, l->n_without_login, p->source_facts.user, l->n - l->n_carried);
+    item_is(p, item, CHECK_ALARM,
+            "%s made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %s not made",
+            counted(p->a, l->n_carried, "role is", "roles are"), l->n_without_login, p->source_facts.user,
+            counted(p->a, l->n - l->n_carried, "is", "are"));
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a,
                           "GRANT SELECT ON pg_catalog.pg_authid TO %s; -- or give the roles passwords on the target",
@@ -372,14 +374,14 @@ struct error *check_roles(struct precheck *p, struct check_item *item)
     }
     item_objects_from_rows(p, item, &concerned);
     if (concerned.n_rows == 0) {
-        item_is(p, item, CHECK_PASSED, "all %u exist", used.n_rows);
+        item_is(p, item, CHECK_PASSED, used.n_rows == 1 ? "the only one exists" : "all %u exist", used.n_rows);
         return NULL;
     }
-    item_is(
-        p, item, CHECK_ALARM,
-        "%u roles do not exist on the target, and to %u others user \"%s\" may not give objects; what they own will "
-        "belong to \"%s\", and what missing ones are granted is left out",
-        n_missing, concerned.n_rows - n_missing, user, user);
+    item_is(p, item, CHECK_ALARM,
+            "%s not exist on the target, and to %s user \"%s\" may not give objects; what they own will "
+            "belong to \"%s\", and what missing ones are granted is left out",
+            counted(p->a, n_missing, "role does", "roles do"),
+            counted(p->a, concerned.n_rows - n_missing, "other", "others"), user, user);
     item_fix(p, item, ON_TARGET, buffer_text(fix));
     return NULL;
 }
@@ -402,13 +404,16 @@ struct error *check_target_empty(struct precheck *p, struct check_item *item)
     struct pg_rows common = precheck_select(p, &wanted, &have, true);
     item_objects_from_rows(p, item, &common);
     if (common.n_rows == 0)
-        item_is(p, item, CHECK_PASSED, "none of the %u names is taken", wanted.n_rows);
+        item_is(p, item, CHECK_PASSED,
+                wanted.n_rows == 1 ? "the only name is not taken" : "none of the %u names is taken", wanted.n_rows);
     else if (may_exist)
-        item_is(p, item, CHECK_PASSED, "%u objects exist already and stay as they are (--if-not-empty)", common.n_rows);
+        item_is(p, item, CHECK_PASSED, "%s as %s (--if-not-empty)",
+                counted(p->a, common.n_rows, "object exists already and stays", "objects exist already and stay"),
+                agreeing(common.n_rows, "it is", "they are"));
     else
         item_is(p, item, CHECK_FAILED,
-                "%u objects of the same names exist on the target; use an empty database, or --if-not-empty merge or "
+                "%s on the target; use an empty database, or --if-not-empty merge or "
                 "truncate to write into its tables",
-                common.n_rows);
+                counted(p->a, common.n_rows, "object of the same name exists", "objects of the same names exist"));
     return NULL;
 }
