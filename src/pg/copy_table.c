@@ -96,6 +96,27 @@ char *copy_table_truncate(struct arena *a, const struct copy_source_table *const
     return list(a, (struct list_words){"TRUNCATE", " ONLY ", ", ONLY ", ""}, tables, n);
 }
 
+char *copy_table_delete(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
+{
+    return list(a, (struct list_words){"", "DELETE FROM ONLY ", "; DELETE FROM ONLY ", ""}, tables, n);
+}
+
+struct error *copy_table_referenced(struct pg_conn *target, struct arena *a,
+                                    const struct copy_source_table *const *tables, unsigned n, bool *out_referenced)
+{
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    char *answer = NULL;
+
+    buffer_append_text(sql, "SELECT (EXISTS (SELECT FROM pg_constraint WHERE contype = 'f' AND confrelid IN (");
+    for (unsigned i = 0; i < n; i++)
+        buffer_printf(sql, "%s%s::regclass", i == 0 ? "" : ", ",
+                      pg_quote_literal(a, pg_quote_name(a, tables[i]->schema, tables[i]->name)));
+    buffer_append_text(sql, ")))::text");
+    TRY(pg_query_text(target, a, "looking for foreign keys", buffer_text(sql), NULL, 0, &answer));
+    *out_referenced = answer != NULL && strcmp(answer, "true") == 0;
+    return NULL;
+}
+
 /* One statement each: 10 takes no list. */
 char *copy_table_analyze(struct arena *a, const struct copy_source_table *const *tables, unsigned n)
 {

@@ -43,10 +43,16 @@ char *copy_table_range_out(struct arena *a, const struct copy_source_table *t, s
 /* `is_frozen`: the table was emptied in the same transaction and nobody else fills it (COPY, option FREEZE). */
 char *copy_table_in(struct arena *a, const struct copy_source_table *t, bool is_frozen);
 
-/* LOCK TABLE … IN ACCESS SHARE MODE, TRUNCATE and ANALYZE of all of them, never of what inherits from them. */
+/* LOCK TABLE … IN ACCESS SHARE MODE, TRUNCATE, DELETE and ANALYZE of all of them, never of what inherits from them. */
 char *copy_table_lock(struct arena *a, const struct copy_source_table *const *tables, unsigned n);
 char *copy_table_truncate(struct arena *a, const struct copy_source_table *const *tables, unsigned n);
+char *copy_table_delete(struct arena *a, const struct copy_source_table *const *tables, unsigned n);
 char *copy_table_analyze(struct arena *a, const struct copy_source_table *const *tables, unsigned n);
+
+/* Whether a foreign key leads to one of them, so that TRUNCATE would be refused. Asked of the target. */
+MUST_USE struct error *copy_table_referenced(struct pg_conn *target, struct arena *a,
+                                             const struct copy_source_table *const *tables, unsigned n,
+                                             bool *out_referenced);
 
 enum copy_table_state {
     COPY_TABLE_INTACT,

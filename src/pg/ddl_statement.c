@@ -373,3 +373,64 @@ bool ddl_statement_ends_transaction(const char *text)
                 return true;
     return is_broken;
 }
+
+/* ---- foreign keys ---- */
+
+/* One action of ALTER TABLE, between the commas. */
+struct action {
+    bool adds_key;
+    bool is_unchecked; /* already */
+    bool validates;
+};
+
+static void follow_action(struct action *action, const struct lexeme *before, const struct lexeme *x)
+{
+    action->adds_key = action->adds_key || (lexeme_is_word(before, "foreign") && lexeme_is_word(x, "key"));
+    action->is_unchecked = action->is_unchecked || (lexeme_is_word(before, "not") &&
+                                                    (lexeme_is_word(x, "valid") || lexeme_is_word(x, "enforced")));
+    action->validates = action->validates || (lexeme_is_word(before, "validate") && lexeme_is_word(x, "constraint"));
+}
+
+const char *ddl_statement_unchecked(struct arena *a, const char *statement)
+{
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    struct lexer l = {.at = statement, .end = statement + strlen(statement)};
+    struct lexeme first = next_word(&l), before = next_word(&l);
+    const char *copied = statement, *end = before.start + before.length;
+    struct action action = {0};
+    unsigned depth = 0, n_changed = 0, n_actions = 1;
+    bool validates = false;
+
+    if (!lexeme_is_word(&first, "alter") || !lexeme_is_word(&before, "table"))
+        return NULL;
+    for (;;) {
+        struct lexeme x = next_word(&l);
+        bool is_end = x.kind == LEX_END || x.kind == LEX_BROKEN;
+
+        if (is_end || (depth == 0 && is_symbol(&x, ','))) {
+            if (action.adds_key && !action.is_unchecked) {
+                buffer_printf(sql, "%.*s NOT VALID", (int)(end - copied), copied);
+                copied = end;
+                n_changed++;
+            }
+            validates = validates || action.validates;
+            action = (struct action){0};
+            n_actions += !is_end;
+        }
+        if (is_end)
+            break;
+        depth += is_symbol(&x, '(');
+        depth -= depth > 0 && is_symbol(&x, ')');
+        if (depth == 0)
+            follow_action(&action, &before, &x);
+        if (!is_symbol(&x, ';'))
+            end = x.start + x.length;
+        before = x;
+    }
+    if (validates && n_actions == 1)
+        return "";
+    if (n_changed == 0)
+        return NULL;
+    buffer_append_text(sql, copied);
+    return arena_strdup(a, buffer_text(sql));
+}

@@ -25,5 +25,11 @@ struct ddl_statement_wish {
  */
 const char *ddl_statement_find(struct arena *a, struct ddl_statement_wish wish, const char **out_why);
 
+/*
+ * An ALTER TABLE that adds foreign keys, with each of them NOT VALID; "" in place of one that does nothing but VALIDATE CONSTRAINT. NULL for
+ * any other statement, and where nothing is to be changed.
+ */
+const char *ddl_statement_unchecked(struct arena *a, const char *statement);
+
 /* Whether a statement of the text begins, ends or marks a transaction, or the text cannot be read. */
 bool ddl_statement_ends_transaction(const char *text);

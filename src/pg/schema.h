@@ -83,6 +83,9 @@ MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, s
 /* Whether the object of an entry that has one (oid) is not on the source any more. */
 MUST_USE struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool *out_is_gone);
 
+/* Whether a CHECK is on the source as it was dumped: NOT VALID, and of that name. */
+MUST_USE struct error *schema_is_unchecked(struct pg_conn *source, const struct entry *e, bool *out_is);
+
 /*
  * Indexes and constraints that schema_resolve did not find get the table that they had in the dump. Where the target follows DDL they
  * are made there all the same: the statements that dropped them are still to come. Returns how many. After schema_forget_pre.
@@ -120,6 +123,9 @@ enum entry_part {
     ENTRY_WHOLE,    /* a foreign key that schema_can_validate_later is added NOT VALID */
     ENTRY_VALIDATE, /* its VALIDATE CONSTRAINT; other entries: nothing */
 };
+
+/* Whether a partitioned table's foreign key may be NOT VALID: from 18 on. */
+bool schema_takes_unchecked_keys(const struct schema_target *t);
 
 /* A foreign key on a partitioned table cannot be NOT VALID before 18. */
 bool schema_can_validate_later(const struct entry *e, int target_version);

@@ -15,6 +15,7 @@ enum {
     ENTRIES_PER_TRANSACTION = 200,
     STATEMENT_SHOWN = 200, /* bytes of a failing statement */
     LEFT_OUT_TOLD = 100,
+    UNCHECKED_PARTITIONED_SINCE = 180000, /* a partitioned table's foreign key may be NOT VALID */
 };
 
 struct schema_target {
@@ -387,12 +388,18 @@ static bool has_words(const struct token *tokens, const char *first, const char 
     return false;
 }
 
+bool schema_takes_unchecked_keys(const struct schema_target *t)
+{
+    return t->version >= UNCHECKED_PARTITIONED_SINCE;
+}
+
 bool schema_can_validate_later(const struct entry *e, int target_version)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "foreign key");
     unsigned n;
 
-    if (e->kind != ENTRY_FOREIGN_KEY || e->n_statements == 0 || (e->table_is_partitioned && target_version < 180000))
+    if (e->kind != ENTRY_FOREIGN_KEY || e->n_statements == 0 ||
+        (e->table_is_partitioned && target_version < UNCHECKED_PARTITIONED_SINCE))
         return false;
     /* One that is not valid or not enforced on the source stays so. */
     const struct token *tokens = statement_tokens(scratch, e->statements[0], &n);

@@ -61,6 +61,10 @@ struct entry {
     bool is_unique;       /* an index or constraint that can identify rows */
     bool is_identity;     /* primary key or replica identity */
     uint64_t index_bytes; /* on the source; 0 for a partitioned one */
+
+    /* Of worker/full_objects. */
+    bool is_made;   /* on the target, or known to be nothing to make */
+    bool is_broken; /* a foreign key that rows break: NOT VALID on the target */
 };
 
 struct script {

@@ -29,6 +29,8 @@ struct pg_target_options {
     unsigned lane;                /* 1 … lane_count */
     unsigned lane_count;
     const struct stop *stop; /* NULL: cannot be stopped */
+    const _Atomic bool
+        *checks_keys; /* false while rows are of several moments: foreign keys may have to stay NOT VALID. NULL: true */
 };
 
 struct pg_target;

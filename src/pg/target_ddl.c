@@ -1,6 +1,7 @@
 #include "pg/target_ddl.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #include "base/fault.h"
 #include "base/log.h"
@@ -17,6 +18,7 @@ struct ddl_run {
     const struct row_change *change;
     const char *sql;
     bool is_replica;
+    bool checks_keys;
 };
 
 /* NULL for NULL and for a column that is not there. */
@@ -140,6 +142,29 @@ MUST_USE static struct error *refuse_what_acts(const struct ddl_run *run, struct
                      made);
 }
 
+/*
+ * Rows of several moments need not pass the check of a foreign key that the source has made in between: it is NOT VALID here, until they are of one
+ * moment (worker/full_objects).
+ */
+MUST_USE static struct error *run_sql(const struct ddl_run *run, struct pg_conn *conn)
+{
+    const char *unchecked = run->checks_keys ? NULL : ddl_statement_unchecked(run->arena, run->sql);
+
+    if (unchecked == NULL)
+        return pg_execute(conn, "running it on the target", run->sql);
+    TRY(pg_execute(conn, "setting a savepoint", "SAVEPOINT pgtide_keys"));
+    struct error *err = pg_execute(conn, "running it on the target", run->sql);
+    if (err != NULL && error_kind(err) != ERROR_DATA)
+        return err;
+    if (err != NULL) {
+        log_info("%s; the foreign key stays NOT VALID until the copy is complete", error_message(err));
+        error_free(err);
+        TRY(pg_execute(conn, "going back to a savepoint", "ROLLBACK TO SAVEPOINT pgtide_keys"));
+        TRY(pg_execute(conn, "running it on the target", unchecked));
+    }
+    return pg_execute(conn, "releasing a savepoint", "RELEASE SAVEPOINT pgtide_keys");
+}
+
 /* Event triggers of the target do not fire where our session is a replica. */
 MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
 {
@@ -153,7 +178,7 @@ MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
     TRY(become_role(run, conn, &became));
     TRY(set_up(run, conn, &before));
     FAULT_POINT("target.before_ddl");
-    TRY(pg_execute(conn, "running it on the target", run->sql));
+    TRY(run_sql(run, conn));
     FAULT_POINT("target.after_ddl");
     if (became)
         TRY(pg_execute(conn, "putting the role back", "RESET ROLE"));
@@ -196,6 +221,7 @@ struct error *target_ddl(void *self, struct arena *a, const struct row_change *c
 
     TRY(target_connected(t));
     run.is_replica = t->is_replica;
+    run.checks_keys = t->options.checks_keys == NULL || atomic_load(t->options.checks_keys);
     run.sql = instead != NULL ? instead : choose_sql(a, change, &why);
     if (run.sql == NULL)
         return explain(a, change, error_new(ERROR_DATA, "it cannot be repeated on the target: %s", why));

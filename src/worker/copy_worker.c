@@ -396,8 +396,21 @@ static bool is_emptied(const struct copy_worker *w, uint32_t table)
     return t->is_ours && w->job->kind != JOB_PART && (w->job->must_empty || is_large_stream);
 }
 
-/* A table that is filled in the transaction that emptied it can be written frozen: no later rewrite of its pages. */
-MUST_USE static struct error *empty_tables(struct copy_worker *w)
+/* TRUNCATE, or where foreign keys are there already, DELETE. */
+MUST_USE static struct error *empty(struct copy_worker *w, const struct copy_source_table *const *tables, unsigned n,
+                                    bool *out_truncated)
+{
+    bool is_referenced = false;
+
+    TRY(copy_table_referenced(w->target, w->scratch, tables, n, &is_referenced));
+    *out_truncated = !is_referenced;
+    return pg_execute(w->target, "emptying tables on the target",
+                      is_referenced ? copy_table_delete(w->scratch, tables, n)
+                                    : copy_table_truncate(w->scratch, tables, n));
+}
+
+/* A table that is filled in the transaction that truncated it can be written frozen: no later rewrite of its pages. */
+MUST_USE static struct error *empty_tables(struct copy_worker *w, bool *out_truncated)
 {
     const struct copy_source_table **tables = tables_of(w);
     unsigned n = 0;
@@ -405,17 +418,16 @@ MUST_USE static struct error *empty_tables(struct copy_worker *w)
     for (unsigned i = 0; i < w->job->n_tables; i++)
         if (is_emptied(w, w->job->tables[i]))
             tables[n++] = tables[i];
-    return n == 0 ? NULL
-                  : pg_execute(w->target, "emptying tables on the target", copy_table_truncate(w->scratch, tables, n));
+    return n == 0 ? NULL : empty(w, tables, n, out_truncated);
 }
 
-static struct copy_statement *statements_of(const struct copy_worker *w)
+static struct copy_statement *statements_of(const struct copy_worker *w, bool may_freeze)
 {
     struct copy_statement *statements = arena_alloc(w->scratch, w->job->n_tables * sizeof *statements);
 
     for (unsigned i = 0; i < w->job->n_tables; i++) {
         const struct copy_source_table *t = &w->crew->tables[w->job->tables[i]];
-        bool is_frozen = w->job->kind == JOB_TABLE && is_emptied(w, w->job->tables[i]);
+        bool is_frozen = may_freeze && w->job->kind == JOB_TABLE && is_emptied(w, w->job->tables[i]);
 
         statements[i].name = arena_printf(w->scratch, "%s.%s", t->schema, t->name);
         statements[i].in_sql = copy_table_in(w->scratch, t, is_frozen);
@@ -443,10 +455,11 @@ MUST_USE static struct error *write_rows(struct copy_worker *w, const struct gat
         .progress = on_rows,
         .pace_ms = w->crew->options->pace_ms == NULL ? NULL : on_pace,
     };
+    bool is_truncated = false;
 
     TRY(pg_execute(w->target, "beginning a transaction", "BEGIN"));
-    TRY(empty_tables(w));
-    TRY(copy_pump(w->source, w->target, statements_of(w), w->job->n_tables, watch, &outcome));
+    TRY(empty_tables(w, &is_truncated));
+    TRY(copy_pump(w->source, w->target, statements_of(w, is_truncated), w->job->n_tables, watch, &outcome));
     if (w->job->kind != JOB_PART)
         TRY(record(w, gate, rows));
     FAULT_POINT("copy.before_commit");
@@ -481,7 +494,7 @@ MUST_USE static struct error *find_recorded(struct copy_worker *w, bool *out_is_
 MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
 {
     struct gate gate;
-    bool is_recorded = false;
+    bool is_recorded = false, is_truncated = false;
 
     FAULT_POINT("copy.table_begin");
     TRY(open_target(w));
@@ -494,8 +507,7 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
     TRY(begin_reading(w, &gate, out_end));
     /* Parts of it may be there: what will be run on the target should meet an empty table. */
     if (*out_end == JOB_END_PUT_OFF && w->job->must_empty && w->crew->options->names_are_targets)
-        return pg_execute(w->target, "emptying a table on the target",
-                          copy_table_truncate(w->scratch, tables_of(w), 1));
+        return empty(w, tables_of(w), 1, &is_truncated);
     if (*out_end != JOB_END_OPEN)
         return NULL;
 
@@ -512,7 +524,7 @@ MUST_USE static struct error *copy_rows(struct copy_worker *w, uint64_t *out_row
 MUST_USE static struct error *empty_table(struct copy_worker *w, uint64_t *out_rows, enum job_end *out_end)
 {
     const struct copy_source_table *const *tables = tables_of(w);
-    bool is_altered_now = false;
+    bool is_altered_now = false, is_truncated = false;
 
     (void)out_rows;
     (void)out_end;
@@ -522,7 +534,7 @@ MUST_USE static struct error *empty_table(struct copy_worker *w, uint64_t *out_r
     if (is_altered_now)
         return NULL;
     TRY(open_target(w));
-    return pg_execute(w->target, "emptying a table on the target", copy_table_truncate(w->scratch, tables_of(w), 1));
+    return empty(w, tables, 1, &is_truncated);
 }
 
 /* (G2, G3) All parts are committed, all with this one snapshot. */

@@ -467,6 +467,7 @@ static struct pg_target *open_lane(const struct follow *f, struct arena *a, unsi
                                 .lane = lane,
                                 .lane_count = n,
                                 .stop = t->stream_stop,
+                                .checks_keys = &t->rows_are_of_one_moment,
                             });
 }
 static struct lanes *lanes_of(const struct follow *f, struct arena *a, struct pg_target *first,

@@ -823,5 +823,6 @@ struct error *full_copy(struct task *t)
     uint32_t *late = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *late);
     unsigned n_late = 0;
     take_put_off(in, late, &n_late);
+    TRY(full_objects_before_ddl(t, &(struct late_tables){late, n_late}));
     return n_late == 0 ? NULL : latecomers_copy(t, late, n_late);
 }

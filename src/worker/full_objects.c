@@ -3,10 +3,13 @@
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "pg/foreign_keys.h"
 #include "pg/orphans.h"
 #include "pg/schema.h"
 #include "worker/extras.h"
 #include "worker/full.h"
+
+enum { VALIDATE_TRIES = 20, VALIDATE_EVERY_MS = 500 };
 
 /* What acts on rows as they are applied unless our sessions are replicas. */
 static bool acts_on_rows(const struct entry *e)
@@ -44,6 +47,31 @@ static bool is_an_object(const struct task *t, const struct entry *e)
     if (e->kind == ENTRY_MATVIEW_DATA || is_about_dropped(&t->schema, e))
         return false;
     return !full_leaves_out(t, &t->schema, e);
+}
+
+/* Opened when they are needed. */
+struct sides {
+    struct pg_conn *source;
+    struct pg_conn *target;
+};
+
+static void sides_close(struct sides *s)
+{
+    pg_conn_close(TAKE(s->source));
+    pg_conn_close(TAKE(s->target));
+}
+
+DEFINE_CLEANUP(struct sides, sides_close);
+
+/* All that are made by now: of the others some are nothing to make, and the turn of some is to come. */
+static void show_made(struct task *t)
+{
+    const struct script *post = &t->schema.post;
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < post->n_entries; i++)
+        n += post->entries[i].is_made;
+    atomic_store(&t->counters->objects.done, n);
 }
 
 /* Locks for it are waited for while apply goes on: a deadlock with it is nobody's fault. */
@@ -108,7 +136,7 @@ MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **targ
     return tell_orphans(t, *target, e);
 }
 
-/* Asked when an entry could not be made: the object, or for a comment what it is about. */
+/* The object, or for a comment what it is about. */
 MUST_USE static struct error *ask_gone(struct pg_conn *source, const struct schema *schema, const struct entry *e,
                                        bool *out_is_gone)
 {
@@ -125,52 +153,228 @@ MUST_USE static struct error *ask_gone(struct pg_conn *source, const struct sche
 }
 
 /* Where the target follows DDL, what was dropped on the source, as with its table, need not be made any more. */
-MUST_USE static struct error *leave_dropped(struct task *t, const struct entry *e, struct error *cause)
+MUST_USE static struct error *leave_dropped(struct task *t, struct sides *s, const struct entry *e, bool *out_is_gone)
 {
-    CLEANUP(error_free) struct error *err = cause;
-    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-    bool is_gone = false;
+    struct error *err = NULL;
 
-    if (!t->record->has_ddl || error_kind(err) == ERROR_CANCELLED)
+    *out_is_gone = false;
+    if (!t->record->has_ddl)
+        return NULL;
+    do {
+        error_free(err);
+        if (s->source != NULL && pg_conn_is_broken(s->source))
+            pg_conn_close(TAKE(s->source));
+        if (s->source == NULL)
+            TRY(task_connect_source(t, "dropped", t->stop, &s->source));
+        err = ask_gone(s->source, &t->schema, e, out_is_gone);
+    } while (err != NULL && error_kind(err) == ERROR_TRANSIENT && pg_conn_is_broken(s->source));
+    if (err == NULL && *out_is_gone)
+        log_info("%s %s was dropped on the source: it is not made", e->type, e->name);
+    return err;
+}
+
+/* ---- before a statement of the source is run ---- */
+
+/* Checked when it is made, which rows of several snapshots need not pass. */
+static bool is_checked_at_once(const struct task *t, const struct entry *e)
+{
+    return e->kind == ENTRY_FOREIGN_KEY && e->table_is_partitioned && !schema_takes_unchecked_keys(t->schema_target);
+}
+
+/* Event triggers would fire for what we do; no statement about one is told. */
+static bool waits_for_rows(const struct task *t, const struct entry *e)
+{
+    return e->kind == ENTRY_MATVIEW_DATA || e->kind == ENTRY_EVENT_TRIGGER || is_checked_at_once(t, e) ||
+           (acts_on_rows(e) && !t->may_be_replica);
+}
+
+/* Or what it belongs to does, as with a comment. */
+static bool waits(const struct task *t, const struct entry *e)
+{
+    for (unsigned i = 0; i < e->n_dependencies; i++) {
+        const struct entry *needed = script_find(&t->schema.post, e->dependencies[i]);
+
+        if (needed != NULL && waits_for_rows(t, needed))
+            return true;
+    }
+    return waits_for_rows(t, e) || full_leaves_out(t, &t->schema, e);
+}
+
+/* Rows of a table that is copied late may break its CHECK, which was NOT VALID and still is: COPY would be refused. */
+MUST_USE static struct error *waits_for_late(struct task *t, struct sides *s, const struct entry *e,
+                                             const struct late_tables *late, bool *out_waits)
+{
+    bool is_late = false;
+
+    for (unsigned i = 0; i < late->n && e->kind == ENTRY_CHECK && !is_late; i++)
+        is_late = late->oids[i] == e->table_oid;
+    *out_waits = false;
+    if (!is_late)
+        return NULL;
+    if (s->source == NULL)
+        TRY(task_connect_source(t, "checks", t->stop, &s->source));
+    return schema_is_unchecked(s->source, e, out_waits);
+}
+
+/* What cannot be made now is tried again later, and is an error only then. */
+MUST_USE static struct error *make_early(struct task *t, struct sides *s, struct entry *e)
+{
+    CLEANUP(error_free) struct error *err = run_patiently(t, &s->target, e, ENTRY_WHOLE);
+
+    e->is_made = err == NULL;
+    if (err == NULL)
+        return NULL;
+    if (error_kind(err) == ERROR_CANCELLED || s->target == NULL || pg_conn_is_broken(s->target))
         return TAKE(err);
-    TRY(task_connect_source(t, "dropped", t->stop, &source));
-    TRY(ask_gone(source, &t->schema, e, &is_gone));
-    if (!is_gone)
-        return TAKE(err);
-    log_info("%s %s was dropped on the source: it is not made", e->type, e->name);
+    log_info("%s; it is tried again when what was changed meanwhile is applied", error_message(err));
     return NULL;
 }
 
-MUST_USE static struct error *run_one(struct task *t, struct pg_conn **target, const struct entry *e,
-                                      enum entry_part part)
+MUST_USE static struct error *make_all_early(struct task *t, const struct late_tables *late)
 {
-    struct error *err = run_patiently(t, target, e, part);
+    CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
+    const struct script *post = &t->schema.post;
 
-    if (err != NULL)
-        err = leave_broken(t, target, e, part, err);
-    return err == NULL ? NULL : leave_dropped(t, e, err);
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        struct entry *e = &post->entries[i];
+        bool is_to_wait = waits(t, e);
+
+        if (!is_to_wait)
+            TRY(waits_for_late(t, s, e, late, &is_to_wait));
+        if (is_to_wait)
+            continue;
+        FAULT_POINT("full.early_object");
+        TRY(make_early(t, s, e));
+    }
+    show_made(t);
+    return NULL;
+}
+
+/* ---- when what was committed before the copy's end is applied ---- */
+
+MUST_USE static struct error *make(struct task *t, struct sides *s, struct entry *e)
+{
+    bool is_gone = false;
+
+    TRY(leave_dropped(t, s, e, &is_gone));
+    if (!is_gone) {
+        struct error *err = run_patiently(t, &s->target, e, ENTRY_WHOLE);
+
+        if (err != NULL)
+            TRY(leave_broken(t, &s->target, e, ENTRY_WHOLE, err));
+    }
+    e->is_made = true;
+    return NULL;
+}
+
+/* One that is not found by its name was dropped or renamed: it is for full_validate_keys. */
+MUST_USE static struct error *validate(struct task *t, struct sides *s, struct entry *e)
+{
+    uint64_t broken = atomic_load(&t->counters->broken_keys);
+    struct error *err = run_patiently(t, &s->target, e, ENTRY_VALIDATE);
+
+    if (err == NULL)
+        return NULL;
+    if (t->record->has_ddl && t->may_be_replica && error_kind(err) == ERROR_CONFIG && !pg_conn_is_broken(s->target)) {
+        error_free(err);
+        return NULL;
+    }
+    TRY(leave_broken(t, &s->target, e, ENTRY_VALIDATE, err));
+    e->is_broken = atomic_load(&t->counters->broken_keys) > broken;
+    return NULL;
 }
 
 MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)
 {
-    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
-    struct progress_step *step = &t->counters->objects;
+    CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
     const struct script *post = &t->schema.post;
 
     atomic_store(&t->counters->broken_keys, 0);
-
     for (unsigned i = 0; i < post->n_entries; i++) {
-        const struct entry *e = &post->entries[i];
+        struct entry *e = &post->entries[i];
 
-        if (is_an_object(t, e) && (also_what_acts_on_rows || !is_of_what_acts_on_rows(&t->schema, e))) {
+        if (!e->is_made && is_an_object(t, e) && (also_what_acts_on_rows || !is_of_what_acts_on_rows(&t->schema, e))) {
             FAULT_POINT("full.object");
-            TRY(run_one(t, &target, e, ENTRY_WHOLE));
+            TRY(make(t, s, e));
+            show_made(t);
         }
-        atomic_store(&step->done, i + 1);
     }
     for (unsigned i = 0; i < post->n_entries && also_what_acts_on_rows; i++)
         if (post->entries[i].kind == ENTRY_FOREIGN_KEY)
-            TRY(run_one(t, &target, &post->entries[i], ENTRY_VALIDATE));
+            TRY(validate(t, s, &post->entries[i]));
+    return NULL;
+}
+
+/* ---- foreign keys with other names ---- */
+
+static bool is_broken_key(const struct task *t, uint32_t oid)
+{
+    const struct script *post = &t->schema.post;
+
+    for (unsigned i = 0; i < post->n_entries; i++)
+        if (post->entries[i].oid == oid && post->entries[i].kind == ENTRY_FOREIGN_KEY && post->entries[i].is_broken)
+            return true;
+    return false;
+}
+
+/* *out_is_there: the source has a key of that name, so it needs no more waiting for. */
+MUST_USE static struct error *validate_key(struct task *t, struct sides *s, struct arena *a,
+                                           const struct foreign_key *key, bool *out_is_there)
+{
+    struct foreign_key theirs;
+
+    TRY(foreign_keys_find(s->source, a, key->table, key->name, out_is_there, &theirs));
+    if (!*out_is_there || !theirs.is_valid || is_broken_key(t, theirs.oid))
+        return NULL;
+    const struct entry e = {.kind = ENTRY_FOREIGN_KEY,
+                            .type = "FK CONSTRAINT",
+                            .name = arena_printf(a, "%s %s", key->table, key->name),
+                            .oid = theirs.oid};
+    struct error *err = foreign_keys_validate(s->target, a, key);
+    if (err == NULL || error_kind(err) != ERROR_DATA)
+        return err;
+    return leave_broken(t, &s->target, &e, ENTRY_VALIDATE, err);
+}
+
+MUST_USE static struct error *validate_found(struct task *t, struct arena *a, unsigned *out_n_unknown)
+{
+    CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
+    struct foreign_key *keys = NULL;
+    unsigned n = 0;
+
+    *out_n_unknown = 0;
+    TRY(task_connect_target(t, "objects", t->stop, &s->target));
+    TRY(foreign_keys_unchecked(s->target, a, &keys, &n));
+    if (n > 0)
+        TRY(task_connect_source(t, "objects", t->stop, &s->source));
+    for (unsigned i = 0; i < n; i++) {
+        bool is_there = false;
+
+        TRY(validate_key(t, s, a, &keys[i], &is_there));
+        *out_n_unknown += !is_there;
+    }
+    return NULL;
+}
+
+/*
+ * Those that were renamed, with their table too, and those that statements of the source made while the rows were of several moments
+ * (pg/target_ddl). A name that the source does not have is waited for: the target follows.
+ */
+MUST_USE static struct error *validate_others(struct task *t)
+{
+    for (unsigned i = 0; t->record->has_ddl && t->may_be_replica && i < VALIDATE_TRIES; i++) {
+        CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "foreign keys");
+        unsigned n_unknown = 0;
+        struct error *err = validate_found(t, scratch, &n_unknown);
+
+        if (err == NULL && n_unknown == 0)
+            return NULL;
+        if (err != NULL && error_kind(err) != ERROR_TRANSIENT && error_kind(err) != ERROR_CONFIG)
+            return err;
+        error_free(err);
+        if (stop_wait_ms(t->stop, VALIDATE_EVERY_MS))
+            return stop_check(t->stop);
+    }
     return NULL;
 }
 
@@ -189,6 +393,17 @@ MUST_USE static struct error *ask_replica(struct task *t, bool *out_may)
     return err;
 }
 
+struct error *full_objects_before_ddl(struct task *t, const struct late_tables *late)
+{
+    struct progress_step *step = &t->counters->objects;
+
+    if (!t->record->has_ddl)
+        return NULL;
+    atomic_store(&step->total, t->schema.post.n_entries);
+    TRY(ask_replica(t, &t->may_be_replica));
+    return make_all_early(t, late);
+}
+
 struct error *full_objects(struct task *t)
 {
     struct progress_step *step = &t->counters->objects;
@@ -196,8 +411,10 @@ struct error *full_objects(struct task *t)
     progress_set_phase(t->progress, PHASE_OBJECTS);
     atomic_store(&step->total, t->schema.post.n_entries);
     atomic_store(&step->state, STEP_RUNNING);
+    atomic_store(&t->rows_are_of_one_moment, true);
     TRY(ask_replica(t, &t->may_be_replica));
     TRY(run_entries(t, t->may_be_replica));
+    TRY(validate_others(t));
     TRY(extras_populate(t));
     if (!t->may_be_replica)
         log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or "

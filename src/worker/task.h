@@ -118,6 +118,7 @@ struct task {
     _Atomic bool is_stop_refused;    /* it was: to be said to who asked */
     _Atomic uint64_t consistent_lsn; /* the newest gate's `upto`; 0 until all tables are copied */
     _Atomic bool is_consistent;      /* everything before it is applied */
+    _Atomic bool rows_are_of_one_moment; /* that, with the tables that were put off: foreign keys can be checked */
 
     pthread_mutex_t mutex; /* of failure and held_cause */
     struct error *failure;

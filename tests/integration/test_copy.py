@@ -10,6 +10,7 @@ import time
 from datetime import datetime
 from typing import Any
 
+import pytest
 from harness.cluster import Cluster
 from harness.pgtide import FAILED, OK, USAGE
 from harness.wait import let_pass, wait_until
@@ -165,6 +166,77 @@ def test_what_is_dropped_during_the_copy_and_a_kill(world: World):
     log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
     assert "were dropped on the source since the structure was dumped" in log
     pair.on_source("INSERT INTO unique_once VALUES (302, 'after', 1); DELETE FROM parts WHERE id < 10")
+    pair.finish()
+
+
+AFTER_ROWS = (  # what is made only after the rows: dropped, altered and made on the source before that
+    "ALTER TABLE fk_dropped DROP CONSTRAINT fk_dropped_fk", "ALTER TABLE fk_renamed RENAME CONSTRAINT fk_renamed_fk TO renamed", "ALTER TABLE fk_moved RENAME TO fk_moved_away",
+    "ALTER TABLE fk_altered ALTER CONSTRAINT fk_altered_fk DEFERRABLE", "ALTER TABLE fk_again DROP CONSTRAINT fk_again_fk; ALTER TABLE fk_again ADD CONSTRAINT fk_again_fk FOREIGN KEY (p) REFERENCES parent ON DELETE CASCADE",
+    "ALTER TABLE fk_validated VALIDATE CONSTRAINT fk_validated_fk", "ALTER TABLE fk_new ADD CONSTRAINT fk_new_fk FOREIGN KEY (p) REFERENCES late_parent",
+    "ALTER TABLE a_large_one ADD CONSTRAINT letters_fk FOREIGN KEY (v) REFERENCES letters",  # one is copied by then, the other only when this is run
+    "INSERT INTO late_parent VALUES (1001, 'p'); INSERT INTO fk_new VALUES (1001, 1001)", "DROP TABLE parent_gone CASCADE",
+    "ALTER TABLE checked DROP CONSTRAINT checked_1; ALTER TABLE checked VALIDATE CONSTRAINT checked_2", "INSERT INTO checked VALUES (1000, -7)",
+    "DROP TRIGGER t_dropped ON acted", "DROP TRIGGER IF EXISTS t_dropped_if ON acted", "ALTER TRIGGER t_renamed ON acted RENAME TO t_other", "ALTER TABLE acted DISABLE TRIGGER t_disabled", "ALTER TABLE acted ENABLE ALWAYS TRIGGER t_always",
+    "CREATE OR REPLACE TRIGGER t_replaced AFTER DELETE ON acted FOR EACH ROW EXECUTE FUNCTION act()", "DROP TRIGGER t_again ON acted; CREATE TRIGGER t_again BEFORE UPDATE ON acted FOR EACH STATEMENT EXECUTE FUNCTION act()",
+    "ALTER FUNCTION act_renamed RENAME TO act_other", "DROP FUNCTION act_gone CASCADE", "ALTER TABLE acted RENAME COLUMN n TO number",
+    "DROP RULE r_dropped ON ruled", "ALTER RULE r_renamed ON ruled RENAME TO r_other", "CREATE OR REPLACE RULE r_replaced AS ON DELETE TO ruled DO INSTEAD NOTHING", "ALTER TABLE ruled DISABLE RULE r_disabled",
+    "DROP POLICY p_dropped ON secured", "ALTER POLICY p_renamed ON secured RENAME TO p_other", "ALTER POLICY p_altered ON secured USING (id > 7)", "ALTER TABLE secured DISABLE ROW LEVEL SECURITY", "CREATE POLICY p_new ON secured USING (true)",
+    "DROP INDEX mv_dropped", "ALTER INDEX mv_renamed RENAME TO mv_other", "DROP MATERIALIZED VIEW mv_gone", "ALTER MATERIALIZED VIEW mv_moved RENAME TO mv_away", "CREATE INDEX mv_new ON mv (id)",
+    "ALTER TABLE clustered CLUSTER ON clustered_v_idx; DROP STATISTICS st_dropped", "COMMENT ON TRIGGER t_commented ON acted IS 'new'", "DROP EVENT TRIGGER et_dropped",
+)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["", "killed"])
+def test_what_comes_after_the_rows_is_altered_during_the_copy(world: World, is_killed: bool):
+    """It is made as it was dumped before the first of these statements is run on the target; kills in that moment change nothing."""
+    pair = world.pair(options=("--jobs", "1", "--accept", "all"))
+    fill_rows(pair, "a_large_one", 30_000)
+    fill_rows(pair, "letters", 26)
+    pair.on_source("ALTER TABLE letters DROP id; ALTER TABLE letters ADD PRIMARY KEY (v)")
+    pair.on_source("CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE FUNCTION act_renamed() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+                   "CREATE FUNCTION act_gone() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE FUNCTION et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'")
+    for name in ("parent", "parent_gone", "late_parent"):
+        pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, v text); INSERT INTO {name} SELECT n, 'v' FROM generate_series(1, 300) n")
+    for name in ("fk_dropped", "fk_renamed", "fk_moved", "fk_altered", "fk_again", "fk_validated", "fk_new", "fk_gone"):
+        pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, p integer); INSERT INTO {name} SELECT n, n FROM generate_series(1, 300) n")
+        if name not in ("fk_new", "fk_gone"):
+            pair.on_source(f"ALTER TABLE {name} ADD CONSTRAINT {name}_fk FOREIGN KEY (p) REFERENCES parent {'NOT VALID' if name == 'fk_validated' else ''}")
+    pair.on_source("ALTER TABLE fk_gone ADD FOREIGN KEY (p) REFERENCES parent_gone; CREATE TABLE checked (id integer PRIMARY KEY, n integer); INSERT INTO checked VALUES (1, -1), (2, 2);"
+                   "ALTER TABLE checked ADD CONSTRAINT checked_1 CHECK (n > 0) NOT VALID; ALTER TABLE checked ADD CONSTRAINT checked_2 CHECK (n > -10) NOT VALID;"
+                   "CREATE TABLE old_check (id integer PRIMARY KEY, n integer); INSERT INTO old_check VALUES (1, -1); ALTER TABLE old_check ADD CONSTRAINT old_check_1 CHECK (n > 0) NOT VALID;"
+                   "CREATE TABLE acted (id integer PRIMARY KEY, n integer); CREATE TABLE ruled (id integer PRIMARY KEY); CREATE TABLE secured (id integer PRIMARY KEY); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;"
+                   "CREATE TABLE clustered (id integer PRIMARY KEY, v text); CREATE INDEX ON clustered (v); CREATE STATISTICS st_dropped ON id, v FROM clustered;"
+                   "CREATE MATERIALIZED VIEW mv AS SELECT 1 AS id; CREATE MATERIALIZED VIEW mv_gone AS SELECT 1 AS id; CREATE MATERIALIZED VIEW mv_moved AS SELECT 1 AS id; CREATE EVENT TRIGGER et_dropped ON ddl_command_end EXECUTE FUNCTION et()")
+    for name in ("dropped", "dropped_if", "renamed", "disabled", "always", "replaced", "again", "commented", "kept"):
+        pair.on_source(f"CREATE TRIGGER t_{name} AFTER UPDATE OF n ON acted FOR EACH ROW EXECUTE FUNCTION act(); COMMENT ON TRIGGER t_{name} ON acted IS 'of {name}'")
+    pair.on_source("CREATE TRIGGER t_function AFTER INSERT ON acted FOR EACH ROW EXECUTE FUNCTION act_renamed(); CREATE TRIGGER t_gone AFTER INSERT ON acted FOR EACH ROW EXECUTE FUNCTION act_gone()")
+    for name in ("dropped", "renamed", "replaced", "disabled", "kept"):
+        pair.on_source(f"CREATE RULE r_{name} AS ON UPDATE TO ruled WHERE old.id > 5 DO ALSO NOTHING")
+    for name in ("dropped", "renamed", "altered", "kept"):
+        pair.on_source(f"CREATE POLICY p_{name} ON secured USING (id > 0); COMMENT ON POLICY p_{name} ON secured IS 'of {name}'")
+    for name, view in (("dropped", "mv"), ("renamed", "mv"), ("kept", "mv"), ("of_gone", "mv_gone"), ("of_moved", "mv_moved")):
+        pair.on_source(f"CREATE UNIQUE INDEX mv_{name} ON {view} (id)")
+    run = pair.pgtide.start("--max-rate", "1")
+    wait_until(lambda: status(pair).get("bytes_copied", 0) > 0, 30, "rows are copied")
+    with pair.source.connect(pair.database) as session:
+        for statements in AFTER_ROWS:
+            for statement in statements.split("; "):
+                session.execute(statement)
+        session.execute("ALTER TABLE old_check ADD c integer")  # it is copied late, with a row that its CHECK would refuse
+    assert status(pair)["phase"] == "data"
+    if is_killed:
+        run.kill()
+        pair.pgtide.start("--max-rate", "off", faults="full.early_object=crash@9").wait(60)
+        pair.pgtide.start("--max-rate", "off", faults="target.after_ddl=crash@7").wait(60)
+        run = pair.pgtide.start("--max-rate", "off")
+    else:
+        assert pair.pgtide.call("speed", "off").status == OK
+    wait_until(lambda: not run.is_running or pair.pgtide.phase() == "incremental", 90, "it follows")
+    assert run.is_running, run.out + run.err
+    assert pair.target_value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated") == 0
+    log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
+    assert is_killed or "stays NOT VALID until the copy is complete" in log
+    pair.on_source("INSERT INTO acted VALUES (1, 1); INSERT INTO checked VALUES (2000, 3); UPDATE old_check SET n = 5 WHERE id = 1")
     pair.finish()
 
 

@@ -150,6 +150,41 @@ static void nothing_is_guessed(void **state)
     assert_string_equal(find(a, "CREATE TABLE t (a text DEFAULT 'open)", "CREATE TABLE", 1, "public.t"), "");
 }
 
+static void foreign_keys_are_added_without_their_check(void **state)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    static const struct {
+        const char *statement, *unchecked;
+    } cases[] = {
+        {"ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q", "ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q NOT VALID"},
+        {"alter table only s.c add constraint \"x, y\" foreign key (a, b) references q (a, b) on delete set null (b);",
+         "alter table only s.c add constraint \"x, y\" foreign key (a, b) references q (a, b) on delete set null (b) "
+         "NOT "
+         "VALID;"},
+        {"ALTER TABLE c ADD x int DEFAULT f(1, 2), ADD FOREIGN KEY (p) REFERENCES q /* , */, DROP y",
+         "ALTER TABLE c ADD x int DEFAULT f(1, 2), ADD FOREIGN KEY (p) REFERENCES q NOT VALID /* , */, DROP y"},
+        {"ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q NOT VALID", NULL},
+        {"ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q NOT ENFORCED", NULL},
+        {"ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q NOT DEFERRABLE",
+         "ALTER TABLE c ADD FOREIGN KEY (p) REFERENCES q NOT DEFERRABLE NOT VALID"},
+        {"ALTER TABLE c VALIDATE CONSTRAINT k", ""},
+        {"ALTER TABLE c VALIDATE CONSTRAINT k, ADD x int", NULL},
+        {"ALTER TABLE c ADD x int CHECK (x <> 'foreign key')", NULL},
+        {"CREATE TABLE c (x int, FOREIGN KEY (x) REFERENCES q)", NULL},
+        {"ALTER TABLE c ADD x text DEFAULT 'open", NULL},
+        {"", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *unchecked = ddl_statement_unchecked(a, cases[i].statement);
+
+        assert_true((unchecked == NULL) == (cases[i].unchecked == NULL));
+        if (unchecked != NULL)
+            assert_string_equal(unchecked, cases[i].unchecked);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +196,7 @@ int main(void)
         cmocka_unit_test(a_statement_that_ends_a_transaction_is_seen),
         cmocka_unit_test(the_name_decides_where_the_count_cannot),
         cmocka_unit_test(nothing_is_guessed),
+        cmocka_unit_test(foreign_keys_are_added_without_their_check),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
