@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "base/counted.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "control/json.h"
@@ -167,11 +168,12 @@ MUST_USE static struct error *step_freeze(struct cutover *c)
 {
     c->silent_since_us = clock_now_us();
     TRY(freeze_begin(&c->freeze, c->source));
-    step_detail(
-        c, CUTOVER_FREEZE,
-        c->freeze.why_not_locked == NULL
-            ? arena_printf(c->arena, "%u sessions ended, %u tables locked", c->freeze.n_ended, c->freeze.n_locked)
-            : arena_printf(c->arena, "%u sessions ended, no locks: %s", c->freeze.n_ended, c->freeze.why_not_locked));
+    const char *ended = counted(c->arena, c->freeze.n_ended, "session ended", "sessions ended");
+    const char *locked = counted(c->arena, c->freeze.n_locked, "table locked", "tables locked");
+    step_detail(c, CUTOVER_FREEZE,
+                c->freeze.why_not_locked == NULL
+                    ? arena_printf(c->arena, "%s, %s", ended, locked)
+                    : arena_printf(c->arena, "%s, no locks: %s", ended, c->freeze.why_not_locked));
     return NULL;
 }
 
@@ -324,8 +326,8 @@ MUST_USE static struct error *step_compare(struct cutover *c)
         return not_equal(c, &result);
     FAULT_POINT("cutover.compared");
     step_detail(c, CUTOVER_COMPARE,
-                arena_printf(c->arena, "%u tables, %" PRIu64 " rows, all equal", result.n_entries,
-                             atomic_load(&progress.rows)));
+                arena_printf(c->arena, "%s, %s, all equal", counted(c->arena, result.n_entries, "table", "tables"),
+                             counted(c->arena, atomic_load(&progress.rows), "row", "rows")));
     return NULL;
 }
 

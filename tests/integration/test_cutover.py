@@ -206,7 +206,7 @@ def test_only_chosen_tables_are_compared(pair: Pair):
     done = pair.pgtide.call("cutover", "--yes", "--compare", '"unbalanced')
     assert done.status == USAGE and can_write(pair), done
     document = cutover(pair, "--freeze", "--compare", "public.as*", "--compare", "!*.nothing")
-    assert document["outcome"] == "completed" and "1 tables, 1 rows" in str(document), document
+    assert document["outcome"] == "completed" and "1 table, 1 row," in str(document), document
 
 
 # Undone
