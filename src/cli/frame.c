@@ -113,7 +113,7 @@ static void step_detail(struct canvas *c, const struct frame_view *v, enum meter
 {
     const struct progress_counters *counters = progress_counters(v->progress);
     struct progress_step *s = meter_progress_step(v->progress, step);
-    uint64_t done = count(&s->done), total = count(&s->total);
+    const struct meter_entries n = meter_entries(v->progress, step);
     const char *unit = step_looks[step].unit;
     int state = step_state(v->progress, step);
     bool is_first = true;
@@ -123,13 +123,13 @@ static void step_detail(struct canvas *c, const struct frame_view *v, enum meter
         return;
     }
     if (state == STEP_DONE && unit != NULL) {
-        partf(c, &is_first, "%s %s", format_count(total).text, unit);
+        partf(c, &is_first, "%s %s", format_count(n.total).text, unit);
     } else if (state == STEP_DONE) {
         partf(c, &is_first, "%s", format_bytes(count(&counters->bytes_copied)).text);
         partf(c, &is_first, "%s rows", format_count(count(&counters->rows_copied)).text);
     } else {
-        partf(c, &is_first, "%s of %s", unit == NULL ? format_bytes(done).text : format_count(done).text,
-              unit == NULL ? format_bytes(total).text : format_count(total).text);
+        partf(c, &is_first, "%s of %s", unit == NULL ? format_bytes(count(&s->done)).text : format_count(n.done).text,
+              unit == NULL ? format_bytes(count(&s->total)).text : format_count(n.total).text);
         time_left(c, &is_first, v->reading.seconds_left[step]);
     }
 }
@@ -379,6 +379,23 @@ static void follow_lines(struct canvas *c, const struct frame_view *v)
     }
 }
 
+/* Rows, indexes and objects as one. */
+static void whole_line(struct canvas *c, const struct frame_view *v)
+{
+    struct progress_step *whole = &progress_counters(v->progress)->whole;
+    bool is_waiting = atomic_load_explicit(&whole->state, memory_order_relaxed) == STEP_WAITING;
+    double percent = progress_step_percent(whole);
+    bool is_first = true;
+
+    canvas_move_to(c, COLUMN_LABEL);
+    canvas_put(c, is_waiting ? INK_DIM : INK_BOLD, "in all");
+    canvas_move_to(c, COLUMN_VALUE);
+    canvas_bar(c, INK_BUSY, percent, bar_columns(c));
+    canvas_printf(c, is_waiting ? INK_DIM : INK_BOLD, " %s  ", format_percent(percent).text);
+    time_left(c, &is_first, v->reading.whole_seconds_left);
+    canvas_end_line(c);
+}
+
 static void step_lines(struct canvas *c, const struct frame_view *v)
 {
     step_line(c, v, METER_STRUCTURE);
@@ -386,6 +403,7 @@ static void step_lines(struct canvas *c, const struct frame_view *v)
     step_line(c, v, METER_INDEX);
     catch_up_line(c, v);
     step_line(c, v, METER_OBJECTS);
+    whole_line(c, v);
     canvas_end_line(c);
 }
 
@@ -415,14 +433,18 @@ void frame_draw(struct canvas *c, const struct frame_view *v)
 
 static void plain_step(struct canvas *c, const struct frame_view *v, enum meter_step step)
 {
+    struct progress_step *whole = &progress_counters(v->progress)->whole;
     double percent = progress_step_percent(meter_progress_step(v->progress, step));
-
     bool is_first = false;
 
     canvas_printf(c, INK_PLAIN, "%s %d %%, ", step_looks[step].label, (int)percent);
     step_detail(c, v, step);
     if (step == METER_DATA)
         copy_rates(c, &is_first, &v->reading);
+    if (atomic_load_explicit(&whole->state, memory_order_relaxed) == STEP_RUNNING) {
+        partf(c, &is_first, "in all %d %%", (int)progress_step_percent(whole));
+        time_left(c, &is_first, v->reading.whole_seconds_left);
+    }
 }
 
 static void plain_follow(struct canvas *c, const struct frame_view *v, const char *title)

@@ -93,27 +93,30 @@ static bool has_begun(const json_t *steps)
     return false;
 }
 
+static void step_line(struct canvas *c, const char *name, const json_t *step)
+{
+    const json_t *left = json_object_get(step, "seconds_left");
+    double percent = json_number_value(json_object_get(step, "percent"));
+
+    if (step == NULL)
+        return;
+    label(c, name);
+    canvas_bar(c, percent >= 100 ? INK_GOOD : INK_BUSY, percent, 20);
+    canvas_printf(c, INK_PLAIN, " %s", format_percent(percent).text);
+    if (json_is_integer(left))
+        canvas_printf(c, INK_PLAIN, "  %s left", format_duration(json_integer_value(left)).text);
+    canvas_end_line(c);
+}
+
 static void step_lines(struct canvas *c, const json_t *document)
 {
     const json_t *steps = json_object_get(document, "steps");
 
     if (!has_begun(steps))
         return;
-
-    for (enum meter_step i = 0; i < METER_FULL_STEPS; i++) {
-        const json_t *step = json_object_get(steps, meter_step_name(i));
-        const json_t *left = json_object_get(step, "seconds_left");
-        double percent = json_number_value(json_object_get(step, "percent"));
-
-        if (step == NULL)
-            continue;
-        label(c, meter_step_name(i));
-        canvas_bar(c, percent >= 100 ? INK_GOOD : INK_BUSY, percent, 20);
-        canvas_printf(c, INK_PLAIN, " %s", format_percent(percent).text);
-        if (json_is_integer(left))
-            canvas_printf(c, INK_PLAIN, "  %s left", format_duration(json_integer_value(left)).text);
-        canvas_end_line(c);
-    }
+    for (enum meter_step i = 0; i < METER_FULL_STEPS; i++)
+        step_line(c, meter_step_name(i), json_object_get(steps, meter_step_name(i)));
+    step_line(c, "in all", json_object_get(document, "whole"));
 }
 
 static void copied_line(struct canvas *c, const json_t *document)

@@ -53,15 +53,25 @@ static json_t *steps(struct progress *p, const struct meter_reading *reading)
     for (enum meter_step i = 0; i < METER_FULL_STEPS; i++) {
         struct progress_step *step = meter_progress_step(p, i);
         int state = atomic_load_explicit(&step->state, memory_order_relaxed);
+        const struct meter_entries n = meter_entries(p, i);
 
         json_object_set_new(all, meter_step_name(i),
-                            json_pack("{s:s, s:o, s:o, s:o, s:o}", "state", states[state], "percent",
+                            json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "state", states[state], "percent",
                                       percent(progress_step_percent(step)), "done",
                                       json_count(read_counter(&step->done)), "total",
-                                      json_count(read_counter(&step->total)), "seconds_left",
+                                      json_count(read_counter(&step->total)), "entries_done", json_count(n.done),
+                                      "entries_total", json_count(n.total), "seconds_left",
                                       seconds_left(reading == NULL ? -1 : reading->seconds_left[i])));
     }
     return all;
+}
+
+static json_t *whole(struct progress *p, const struct meter_reading *reading)
+{
+    struct progress_step *step = &progress_counters(p)->whole;
+
+    return json_pack("{s:o, s:o}", "percent", percent(progress_step_percent(step)), "seconds_left",
+                     seconds_left(reading == NULL ? -1 : reading->whole_seconds_left));
 }
 
 static json_t *items(struct progress *p)
@@ -176,6 +186,7 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
     bool has_delay = phase >= PHASE_CATCH_UP && read_counter(&c->applied_lsn) != 0;
 
     json_object_set_new(document, "phase", json_string(phase_name(phase)));
+    json_object_set_new(document, "whole", whole(p, reading));
     json_object_set_new(document, "steps", steps(p, reading));
     json_object_set_new(document, "tables",
                         json_pack("{s:o, s:o}", "done", json_count(read_counter(&c->tables_done)), "total",

@@ -1,6 +1,7 @@
 #include "model/meter.h"
 
 #include "base/clock.h"
+#include "model/cost.h"
 
 enum {
     SAMPLE_EVERY_US = 200 * 1000,
@@ -44,6 +45,18 @@ struct progress_step *meter_progress_step(struct progress *p, enum meter_step st
     struct progress_step *const steps[METER_FULL_STEPS] = {&c->structure, &c->data, &c->index, &c->objects};
 
     return steps[step];
+}
+
+struct meter_entries meter_entries(struct progress *p, enum meter_step step)
+{
+    const struct progress_counters *c = progress_counters(p);
+    const struct progress_step *s = meter_progress_step(p, step);
+
+    if (step == METER_STRUCTURE)
+        return (struct meter_entries){read_counter(&s->done), read_counter(&s->total)};
+    if (step == METER_DATA)
+        return (struct meter_entries){read_counter(&c->tables_done), read_counter(&c->tables_total)};
+    return (struct meter_entries){read_counter(&s->entries_done), read_counter(&s->entries_total)};
 }
 
 static const struct meter_sample *newest(const struct meter *m)
@@ -91,6 +104,58 @@ static bool is_running(struct progress *p, enum meter_step step)
     return atomic_load_explicit(&meter_progress_step(p, step)->state, memory_order_relaxed) == STEP_RUNNING;
 }
 
+static void take_step(struct forecast_sample *s, enum work_kind kind, const struct progress_step *step)
+{
+    s->done[kind] = read_counter(&step->done);
+    s->total[kind] = read_counter(&step->total);
+}
+
+static struct forecast_sample forecast_sample(struct progress *p, int64_t now_us)
+{
+    const struct progress_counters *c = progress_counters(p);
+    struct forecast_sample s = {
+        .at_us = now_us,
+        .paced_ms = read_counter(&c->paced_ms),
+        .workers = atomic_load_explicit(&c->workers, memory_order_relaxed),
+    };
+
+    take_step(&s, WORK_ROWS, &c->data);
+    s.done[WORK_ROWS] += read_counter(&c->tables_done) * COST_OBJECT;
+    s.total[WORK_ROWS] += read_counter(&c->tables_total) * COST_OBJECT;
+    take_step(&s, WORK_BUILD, &c->index);
+    take_step(&s, WORK_OBJECTS, &c->objects);
+    for (enum work_kind kind = 0; kind < WORK_KINDS; kind++) {
+        s.at_work[kind] = atomic_load_explicit(&c->at_work[kind], memory_order_relaxed);
+        s.uncounted[kind] = read_counter(&c->uncounted[kind]);
+    }
+    for (enum work_kind kind = 0; kind < WORK_OBJECTS; kind++)
+        s.chain[kind] = read_counter(&c->chain[kind]);
+    return s;
+}
+
+static uint64_t milliseconds(double seconds)
+{
+    return (uint64_t)(seconds * 1e3);
+}
+
+static void follow_whole(struct meter *m, struct progress *p, int64_t now_us)
+{
+    struct progress_step *whole = &progress_counters(p)->whole;
+    const struct forecast_sample now = forecast_sample(p, now_us);
+
+    forecast_take(&m->forecast, &now);
+    if (atomic_load(&whole->state) != STEP_RUNNING) {
+        m->whole_since_us = 0;
+        return;
+    }
+    if (m->whole_since_us == 0)
+        m->whole_since_us = now_us;
+    const struct forecast_reading r = forecast_read(&m->forecast);
+    atomic_store(&whole->total, milliseconds(r.done_s + r.left_s));
+    atomic_store(&whole->done, milliseconds(r.done_s));
+    (void)progress_step_percent(whole); /* what is never taken back */
+}
+
 static void follow_step(struct meter *m, struct progress *p, enum meter_step step, const struct meter_sample *last,
                         const struct meter_sample *now)
 {
@@ -123,6 +188,7 @@ void meter_sample(struct meter *m, struct progress *p)
         return;
     for (enum meter_step step = 0; step < METER_STEPS; step++)
         follow_step(m, p, step, last, &now);
+    follow_whole(m, p, now.at_us);
     m->samples[m->n_taken++ % METER_SAMPLES] = now;
 }
 
@@ -143,12 +209,21 @@ static const struct meter_sample *window_start(const struct meter *m)
     return oldest;
 }
 
+static bool is_told(const struct meter *m, int64_t since_us)
+{
+    return since_us != 0 && newest(m)->at_us - since_us >= SILENCE_US;
+}
+
+static int64_t whole_seconds(double seconds)
+{
+    return seconds < 1e9 ? (int64_t)(seconds + 0.999) : -1;
+}
+
 static int64_t seconds_left(const struct meter *m, struct progress *p, enum meter_step step, uint64_t behind)
 {
-    int64_t since_us = m->steps[step].since_us;
     double per_second = m->steps[step].per_second;
 
-    if (since_us == 0 || newest(m)->at_us - since_us < SILENCE_US || per_second <= 0)
+    if (!is_told(m, m->steps[step].since_us) || per_second <= 0)
         return -1;
     uint64_t left = behind;
     if (step != METER_CATCH_UP) {
@@ -157,17 +232,43 @@ static int64_t seconds_left(const struct meter *m, struct progress *p, enum mete
 
         left = total > done ? total - done : 0;
     }
-    double seconds = (double)left / per_second;
-    return seconds < 1e9 ? (int64_t)(seconds + 0.999) : -1;
+    return whole_seconds((double)left / per_second);
+}
+
+/*
+ * Indexes are built while rows are copied: both end together, and the rate at which they are counted now says little. Rows do not
+ * take longer than the copy.
+ */
+static void read_forecast(const struct meter *m, struct progress *p, struct meter_reading *out)
+{
+    const struct forecast_reading f = forecast_read(&m->forecast);
+    int64_t *left = out->seconds_left;
+
+    out->whole_seconds_left = -1;
+    if (!is_told(m, m->whole_since_us))
+        return;
+    if (is_running(p, METER_INDEX)) {
+        left[METER_INDEX] = whole_seconds(f.copy_s);
+        if (left[METER_DATA] > left[METER_INDEX])
+            left[METER_DATA] = left[METER_INDEX];
+    }
+    if (is_running(p, METER_OBJECTS))
+        left[METER_OBJECTS] = whole_seconds(f.left_s - f.copy_s);
+    if (progress_phase(p) != PHASE_CATCH_UP)
+        out->whole_seconds_left = whole_seconds(f.left_s);
+    else if (left[METER_CATCH_UP] >= 0)
+        out->whole_seconds_left = whole_seconds(f.left_s + (double)left[METER_CATCH_UP]);
 }
 
 struct meter_reading meter_read(const struct meter *m, struct progress *p)
 {
-    struct meter_reading r = {0};
+    struct meter_reading r = {.whole_seconds_left = -1};
 
     r.has_wal_behind = wal_behind(p, &r.wal_behind);
     for (enum meter_step step = 0; step < METER_STEPS; step++)
         r.seconds_left[step] = m->n_taken == 0 ? -1 : seconds_left(m, p, step, r.wal_behind);
+    if (m->n_taken > 0)
+        read_forecast(m, p, &r);
     if (m->n_taken < 2)
         return r;
 

@@ -36,10 +36,20 @@ enum step_state {
 
 /* One of the four full phases (structure, data, index, objects): work done of work known. */
 struct progress_step {
-    _Atomic uint64_t done; /* structure, index, objects: entries; data: bytes as the source estimated them */
+    /* structure: entries; data: bytes as the source estimated them; index, objects: their cost (model/cost), counted while they are made */
+    _Atomic uint64_t done;
     _Atomic uint64_t total;
-    _Atomic int state; /* enum step_state */
-    _Atomic int shown; /* what progress_step_percent said, in tenths */
+    _Atomic uint64_t entries_done, entries_total; /* index, objects: how many */
+    _Atomic int state;                            /* enum step_state */
+    _Atomic int shown;                            /* what progress_step_percent said, in tenths */
+};
+
+/* What the full phase consists of, by who does it and at what speed (model/forecast). */
+enum work_kind {
+    WORK_ROWS,    /* tables */
+    WORK_BUILD,   /* indexes, constraints, statistics */
+    WORK_OBJECTS, /* foreign keys, triggers …: one after the other */
+    WORK_KINDS,
 };
 
 /* One table or index being worked on. */
@@ -56,7 +66,14 @@ struct progress;
 
 struct progress_counters {
     struct progress_step structure, data, index, objects;
+    struct progress_step whole; /* data, index and objects: in milliseconds, as model/forecast weighs them */
     _Atomic uint64_t tables_done, tables_total;
+    _Atomic unsigned workers;               /* of the copy */
+    _Atomic unsigned at_work[WORK_KINDS];   /* how many are at such a job just now */
+    _Atomic uint64_t uncounted[WORK_KINDS]; /* cost of what they are at that is not in `done` yet */
+    _Atomic uint64_t
+        chain[WORK_OBJECTS];   /* cost left of the table that has most: what no further worker would shorten */
+    _Atomic uint64_t paced_ms; /* workers waited so long, all together, because of the limit of speed */
     _Atomic uint64_t rows_copied, bytes_copied; /* bytes as they passed through us */
     _Atomic int64_t started_us;                 /* clock_now_us */
 

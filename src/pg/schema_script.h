@@ -62,9 +62,12 @@ struct entry {
     bool is_identity;     /* primary key or replica identity */
     uint64_t index_bytes; /* on the source; 0 for a partitioned one */
 
-    /* Of worker/full_objects. */
-    bool is_made;   /* on the target, or known to be nothing to make */
-    bool is_broken; /* a foreign key that rows break: NOT VALID on the target */
+    /* Of worker/full and full_objects. */
+    bool is_of_copy;      /* built with the rows */
+    bool is_made;         /* on the target, or known to be nothing to make */
+    bool is_checked;      /* a foreign key whose VALIDATE was tried */
+    bool is_broken;       /* a foreign key that rows break: NOT VALID on the target */
+    uint64_t table_bytes; /* a foreign key: of its table on the source, for the progress */
 };
 
 struct script {

@@ -2,6 +2,8 @@
 #pragma once
 
 extern const char sql_acting[];
+extern const char sql_build_progress[];
+extern const char sql_build_progress_12[];
 extern const char sql_columns[];
 extern const char sql_compare_columns[];
 extern const char sql_compare_large_objects[];

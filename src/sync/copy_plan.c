@@ -2,6 +2,8 @@
 
 #include <assert.h>
 
+#include "model/cost.h"
+
 enum {
     BUILD_ENTRIES_MAX = 200, /* in one transaction: each holds locks on its table and its index until the commit */
     BUNCHES_A_WORKER = 4,    /* at least, so that no worker idles while the last bunch is at work */
@@ -139,20 +141,14 @@ static struct copy_job *new_job(struct copy_plan *p, enum copy_job_kind kind)
     return job;
 }
 
-/* In bytes: round trips, catalog rows and locks of one object take as long as copying so many. */
-enum { OBJECT_COST = 512 * 1024 };
-
 static uint64_t row_cost(const struct table *t)
 {
-    return t->given.bytes + OBJECT_COST;
+    return cost_rows(t->given.bytes);
 }
 
 static uint64_t entry_cost(const struct copy_plan *p, const struct entry *e)
 {
-    enum { SHARE_OF_TABLE = 5 };
-
-    return OBJECT_COST +
-           (e->given.bytes != 0 ? e->given.bytes : p->tables[e->given.table].given.bytes / SHARE_OF_TABLE);
+    return cost_index(e->given.bytes, p->tables[e->given.table].given.bytes);
 }
 
 /* Parts go side by side: a split table's rows take the time of one worker's share. */

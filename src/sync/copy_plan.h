@@ -2,7 +2,7 @@
  * What to copy and to build next: tables, parts of large tables, bunches of small ones, then indexes and constraints.
  *
  * Pure; made once from what there is to do, asked by every worker for its next job, told how the job ended. The longest
- * remaining chain goes first (the bytes of a table not copied yet and of its indexes not built yet), so that the run
+ * remaining chain goes first (what a table not copied yet and its indexes not built yet cost: model/cost), so that the run
  * ends near max(longest chain, total / workers), and indexes of finished tables are built while others are copied.
  *
  * What it promises, in any order of completion and failure:
@@ -47,7 +47,7 @@ struct copy_entry {
     int dump_id;
     enum copy_entry_kind kind;
     uint32_t table;     /* its place in the tables: what it locks */
-    uint64_t bytes;     /* of the index on the source; 0: not known, a fifth of the table is assumed */
+    uint64_t bytes;     /* of the index on the source; 0: not known (model/cost) */
     const int *depends; /* dump ids; those not among the entries count as done */
     unsigned n_depends;
     bool is_built; /* by an earlier run */

@@ -45,6 +45,8 @@ static void forget_step(struct progress_step *step)
 {
     atomic_store(&step->done, 0);
     atomic_store(&step->total, 0);
+    atomic_store(&step->entries_done, 0);
+    atomic_store(&step->entries_total, 0);
     atomic_store(&step->state, STEP_WAITING);
 }
 
@@ -55,6 +57,7 @@ static void forget_progress(struct task *t)
     forget_step(&c->structure);
     forget_step(&c->data);
     forget_step(&c->index);
+    forget_step(&c->whole);
     atomic_store(&c->tables_done, 0);
     atomic_store(&c->tables_total, 0);
     atomic_store(&c->snapshot_since_us, 0);

@@ -49,7 +49,7 @@ void copy_crew_show_counts(struct copy_crew *crew)
     struct copy_plan_counts counts = copy_plan_counts(crew->plan);
 
     atomic_store(&crew->counters->tables_done, counts.tables_copied - crew->n_put_off);
-    atomic_store(&crew->counters->index.done, counts.entries_built);
+    atomic_store(&crew->counters->index.entries_done, counts.entries_built);
     if (counts.tables_copied == counts.tables && crew->n_put_off == 0)
         atomic_store(&crew->counters->data.state, STEP_DONE);
 }

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "pg/copy_table.h"
+#include "worker/copy_builds.h"
 #include "worker/copy_jobs.h"
 
 /* How much of a table the progress was credited with: it only rises, whatever is copied again. */
@@ -25,6 +26,7 @@ struct copy_crew {
     const struct copy_jobs_options *options;
     const struct copy_source_table *tables; /* as options->tables, in the same places */
     struct copy_credit *credits;
+    struct copy_builds *builds;
     struct progress_counters *counters;
 
     pthread_mutex_t plan_mutex;

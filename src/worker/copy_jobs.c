@@ -7,7 +7,11 @@
 #include "sys/thread.h"
 #include "worker/copy_worker.h"
 
-enum { WATCH_MS = 500 };
+enum {
+    WATCH_MS = 500,
+    ASK_EVERY_US = 1000 * 1000, /* how far indexes are */
+    ASK_AGAIN_US = 10 * 1000 * 1000,
+};
 
 struct copy_jobs {
     const struct copy_jobs_options *options;
@@ -17,7 +21,10 @@ struct copy_jobs {
     struct copy_table *tables; /* for the plan, as options->tables */
     struct copy_entry *entries;
     struct pg_conn *target;
-    struct wake *wake; /* a worker has ended */
+    uint64_t counted_rows, counted_builds; /* in the progress, by a copy before this one: ours comes on top */
+    struct arena *watch;                   /* one look at what is being built */
+    int64_t ask_us;                        /* when the next is due */
+    struct wake *wake;                     /* a worker has ended */
     struct thread *thread;
 };
 
@@ -160,14 +167,22 @@ static void show_totals(struct copy_jobs *jobs)
 
     for (uint32_t i = 0; i < o->n_tables; i++)
         bytes += o->tables[i].plan.has_rows ? o->tables[i].plan.bytes : 0;
-    atomic_store(&counters->data.total, bytes);
+    atomic_store(&counters->data.total, jobs->counted_rows + bytes);
     atomic_store(&counters->data.state, STEP_RUNNING);
-    atomic_store(&counters->index.total, counts.entries);
-    atomic_store(&counters->index.state, STEP_RUNNING);
+    atomic_store(&counters->index.entries_total, counts.entries);
+    atomic_store(&counters->index.total, jobs->counted_builds + copy_builds_total(jobs->crew.builds));
     atomic_store(&counters->tables_total, counts.tables);
     for (uint32_t i = 0; i < o->n_tables; i++)
         if (jobs->tables[i].is_copied && (o->put_off == NULL || !o->put_off[i]))
             copy_crew_credit_all(&jobs->crew, i);
+    for (uint32_t i = 0; i < o->n_entries; i++)
+        if (jobs->entries[i].is_built)
+            copy_builds_credit(jobs->crew.builds, copy_builds_entry(i));
+    copy_builds_show_left(jobs->crew.builds, jobs->crew.credits, jobs->round);
+    atomic_store(&counters->index.state, STEP_RUNNING);
+    atomic_store(&counters->workers, o->workers);
+    if (atomic_load(&counters->whole.state) == STEP_WAITING)
+        atomic_store(&counters->whole.state, STEP_RUNNING);
     copy_crew_show_counts(&jobs->crew);
 }
 
@@ -238,6 +253,36 @@ static struct error *first_of(struct error *a, struct error *b)
     return takes_b ? b : a;
 }
 
+/* For the progress alone: where the target cannot be asked, what is being built counts when it is built. */
+MUST_USE static struct error *connect_to_ask(struct copy_jobs *jobs)
+{
+    const struct pg_connect_options options = {
+        .application_name = arena_printf(jobs->watch, "pgtide %s copy", jobs->options->task),
+        .stop = jobs->options->stop,
+    };
+
+    return jobs->target != NULL ? NULL : pg_connect(jobs->options->target, options, &jobs->target);
+}
+
+static void look_at_builds(struct copy_jobs *jobs)
+{
+    int64_t now_us = clock_now_us();
+
+    if (now_us < jobs->ask_us)
+        return;
+    struct error *err = connect_to_ask(jobs);
+    if (err == NULL)
+        err = copy_builds_ask(jobs->crew.builds, jobs->target, jobs->watch);
+    jobs->ask_us = now_us + (err == NULL ? ASK_EVERY_US : ASK_AGAIN_US);
+    if (err != NULL) {
+        log_debug("%s", error_message(err));
+        error_free(err);
+        pg_conn_close(TAKE(jobs->target));
+    }
+    copy_builds_show_left(jobs->crew.builds, jobs->crew.credits, jobs->watch);
+    arena_reset(jobs->watch);
+}
+
 MUST_USE static struct error *watch_workers(struct copy_jobs *jobs)
 {
     struct copy_crew *crew = &jobs->crew;
@@ -247,6 +292,7 @@ MUST_USE static struct error *watch_workers(struct copy_jobs *jobs)
     while (err == NULL && atomic_load(&crew->running) > 0 && !stop_requested(jobs->options->stop)) {
         wake_wait(jobs->wake, jobs->options->stop, WATCH_MS);
         err = keep_snapshot(jobs, &kept_us);
+        look_at_builds(jobs);
     }
     if (err != NULL)
         atomic_store(&crew->is_given_up, true);
@@ -328,6 +374,7 @@ static void copy_tables(struct copy_jobs *jobs)
     jobs->tables = arena_alloc(jobs->arena, (o->n_tables + 1) * sizeof *jobs->tables);
     for (uint32_t i = 0; o->put_off != NULL && i < o->n_tables; i++)
         jobs->crew.n_put_off += o->put_off[i];
+    jobs->crew.builds = copy_builds_new(jobs->arena, o);
     jobs->entries = arena_alloc(jobs->arena, (o->n_entries + 1) * sizeof *jobs->entries);
 }
 
@@ -337,11 +384,14 @@ struct error *copy_jobs_start(struct arena *a, const struct copy_jobs_options *o
 
     *jobs = (struct copy_jobs){.options = options, .arena = arena_new(a, "copy jobs")};
     jobs->round = arena_new(jobs->arena, "copy round");
+    jobs->watch = arena_new(jobs->arena, "what is being built");
     jobs->crew = (struct copy_crew){
         .options = options,
         .arena = arena_new(jobs->arena, "copy snapshots"),
         .counters = progress_counters(options->progress),
     };
+    jobs->counted_rows = atomic_load(&jobs->crew.counters->data.done);
+    jobs->counted_builds = atomic_load(&jobs->crew.counters->index.done);
     pthread_mutex_init(&jobs->crew.plan_mutex, NULL);
     pthread_mutex_init(&jobs->crew.snapshot_mutex, NULL);
     pthread_mutex_init(&jobs->crew.checker_mutex, NULL);

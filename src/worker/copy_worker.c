@@ -74,8 +74,21 @@ static void begin_anew(const struct copy_worker *w)
 static int on_pace(void *self, uint64_t bytes)
 {
     const struct copy_worker *w = self;
+    int pause_ms = w->crew->options->pace_ms(w->crew->options->pace_self, bytes);
 
-    return w->crew->options->pace_ms(w->crew->options->pace_self, bytes);
+    if (pause_ms > 0)
+        atomic_fetch_add(&w->crew->counters->paced_ms, (uint64_t)pause_ms);
+    return pause_ms;
+}
+
+static void begin_build(struct copy_worker *w, uint32_t what)
+{
+    copy_builds_begin(w->crew->builds, w->number, pg_conn_pid(w->target), what);
+}
+
+static enum work_kind work_kind(const struct copy_job *job)
+{
+    return job->kind == JOB_BUILD || job->kind == JOB_ANALYZE ? WORK_BUILD : WORK_ROWS;
 }
 
 /* ---- sessions ---- */
@@ -595,7 +608,9 @@ MUST_USE static struct error *run_entries(struct copy_worker *w)
         if (e->prelude != prelude)
             sql = arena_printf(w->scratch, "%s\n%s", e->prelude, e->sql);
         prelude = e->prelude;
+        begin_build(w, copy_builds_entry(w->job->entries[i]));
         TRY(pg_execute(w->target, arena_printf(w->scratch, "building %s %s", e->type, e->name), sql));
+        copy_builds_credit(w->crew->builds, copy_builds_entry(w->job->entries[i]));
     }
     return NULL;
 }
@@ -629,8 +644,10 @@ MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, e
     TRY(open_target(w));
     if (o->run_entry == NULL)
         TRY(build_at_once(w));
-    for (unsigned i = 0; o->run_entry != NULL && i < w->job->n_entries; i++)
+    for (unsigned i = 0; o->run_entry != NULL && i < w->job->n_entries; i++) {
+        begin_build(w, copy_builds_entry(w->job->entries[i]));
         TRY(o->run_entry(o->run_self, w->target, w->job->entries[i]));
+    }
     /* The prelude's settings stay after the commit; this one makes the pump take notices for refusals. */
     return pg_execute(w->target, "setting up the session", "SET client_min_messages = error");
 }
@@ -667,6 +684,8 @@ MUST_USE static struct error *analyze(struct copy_worker *w, uint64_t *out_rows,
     (void)out_rows;
     (void)out_end;
     TRY(open_target(w));
+    if (w->job->n_tables == 1)
+        begin_build(w, copy_builds_statistics(w->crew->builds, w->job->tables[0]));
     struct error *err = analyze_tables(w, tables, n);
     if (err == NULL || error_kind(err) != ERROR_CONFIG)
         return err;
@@ -726,7 +745,10 @@ MUST_USE static struct error *run_job(struct copy_worker *w, uint64_t *out_rows,
     w->job_rows = 0;
     w->may_be_committed = false;
     progress_item_begin(progress, w->number - 1, describe(w), expected_bytes(w));
+    atomic_fetch_add(&w->crew->counters->at_work[work_kind(w->job)], 1);
     struct error *err = runners[w->job->kind](w, out_rows, out_end);
+    copy_builds_begin(w->crew->builds, w->number, 0, COPY_NONE);
+    atomic_fetch_sub(&w->crew->counters->at_work[work_kind(w->job)], 1);
     progress_item_end(progress, w->number - 1);
     clear_session(w, &w->source); /* its snapshot, too: the source may vacuum */
     if (err != NULL)
@@ -742,6 +764,16 @@ static void ring_all(struct copy_crew *crew)
         copy_worker_ring(crew->workers[i]);
 }
 
+static void credit_builds(const struct copy_worker *w)
+{
+    struct copy_builds *b = w->crew->builds;
+
+    for (unsigned i = 0; i < w->job->n_entries; i++)
+        copy_builds_credit(b, copy_builds_entry(w->job->entries[i]));
+    for (unsigned i = 0; w->job->kind == JOB_ANALYZE && i < w->job->n_tables; i++)
+        copy_builds_credit(b, copy_builds_statistics(b, w->job->tables[i]));
+}
+
 static void job_done(struct copy_worker *w, uint64_t rows)
 {
     struct copy_crew *crew = w->crew;
@@ -753,6 +785,7 @@ static void job_done(struct copy_worker *w, uint64_t rows)
         copy_crew_credit_all(crew, w->job->tables[i]);
     if (is_copied && w->job->n_tables > 0)
         log_info("copied %s", describe(w));
+    credit_builds(w);
     pthread_mutex_lock(&crew->plan_mutex);
     copy_plan_done(crew->plan, w->job, rows);
     copy_crew_show_counts(crew);

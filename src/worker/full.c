@@ -422,18 +422,47 @@ static uint32_t place_to_lock(const struct copy_input *in, const struct entry *e
     return table;
 }
 
+/* With its partitions. */
+static uint64_t table_bytes(const struct copy_input *in, uint32_t oid)
+{
+    uint32_t place = place_of(in, oid);
+    uint64_t bytes = 0;
+
+    if (place == COPY_NONE || in->tables[place].plan.has_rows)
+        return place == COPY_NONE ? 0 : in->tables[place].plan.bytes;
+    for (uint32_t i = 0; i < in->n_tables; i++) {
+        uint32_t up = i;
+
+        while (up != COPY_NONE && up != place)
+            up = in->tables[up].plan.parent;
+        bytes += up == place && in->tables[i].plan.has_rows ? in->tables[i].plan.bytes : 0;
+    }
+    return bytes;
+}
+
+static void weigh_foreign_keys(struct copy_input *in)
+{
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        struct entry *e = &in->schema->post.entries[i];
+
+        if (e->kind == ENTRY_FOREIGN_KEY)
+            e->table_bytes = table_bytes(in, e->table_oid);
+    }
+}
+
 static void list_entries(struct copy_input *in)
 {
     struct task *t = in->task;
 
     in->entries = arena_alloc(t->arena, (in->schema->post.n_entries + 1) * sizeof *in->entries);
     for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
-        const struct entry *e = &in->schema->post.entries[i];
+        struct entry *e = &in->schema->post.entries[i];
         uint32_t table = is_built_with_rows(e) ? place_to_lock(in, e) : COPY_NONE;
 
         /* The index of a materialized view, or of a table dropped meanwhile: later, with the other objects. */
         if (table == COPY_NONE || full_leaves_out(t, in->schema, e))
             continue;
+        e->is_of_copy = true;
         in->entries[in->n_entries++] = (struct copy_jobs_entry){
             .type = e->type,
             .name = e->name,
@@ -486,6 +515,8 @@ MUST_USE static struct error *read_input(struct copy_input *in)
     TRY(list_tables(in, source, reasons));
     TRY(estimate_rows(in, source));
     list_entries(in);
+    weigh_foreign_keys(in);
+    full_objects_weigh(t);
     in->catalog = (struct catalog){.n_tables = 0};
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
@@ -802,6 +833,13 @@ MUST_USE static struct error *watch_for_ddl(struct copy_input *in)
     return t->state.task.structure_done ? record_dropped(in) : NULL;
 }
 
+/* They are on the target: 100,000 need not be asked for one by one. */
+static void count_built(const struct script *post)
+{
+    for (unsigned i = 0; i < post->n_entries; i++)
+        post->entries[i].is_made = post->entries[i].is_made || post->entries[i].is_of_copy;
+}
+
 struct error *full_copy(struct task *t)
 {
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
@@ -817,6 +855,7 @@ struct error *full_copy(struct task *t)
     TRY(watch_for_ddl(in));
     memory_trim();
     TRY(copy_rows(in));
+    count_built(&t->schema.post);
     memory_trim();
     TRY(full_read_gates(t));
 

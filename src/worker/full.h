@@ -29,6 +29,9 @@ MUST_USE struct error *full_objects_before_ddl(struct task *t, const struct late
  */
 MUST_USE struct error *full_objects(struct task *t);
 
+/* For the progress: what there will be to do for full_objects, by entry's is_of_copy, is_made and table_bytes. */
+void full_objects_weigh(struct task *t);
+
 /* The stream has ended: what full_objects left. */
 MUST_USE struct error *full_finish(struct task *t);
 

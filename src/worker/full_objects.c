@@ -3,6 +3,7 @@
 #include "base/backoff.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "model/cost.h"
 #include "pg/foreign_keys.h"
 #include "pg/orphans.h"
 #include "pg/schema.h"
@@ -63,16 +64,67 @@ static void sides_close(struct sides *s)
 
 DEFINE_CLEANUP(struct sides, sides_close);
 
-/* All that are made by now: of the others some are nothing to make, and the turn of some is to come. */
-static void show_made(struct task *t)
+/* ---- progress ---- */
+
+/* What it costs to make it, and to check it afterwards. */
+struct cost {
+    uint64_t make;
+    uint64_t check;
+};
+
+static struct cost cost_of(const struct task *t, const struct entry *e)
+{
+    enum { SHARE_OF_OBJECT = 4 }; /* no rows: it has not even to be recorded with a table */
+
+    if (e->is_of_copy || !is_an_object(t, e))
+        return (struct cost){0};
+    return (struct cost){.make = COST_OBJECT / SHARE_OF_OBJECT,
+                         .check = e->kind == ENTRY_FOREIGN_KEY ? cost_foreign_key(e->table_bytes) : 0};
+}
+
+void full_objects_weigh(struct task *t)
 {
     const struct script *post = &t->schema.post;
-    uint64_t n = 0;
+    struct progress_step *step = &t->counters->objects;
+    uint64_t done = 0, total = 0, n_made = 0, n = 0;
 
-    for (unsigned i = 0; i < post->n_entries; i++)
-        n += post->entries[i].is_made;
-    atomic_store(&t->counters->objects.done, n);
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        const struct entry *e = &post->entries[i];
+        const struct cost cost = cost_of(t, e);
+
+        total += cost.make + cost.check;
+        done += (e->is_made ? cost.make : 0) + (e->is_checked ? cost.check : 0);
+        n += cost.make > 0;
+        n_made += cost.make > 0 && e->is_made;
+    }
+    atomic_store(&step->total, total);
+    atomic_store(&step->done, done);
+    atomic_store(&step->entries_total, n);
+    atomic_store(&step->entries_done, n_made);
 }
+
+/* Begun, and nobody will count it before it is done. */
+static void show_begun(struct task *t, uint64_t cost)
+{
+    atomic_store(&t->counters->uncounted[WORK_OBJECTS], cost);
+}
+
+static void show_done(struct task *t, uint64_t cost)
+{
+    show_begun(t, 0);
+    atomic_fetch_add(&t->counters->objects.done, cost);
+}
+
+static void show_made(struct task *t, const struct entry *e)
+{
+    uint64_t cost = cost_of(t, e).make;
+
+    show_done(t, cost);
+    if (cost > 0)
+        atomic_fetch_add(&t->counters->objects.entries_done, 1);
+}
+
+/* ---- entries ---- */
 
 /* Locks for it are waited for while apply goes on: a deadlock with it is nobody's fault. */
 MUST_USE static struct error *run_patiently(struct task *t, struct pg_conn **target, const struct entry *e,
@@ -237,7 +289,7 @@ MUST_USE static struct error *make_all_early(struct task *t, const struct late_t
 
     for (unsigned i = 0; i < post->n_entries; i++) {
         struct entry *e = &post->entries[i];
-        bool is_to_wait = waits(t, e);
+        bool is_to_wait = e->is_made || waits(t, e);
 
         if (!is_to_wait)
             TRY(waits_for_late(t, s, e, late, &is_to_wait));
@@ -245,8 +297,9 @@ MUST_USE static struct error *make_all_early(struct task *t, const struct late_t
             continue;
         FAULT_POINT("full.early_object");
         TRY(make_early(t, s, e));
+        if (e->is_made)
+            show_made(t, e);
     }
-    show_made(t);
     return NULL;
 }
 
@@ -284,6 +337,17 @@ MUST_USE static struct error *validate(struct task *t, struct sides *s, struct e
     return NULL;
 }
 
+MUST_USE static struct error *check(struct task *t, struct sides *s, struct entry *e)
+{
+    uint64_t cost = cost_of(t, e).check;
+
+    show_begun(t, cost);
+    TRY(validate(t, s, e));
+    show_done(t, e->is_checked ? 0 : cost);
+    e->is_checked = true;
+    return NULL;
+}
+
 MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on_rows)
 {
     CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
@@ -295,13 +359,14 @@ MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on
 
         if (!e->is_made && is_an_object(t, e) && (also_what_acts_on_rows || !is_of_what_acts_on_rows(&t->schema, e))) {
             FAULT_POINT("full.object");
+            show_begun(t, cost_of(t, e).make);
             TRY(make(t, s, e));
-            show_made(t);
+            show_made(t, e);
         }
     }
     for (unsigned i = 0; i < post->n_entries && also_what_acts_on_rows; i++)
         if (post->entries[i].kind == ENTRY_FOREIGN_KEY)
-            TRY(validate(t, s, &post->entries[i]));
+            TRY(check(t, s, &post->entries[i]));
     return NULL;
 }
 
@@ -395,33 +460,43 @@ MUST_USE static struct error *ask_replica(struct task *t, bool *out_may)
 
 struct error *full_objects_before_ddl(struct task *t, const struct late_tables *late)
 {
-    struct progress_step *step = &t->counters->objects;
-
     if (!t->record->has_ddl)
         return NULL;
-    atomic_store(&step->total, t->schema.post.n_entries);
+    full_objects_weigh(t);
     TRY(ask_replica(t, &t->may_be_replica));
     return make_all_early(t, late);
 }
 
-struct error *full_objects(struct task *t)
+MUST_USE static struct error *make_objects(struct task *t)
 {
-    struct progress_step *step = &t->counters->objects;
-
-    progress_set_phase(t->progress, PHASE_OBJECTS);
-    atomic_store(&step->total, t->schema.post.n_entries);
-    atomic_store(&step->state, STEP_RUNNING);
-    atomic_store(&t->rows_are_of_one_moment, true);
     TRY(ask_replica(t, &t->may_be_replica));
     TRY(run_entries(t, t->may_be_replica));
     TRY(validate_others(t));
-    TRY(extras_populate(t));
+    return extras_populate(t);
+}
+
+struct error *full_objects(struct task *t)
+{
+    struct progress_counters *c = t->counters;
+
+    progress_set_phase(t->progress, PHASE_OBJECTS);
+    full_objects_weigh(t);
+    atomic_store(&c->objects.state, STEP_RUNNING);
+    atomic_store(&t->rows_are_of_one_moment, true);
+    atomic_store(&c->at_work[WORK_OBJECTS], 1);
+    struct error *err = make_objects(t);
+    atomic_store(&c->at_work[WORK_OBJECTS], 0);
+    show_begun(t, 0);
+    if (err != NULL)
+        return err;
     if (!t->may_be_replica)
         log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or "
                  "SET on "
                  "session_replication_role) on the target they would act on what is applied");
-    atomic_store(&step->done, t->schema.post.n_entries);
-    atomic_store(&step->state, STEP_DONE);
+    atomic_store(&c->objects.done, atomic_load(&c->objects.total));
+    atomic_store(&c->objects.entries_done, atomic_load(&c->objects.entries_total));
+    atomic_store(&c->objects.state, STEP_DONE);
+    atomic_store(&c->whole.state, STEP_DONE);
     return NULL;
 }
 

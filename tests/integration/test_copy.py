@@ -256,11 +256,14 @@ def test_percentages_rise_and_the_time_left_is_about_right(world: World):
     for step in ("structure", "data", "index", "objects"):
         percents = [event["steps"][step]["percent"] for event in events]
         assert percents == sorted(percents) and percents[-1] == 100, (step, percents)
+    in_all = [event["whole"]["percent"] for event in events]
+    assert in_all == sorted(in_all) and in_all[-1] == 100, in_all
     copying = [event for event in events if event["phase"] == "data"]
     began, ended = (datetime.fromisoformat(copying[at]["time"].replace("Z", "+00:00")) for at in (0, -1))
     whole = (ended - began).total_seconds()
     assert whole > 8, whole
     told = 0
+    assert 30 < copying[len(copying) // 2]["whole"]["percent"] < 70, [event["whole"] for event in copying]
     for event in copying:
         passed = (datetime.fromisoformat(event["time"].replace("Z", "+00:00")) - began).total_seconds()
         left = event["steps"]["data"]["seconds_left"]

@@ -36,6 +36,8 @@ static void set_step(struct progress *p, enum meter_step step, uint64_t done, ui
 
     s->done = done;
     s->total = total;
+    s->entries_done = done;
+    s->entries_total = total;
     s->state = state;
 }
 
@@ -49,6 +51,9 @@ static struct frame_view copying(void)
     set_step(p, METER_DATA, UINT64_C(13207024435), UINT64_C(22978025062), STEP_RUNNING);
     set_step(p, METER_INDEX, 120, 1000, STEP_RUNNING);
     set_step(p, METER_OBJECTS, 0, 321, STEP_WAITING);
+    c->whole.done = 454;
+    c->whole.total = 1000;
+    c->whole.state = STEP_RUNNING;
     c->tables_done = 120;
     c->tables_total = 340;
     c->rows_copied = 12345678;
@@ -66,7 +71,8 @@ static struct frame_view copying(void)
         .reading = {.has_rates = true,
                     .bytes_copied_per_s = 50541363,
                     .rows_copied_per_s = 52000,
-                    .seconds_left = {-1, 184, 20, -1, -1}},
+                    .seconds_left = {-1, 184, 20, -1, -1},
+                    .whole_seconds_left = 190},
     };
 }
 
@@ -90,6 +96,7 @@ static struct frame_view following(void)
                                        .transactions_per_s = 1234,
                                        .rows_applied_per_s = 5678,
                                        .has_wal_behind = true,
+                                       .whole_seconds_left = -1,
                                        .wal_behind = 20480,
                                        .seconds_left = {-1, -1, -1, -1, -1}};
     v.n_history = 4;
@@ -119,6 +126,7 @@ static void a_copy_on_80_columns(void **state)
                  " ⠋ indexes    ━━──────────────────  12 %  120 of 1,000 · 20 s left\n"
                  " · catch-up   waiting\n"
                  " · objects    ────────────────────   0 %  waiting\n"
+                 "   in all     ━━━━━━━━━───────────  45 %  3 min 10 s left\n"
                  "\n"
                  "   tables     120 of 340 · 12,345,678 rows · 48.1 MB/s · 52,000 rows/s\n"
                  "   spool      12.2 MB on disk\n"
@@ -139,6 +147,7 @@ static void a_copy_on_40_columns(void **state)
                  " ⠋ indexes    ━─────────  12 %  120 of …\n"
                  " · catch-up   waiting\n"
                  " · objects    ──────────   0 %  waiting\n"
+                 "   in all     ━━━━╸─────  45 %  3 min 1…\n"
                  "\n"
                  "   tables     120 of 340 · 12,345,678 r…\n"
                  "   spool      12.2 MB on disk\n"
@@ -160,6 +169,7 @@ static void a_copy_on_200_columns_without_utf8(void **state)
                  " | indexes    ===>----------------------------  12 %  120 of 1,000, 20 s left\n"
                  " . catch-up   waiting\n"
                  " . objects    --------------------------------   0 %  waiting\n"
+                 "   in all     ==============>-----------------  45 %  3 min 10 s left\n"
                  "\n"
                  "   tables     120 of 340, 12,345,678 rows, 48.1 MB/s, 52,000 rows/s\n"
                  "   spool      12.2 MB on disk\n"
@@ -180,11 +190,11 @@ static void a_low_screen_says_how_many_tables_it_does_not_show(void **state)
                  " | indexes    ==------------------  12 %  120 of 1,000, 20 s left\n"
                  " . catch-up   waiting\n"
                  " . objects    --------------------   0 %  waiting\n"
+                 "   in all     =========-----------  45 %  3 min 10 s left\n"
                  "\n"
                  "   tables     120 of 340, 12,345,678 rows, 48.1 MB/s, 52,000 rows/s\n"
                  "   spool      12.2 MB on disk\n"
-                 "   public.orders                       1.2 M rows   1.1 kB  ======----  61 %\n"
-                 "   and 2 more\n");
+                 "   and 3 more\n");
 }
 
 static void following_on_80_columns(void **state)
@@ -215,7 +225,9 @@ static void expect_plain(struct frame_view view, const char *expected)
 static void plain_lines_have_the_same_numbers(void **state)
 {
     (void)state;
-    expect_plain(copying(), "data 57 %, 12.2 GB of 21.3 GB, 3 min 04 s left, 48.1 MB/s, 52,000 rows/s\n");
+    expect_plain(
+        copying(),
+        "data 57 %, 12.2 GB of 21.3 GB, 3 min 04 s left, 48.1 MB/s, 52,000 rows/s, in all 45 %, 3 min 10 s left\n");
     expect_plain(following(),
                  "following: delay 0.2 s, 1,234 transactions/s, 5,678 rows/s, 20.0 kB of WAL behind, 3 conflicts\n");
 }
@@ -434,6 +446,7 @@ static void a_status_can_be_read(void **state)
                         "  data        ━━━━━━━━━━━─────────  57 %\n"
                         "  index       ━━──────────────────  12 %\n"
                         "  objects     ────────────────────   0 %\n"
+                        "  in all      ━━━━━━━━━───────────  45 %\n"
                         "  copied      340 of 340 tables · 12,345,678 rows · 12.2 GB\n"
                         "  delay       0.2 s · 20.0 kB of WAL behind\n"
                         "  rate        1,234 transactions/s · 5,678 rows/s\n"

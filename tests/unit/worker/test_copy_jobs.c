@@ -503,7 +503,8 @@ static void everything_is_there(const struct fixture *f)
                         "true");
     assert_int_equal(atomic_load(&counters->data.done), atomic_load(&counters->data.total));
     assert_int_equal(atomic_load(&counters->tables_done), n_with_rows);
-    assert_int_equal(atomic_load(&counters->index.done), f->n_entries);
+    assert_int_equal(atomic_load(&counters->index.done), atomic_load(&counters->index.total));
+    assert_int_equal(atomic_load(&counters->index.entries_done), f->n_entries);
     for (unsigned i = 0; i < 2; i++)
         assert_string_equal(ask(i == 0 ? source : target, "SELECT count(*)::text FROM pg_stat_activity "
                                                           "WHERE application_name LIKE 'pgtide%'"),
