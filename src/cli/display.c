@@ -41,6 +41,7 @@ struct display {
     bool has_phase; /* `phase` was told */
     enum phase phase;
     uint64_t conflicts_told;
+    uint64_t left_out_told;
     bool is_stop_told;
     const char *state_told; /* NULL: none yet */
 };
@@ -201,6 +202,17 @@ static void tell_phase(struct display *d)
     d->shown_us = 0;
 }
 
+static void tell_left_out(struct display *d)
+{
+    uint64_t n = atomic_load_explicit(&progress_counters(d->view.progress)->statements_left_out, memory_order_relaxed);
+
+    if (n > d->left_out_told)
+        tell(d, "left_out",
+             json_pack("{s:o, s:o}", "statements", json_count(n), "file",
+                       json_text(progress_left_out_file(d->view.progress))));
+    d->left_out_told = n;
+}
+
 static void tick_json(struct display *d, int64_t now_us)
 {
     uint64_t conflicts = atomic_load_explicit(&progress_counters(d->view.progress)->conflicts, memory_order_relaxed);
@@ -212,6 +224,7 @@ static void tick_json(struct display *d, int64_t now_us)
     if (conflicts > d->conflicts_told)
         tell(d, "conflict", json_pack("{s:o}", "conflicts", json_count(conflicts)));
     d->conflicts_told = conflicts;
+    tell_left_out(d);
     if (d->shown_us != 0 && now_us - d->shown_us < EVENT_EVERY_US)
         return;
     json_t *members = json_object();

@@ -63,6 +63,19 @@ static void broken_line(struct canvas *c, const struct progress_counters *p)
     canvas_end_line(c);
 }
 
+static void left_out_line(struct canvas *c, struct progress *p)
+{
+    uint64_t n = count(&progress_counters(p)->statements_left_out);
+
+    if (n == 0)
+        return;
+    label(c, "left out");
+    canvas_printf(c, INK_WARN, "%s statement%s", format_count(n).text, n == 1 ? "" : "s");
+    canvas_put(c, INK_PLAIN, " that the target could not take: ");
+    canvas_put(c, INK_PLAIN, progress_left_out_file(p));
+    canvas_end_line(c);
+}
+
 static void compared_line(struct canvas *c, const struct progress_counters *p)
 {
     uint64_t entries = count(&p->compared_entries), different = count(&p->compared_different);
@@ -147,6 +160,7 @@ void summary_draw(struct canvas *c, const struct summary *s)
     outcome_line(c, s);
     copied_line(c, progress_counters(s->progress));
     broken_line(c, progress_counters(s->progress));
+    left_out_line(c, s->progress);
     compared_line(c, progress_counters(s->progress));
     phases_line(c, s);
     applied_line(c, progress_counters(s->progress));

@@ -106,6 +106,7 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         {"conflicts", &c->conflicts},
         {"changes_left_out", &c->changes_left_out},
         {"broken_foreign_keys", &c->broken_keys},
+        {"statements_left_out", &c->statements_left_out},
         {"compared", &c->compared_entries},
         {"compared_different", &c->compared_different},
         {"spool_bytes", &c->spool_bytes},
@@ -125,6 +126,14 @@ static void add_counters(json_t *document, const struct progress_counters *c)
         json_object_set_new(document, counts[i].name, json_count(read_counter(counts[i].counter)));
     for (unsigned i = 0; i < COUNT_OF(positions); i++)
         json_object_set_new(document, positions[i].name, json_lsn((struct lsn){read_counter(positions[i].lsn)}));
+}
+
+/* Where they are to be read; there is no such file before there is one. */
+static void add_left_out(json_t *document, struct progress *p)
+{
+    bool is_there = read_counter(&progress_counters(p)->statements_left_out) > 0;
+
+    json_object_set_new(document, "left_out_file", json_text(is_there ? progress_left_out_file(p) : NULL));
 }
 
 /* What the slot costs the source, and until when. */
@@ -192,6 +201,7 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
                         json_pack("{s:o, s:o}", "done", json_count(read_counter(&c->tables_done)), "total",
                                   json_count(read_counter(&c->tables_total))));
     add_counters(document, c);
+    add_left_out(document, p);
     add_slot(document, c);
     add_copy(document, c);
     add_delay(document, c, has_delay);

@@ -19,6 +19,8 @@ struct progress {
     _Atomic int phase;
     pthread_mutex_t mutex; /* guards `items`, but for their counters */
     struct item items[PROGRESS_ITEMS_MAX];
+    struct arena *arena;
+    _Atomic(const char *) left_out_file;
 };
 
 struct progress *progress_new(struct arena *a)
@@ -26,6 +28,7 @@ struct progress *progress_new(struct arena *a)
     struct progress *p = ARENA_NEW(a, struct progress);
 
     pthread_mutex_init(&p->mutex, NULL); /* holds nothing that would have to be given back */
+    p->arena = a;
     return p;
 }
 
@@ -43,6 +46,16 @@ void progress_set_phase(struct progress *p, enum phase phase)
 {
     assert(phase < PHASE_COUNT);
     atomic_store(&p->phase, (int)phase);
+}
+
+void progress_set_left_out_file(struct progress *p, const char *path)
+{
+    atomic_store(&p->left_out_file, (const char *)arena_strdup(p->arena, path));
+}
+
+const char *progress_left_out_file(struct progress *p)
+{
+    return atomic_load(&p->left_out_file);
 }
 
 const char *phase_name(enum phase phase)

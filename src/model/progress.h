@@ -101,16 +101,17 @@ struct progress_counters {
     _Atomic uint64_t spool_bytes;
     _Atomic uint64_t slot_retained_bytes; /* WAL the source keeps for our slot */
     _Atomic uint64_t broken_keys; /* foreign keys that rows of the source break: left out or NOT VALID on the target */
-    _Atomic bool is_once;         /* --type full: nothing is made on the source */
-    _Atomic uint64_t compared_entries;   /* --type full: kinds of objects and tables compared at the end, */
-    _Atomic uint64_t compared_different; /* and those not found equal */
-    _Atomic uint64_t max_rate_mb;        /* the copy's limit now, MB/s; 0: none */
-    _Atomic int64_t snapshot_since_us;   /* by base/clock: when the copy's snapshot was taken; 0: none is held */
-    _Atomic int64_t slot_growth;         /* of that, bytes a second over the last minute; 0: none, or not known yet */
-    _Atomic uint64_t slot_room_bytes;    /* WAL until the source removes what the slot needs; 0: no such limit */
-    _Atomic int64_t slot_seconds_left;   /* until then at that growth; 0: not known, or never */
-    _Atomic bool is_paused;              /* applying is; receiving goes on */
-    _Atomic bool is_stopped;             /* applying waits for a decision about a change; likewise */
+    _Atomic uint64_t statements_left_out; /* that the target could not take: pg/left_out.h */
+    _Atomic bool is_once;                 /* --type full: nothing is made on the source */
+    _Atomic uint64_t compared_entries;    /* --type full: kinds of objects and tables compared at the end, */
+    _Atomic uint64_t compared_different;  /* and those not found equal */
+    _Atomic uint64_t max_rate_mb;         /* the copy's limit now, MB/s; 0: none */
+    _Atomic int64_t snapshot_since_us;    /* by base/clock: when the copy's snapshot was taken; 0: none is held */
+    _Atomic int64_t slot_growth;          /* of that, bytes a second over the last minute; 0: none, or not known yet */
+    _Atomic uint64_t slot_room_bytes;     /* WAL until the source removes what the slot needs; 0: no such limit */
+    _Atomic int64_t slot_seconds_left;    /* until then at that growth; 0: not known, or never */
+    _Atomic bool is_paused;               /* applying is; receiving goes on */
+    _Atomic bool is_stopped;              /* applying waits for a decision about a change; likewise */
 };
 
 /* Lives in `a`. */
@@ -119,6 +120,11 @@ struct progress_counters *progress_counters(struct progress *p);
 
 enum phase progress_phase(struct progress *p);
 void progress_set_phase(struct progress *p, enum phase phase);
+
+/* Where the statements that were left out are written. By the thread that owns the arena. NULL: nowhere yet. */
+void progress_set_left_out_file(struct progress *p, const char *path);
+const char *progress_left_out_file(struct progress *p);
+
 const char *phase_name(enum phase phase);
 
 /*

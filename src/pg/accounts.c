@@ -8,6 +8,7 @@
 #include "pg/account_reader.h"
 #include "pg/cells.h"
 #include "pg/schema_roles.h"
+#include "pg/setting_rights.h"
 
 enum { CREATES_LIKE_ITSELF_SINCE = 160000 };
 
@@ -69,6 +70,7 @@ static const char *provider_of(const char *role)
 /* What the target's user may do. */
 struct creator {
     struct role_list roles;
+    struct setting_rights settings;
     bool may_create;
     bool may_give_createdb;
     bool can_read_passwords; /* on the source */
@@ -124,6 +126,7 @@ MUST_USE static struct error *creator_read(struct pg_conn *source, struct pg_con
     char *can_read = NULL;
 
     TRY(schema_roles_read(target, a, &out->roles));
+    TRY(setting_rights_read(target, a, &out->settings));
     TRY(pg_query(
         target, a, "reading what the user may do",
         "SELECT rolsuper::text, rolcreatedb::text, rolcreaterole::text FROM pg_roles WHERE rolname = current_user",
@@ -174,12 +177,13 @@ static const char *why_no_member(const struct creator *by, const struct pg_rows 
 
     if (made != NULL && made->is_carried)
         return NULL;
-    if (role_find(&by->roles, group) == NULL)
+    const struct role *there = role_find(&by->roles, group);
+    if (there == NULL)
         return "it does not exist on the target";
     for (unsigned r = 0; r < mighty->n_rows; r++)
         if (strcmp(mighty->rows[r][0], group) == 0)
             return "its members have rights over the whole server there, which are raised on no target";
-    return NULL;
+    return there->may_be_granted ? NULL : "the target's user may not grant it (it needs ADMIN OPTION)";
 }
 
 /* What a role is on the source and will not be on the target belongs to what is said about it beforehand. */
@@ -187,17 +191,20 @@ static void judge_statement(struct arena *a, const struct creator *by, const str
                             struct account_list *list)
 {
     const struct account *found = account_find(list, cell[ACCOUNT_ROLE]);
-    const char *reason = NULL;
+    const char *subject = cell[ACCOUNT_SUBJECT], *reason = NULL, *what = "";
 
     if (found == NULL || !found->is_carried || cell[ACCOUNT_STATEMENT] == NULL)
         return;
     struct account *x = &list->accounts[found - list->accounts];
     if (strcmp(cell[ACCOUNT_KIND], "membership") == 0) {
-        reason = why_no_member(by, mighty, list, cell[ACCOUNT_SUBJECT]);
-        if (reason != NULL)
-            x->remark =
-                join(a, x->remark, arena_printf(a, "is made no member of \"%s\": %s", cell[ACCOUNT_SUBJECT], reason));
+        reason = why_no_member(by, mighty, list, subject);
+        what = "is made no member of";
+    } else if (strcmp(cell[ACCOUNT_KIND], "setting") == 0) {
+        reason = setting_refusal(&by->settings, subject);
+        what = "comes without the setting";
     }
+    if (reason != NULL)
+        x->remark = join(a, x->remark, arena_printf(a, "%s \"%s\": %s", what, subject, reason));
     list->statements[list->n_statements++] =
         (struct account_statement){.text = cell[ACCOUNT_STATEMENT], .left_out = reason};
 }
@@ -241,7 +248,8 @@ struct error *accounts_read(struct pg_conn *source, struct pg_conn *target, stru
 /* ---- making them ---- */
 
 /* Under a savepoint: what the user may not do is left out, and the transaction goes on. */
-MUST_USE static struct error *try_statement(struct pg_conn *target, const char *statement, const char *shown)
+MUST_USE static struct error *try_statement(struct pg_conn *target, const char *statement, const char *shown,
+                                            struct left_out *left_out)
 {
     TRY(pg_execute(target, "a savepoint", "SAVEPOINT pgtide"));
     struct error *err = pg_execute(target, "making a role", statement);
@@ -249,7 +257,7 @@ MUST_USE static struct error *try_statement(struct pg_conn *target, const char *
         return pg_execute(target, "a savepoint", "RELEASE pgtide");
     if (error_kind(err) != ERROR_CONFIG || pg_conn_is_broken(target))
         return err;
-    log_warn("left out \"%s\": %s", shown, error_message(err));
+    left_out_tell(left_out, shown, error_message(err));
     error_free(err);
     return pg_execute(target, "a savepoint", "ROLLBACK TO pgtide");
 }
@@ -272,7 +280,7 @@ MUST_USE static struct error *password_read(struct pg_conn *source, struct arena
 
 /* The statement holds the verifier only while it is sent. */
 MUST_USE static struct error *give_password(struct pg_conn *source, struct pg_conn *target, struct arena *a,
-                                            const struct account *x)
+                                            const struct account *x, struct left_out *left_out)
 {
     CLEANUP(secret_free) struct secret *verifier = NULL;
     const char *name = pg_quote_identifier(a, x->name);
@@ -282,7 +290,7 @@ MUST_USE static struct error *give_password(struct pg_conn *source, struct pg_co
         return NULL;
     char *literal = pg_quote_literal(a, secret_reveal(verifier));
     char *statement = arena_printf(a, "ALTER ROLE %s PASSWORD %s", name, literal);
-    struct error *err = try_statement(target, statement, arena_printf(a, "ALTER ROLE %s PASSWORD …", name));
+    struct error *err = try_statement(target, statement, arena_printf(a, "ALTER ROLE %s PASSWORD …", name), left_out);
     explicit_bzero(literal, strlen(literal));
     explicit_bzero(statement, strlen(statement));
     return err;
@@ -290,17 +298,17 @@ MUST_USE static struct error *give_password(struct pg_conn *source, struct pg_co
 
 /* Who is no superuser may give objects to a role only as its member. */
 MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *target, struct arena *a,
-                                        const struct account *x, bool by_superuser)
+                                        const struct account *x, bool by_superuser, struct left_out *left_out)
 {
     const char *name = pg_quote_identifier(a, x->name);
 
     TRY(pg_execute_format(target, "making a role", "CREATE ROLE %s %s", name, x->attributes));
     if (x->has_password)
-        TRY(give_password(source, target, a, x));
+        TRY(give_password(source, target, a, x, left_out));
     if (!by_superuser) {
         const char *statement = arena_printf(a, "GRANT %s TO CURRENT_USER", name);
 
-        TRY(try_statement(target, statement, statement));
+        TRY(try_statement(target, statement, statement, left_out));
     }
     log_info("made role \"%s\" on the target%s%s", x->name, x->remark == NULL ? "" : ": ",
              x->remark == NULL ? "" : x->remark);
@@ -308,27 +316,27 @@ MUST_USE static struct error *make_role(struct pg_conn *source, struct pg_conn *
 }
 
 MUST_USE static struct error *make_all(struct pg_conn *source, struct pg_conn *target, struct arena *a,
-                                       const struct account_list *list)
+                                       const struct account_list *list, struct left_out *left_out)
 {
     struct role_list roles;
 
     TRY(schema_roles_read(target, a, &roles));
     for (unsigned i = 0; i < list->n; i++)
         if (list->accounts[i].is_carried)
-            TRY(make_role(source, target, a, &list->accounts[i], roles.user_is_superuser));
+            TRY(make_role(source, target, a, &list->accounts[i], roles.user_is_superuser, left_out));
     FAULT_POINT("accounts.made");
     for (unsigned i = 0; i < list->n_statements; i++) {
         const struct account_statement *x = &list->statements[i];
 
         if (x->left_out != NULL)
-            log_warn("left out \"%s\": %s", x->text, x->left_out);
+            left_out_tell(left_out, x->text, x->left_out);
         else
-            TRY(try_statement(target, x->text, x->text));
+            TRY(try_statement(target, x->text, x->text, left_out));
     }
     return NULL;
 }
 
-struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, unsigned *out_n)
+struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, struct left_out *left_out, unsigned *out_n)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "accounts");
     struct account_list list;
@@ -338,7 +346,7 @@ struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, uns
     if (list.n_carried == 0)
         return NULL;
     TRY(pg_execute(target, "beginning a transaction", "BEGIN"));
-    struct error *err = make_all(source, target, scratch, &list);
+    struct error *err = make_all(source, target, scratch, &list, left_out);
     if (err == NULL)
         return pg_execute(target, "committing the roles", "COMMIT");
     if (!pg_conn_is_broken(target))

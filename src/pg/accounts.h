@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "pg/conn.h"
+#include "pg/left_out.h"
 
 struct account {
     const char *name;
@@ -48,7 +49,8 @@ MUST_USE struct error *accounts_read(struct pg_conn *source, struct pg_conn *tar
 const struct account *account_find(const struct account_list *l, const char *name);
 
 /*
- * Makes those that are carried, in one transaction: all of it or nothing. What the target's user may not do is left out with a warning.
+ * Makes those that are carried, in one transaction: all of it or nothing. What the target's user may not do is left out and told.
  * May be repeated; then there is nothing to do. `out_n`: how many were made.
  */
-MUST_USE struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, unsigned *out_n);
+MUST_USE struct error *accounts_carry(struct pg_conn *source, struct pg_conn *target, struct left_out *left_out,
+                                      unsigned *out_n);

@@ -4,58 +4,145 @@
 #include "pg/cells.h"
 #include "pg/copy.h"
 #include "pg/schema_roles.h"
+#include "pg/setting_rights.h"
 #include "pg/sql.h"
 
 /* Of an error that only says that we may not. */
-MUST_USE static struct error *tolerate(struct error *err, const char *statement)
+MUST_USE static struct error *tolerate(struct left_out *left_out, struct error *err, const char *statement)
 {
     if (err == NULL || error_kind(err) != ERROR_CONFIG)
         return err;
-    log_warn("left out \"%s\": %s", statement, error_message(err));
+    left_out_tell(left_out, statement, error_message(err));
     error_free(err);
     return NULL;
 }
 
 /* ---- properties ---- */
 
-struct error *database_properties_copy(struct pg_conn *source, struct pg_conn *target)
+enum property_cell { PROPERTY_STATEMENT, PROPERTY_ROLE, PROPERTY_SETTING };
+
+/* What a statement needs on the target. */
+struct property_rights {
+    struct role_list roles;
+    struct setting_rights settings;
+    bool owns_database; /* or will make it */
+};
+
+MUST_USE static struct error *rights_read(struct pg_conn *target, struct arena *a, const char *database,
+                                          struct property_rights *out)
+{
+    char *is_foreign = NULL;
+
+    TRY(schema_roles_read(target, a, &out->roles));
+    TRY(setting_rights_read(target, a, &out->settings));
+    TRY(pg_query_text(target, a, "asking whose the database is",
+                      "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1 AND NOT pg_has_role(current_user, "
+                      "datdba, 'USAGE'))::text",
+                      &database, 1, &is_foreign));
+    out->owns_database = !cell_bool(is_foreign);
+    return NULL;
+}
+
+static bool will_be_made(const struct account_list *made, const char *role)
+{
+    const struct account *x = made == NULL ? NULL : account_find(made, role);
+
+    return x != NULL && x->is_carried;
+}
+
+static bool lacks_role(const struct property_rights *by, const struct account_list *made, const char *role)
+{
+    return role != NULL && role_find(&by->roles, role) == NULL && !will_be_made(made, role);
+}
+
+/* NULL: it can be run. */
+static const char *why_not(struct arena *a, const struct property_rights *by, const struct account_list *made,
+                           char *const *cell)
+{
+    const char *role = cell[PROPERTY_ROLE], *setting = cell[PROPERTY_SETTING];
+    const struct role *there = role == NULL ? NULL : role_find(&by->roles, role);
+
+    if (lacks_role(by, made, role))
+        return arena_printf(a, "role \"%s\" does not exist on the target", role);
+    if (setting != NULL && there != NULL && !there->may_be_altered)
+        return arena_printf(a, "the target's user may not alter role \"%s\"", role);
+    if ((role == NULL || setting == NULL) && !by->owns_database)
+        return "the target's user does not own the database";
+    return setting == NULL ? NULL : setting_refusal(&by->settings, setting);
+}
+
+struct error *database_properties_read(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                       const char *database, const struct account_list *made,
+                                       struct database_properties *out)
+{
+    struct property_rights by;
+    struct pg_rows rows;
+
+    TRY(rights_read(target, a, database, &by));
+    TRY(pg_query(source, a, "reading the properties of the database", sql_database_properties, &database, 1, &rows));
+    out->properties = arena_alloc(a, (rows.n_rows + 1U) * sizeof *out->properties);
+    for (out->n = 0; out->n < rows.n_rows; out->n++)
+        out->properties[out->n] = (struct database_property){
+            .statement = rows.rows[out->n][PROPERTY_STATEMENT],
+            .left_out = why_not(a, &by, made, rows.rows[out->n]),
+            .lacks_role = lacks_role(&by, made, rows.rows[out->n][PROPERTY_ROLE]),
+        };
+    return NULL;
+}
+
+struct error *database_properties_copy(struct pg_conn *source, struct pg_conn *target, struct left_out *left_out)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "database properties");
     const char *database = pg_endpoint_database(pg_conn_endpoint(target));
-    struct role_list roles;
-    struct pg_rows statements;
+    struct database_properties all;
 
-    TRY(schema_roles_read(target, scratch, &roles));
-    TRY(pg_query(source, scratch, "reading the properties of the database", sql_database_properties, &database, 1,
-                 &statements));
-    for (unsigned r = 0; r < statements.n_rows; r++) {
-        const char *statement = statements.rows[r][0], *role = statements.rows[r][1];
+    TRY(database_properties_read(source, target, scratch, database, NULL, &all));
+    for (unsigned i = 0; i < all.n; i++) {
+        const struct database_property *x = &all.properties[i];
 
-        if (role != NULL && role_find(&roles, role) == NULL)
-            log_warn("left out \"%s\": role \"%s\" does not exist on the target", statement, role);
+        if (x->left_out != NULL)
+            left_out_tell(left_out, x->statement, x->left_out);
         else
-            TRY(tolerate(pg_execute(target, "setting a property of the database", statement), statement));
+            TRY(tolerate(left_out, pg_execute(target, "setting a property of the database", x->statement),
+                         x->statement));
     }
     return NULL;
 }
 
-struct error *database_give(struct pg_conn *source, struct pg_conn *maintenance, const char *database)
+struct error *database_owner_read(struct pg_conn *source, struct pg_conn *target, struct arena *a, const char *database,
+                                  const struct account_list *made, struct database_property *out)
 {
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "database owner");
     struct role_list roles;
     char *owner = NULL;
 
-    TRY(pg_query_text(source, scratch, "reading who owns the database",
+    TRY(pg_query_text(source, a, "reading who owns the database",
                       "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()", NULL, 0,
                       &owner));
-    TRY(schema_roles_read(maintenance, scratch, &roles));
-    const char *statement = arena_printf(scratch, "ALTER DATABASE %s OWNER TO %s",
-                                         pg_quote_identifier(scratch, database), pg_quote_identifier(scratch, owner));
+    TRY(schema_roles_read(target, a, &roles));
     const struct role *role = role_find(&roles, owner);
-    if (role != NULL && (role->is_ours || roles.user_is_superuser))
-        return tolerate(pg_execute(maintenance, "giving the database to its owner", statement), statement);
-    log_warn("left out \"%s\": role \"%s\" %s", statement, owner,
-             role == NULL ? "does not exist on the target" : "is none that we may become on the target");
+    *out = (struct database_property){
+        .statement = arena_printf(a, "ALTER DATABASE %s OWNER TO %s", pg_quote_identifier(a, database),
+                                  pg_quote_identifier(a, owner)),
+        .lacks_role = role == NULL && !will_be_made(made, owner),
+    };
+    if (out->lacks_role)
+        out->left_out = arena_printf(a, "role \"%s\" does not exist on the target", owner);
+    else if (role != NULL && !role->is_ours && !roles.user_is_superuser)
+        out->left_out = arena_printf(a, "role \"%s\" is none that we may become on the target", owner);
+    return NULL;
+}
+
+struct error *database_give(struct pg_conn *source, struct pg_conn *maintenance, const char *database,
+                            struct left_out *left_out)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "database owner");
+    struct database_property owner;
+
+    TRY(database_owner_read(source, maintenance, scratch, database, NULL, &owner));
+    if (owner.left_out == NULL)
+        return tolerate(left_out, pg_execute(maintenance, "giving the database to its owner", owner.statement),
+                        owner.statement);
+    left_out_tell(left_out, owner.statement, owner.left_out);
     return NULL;
 }
 
@@ -176,7 +263,8 @@ struct error *database_config_tables_fill(struct pg_conn *source, struct pg_conn
 
 /* ---- materialized views ---- */
 
-MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, const char *name)
+MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, const char *name,
+                                       struct left_out *left_out)
 {
     char *is_waiting = NULL;
 
@@ -189,11 +277,13 @@ MUST_USE static struct error *populate(struct pg_conn *target, struct arena *a, 
     log_info("populating materialized view %s", name);
     /* What its owner may not read (any more) cannot be refreshed on the source either. */
     const char *statement = arena_printf(a, "REFRESH MATERIALIZED VIEW %s", name);
-    return tolerate(pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name),
+    return tolerate(left_out,
+                    pg_execute_format(target, "populating a materialized view", "%s; ANALYZE %s", statement, name),
                     statement);
 }
 
-struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target, const struct chosen *chosen)
+struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn *target, const struct chosen *chosen,
+                                         struct left_out *left_out)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "materialized views");
     struct pg_rows views;
@@ -204,7 +294,7 @@ struct error *database_matviews_populate(struct pg_conn *source, struct pg_conn 
     chosen_filter_rows(chosen, &views, 2);
     for (unsigned r = 0; r < views.n_rows; r++) {
         const char *name = pg_quote_name(scratch, views.rows[r][0], views.rows[r][1]);
-        struct error *err = populate(target, scratch, name);
+        struct error *err = populate(target, scratch, name, left_out);
 
         if (err != NULL)
             return error_wrap(err, "materialized view %s", name);

@@ -41,8 +41,12 @@ struct error *foreign_keys_find(struct pg_conn *conn, struct arena *a, const cha
     return NULL;
 }
 
+const char *foreign_key_validation(struct arena *a, const struct foreign_key *key)
+{
+    return arena_printf(a, "ALTER TABLE %s VALIDATE CONSTRAINT %s", key->table, pg_quote_identifier(a, key->name));
+}
+
 struct error *foreign_keys_validate(struct pg_conn *conn, struct arena *a, const struct foreign_key *key)
 {
-    return pg_execute_format(conn, "checking a foreign key", "ALTER TABLE %s VALIDATE CONSTRAINT %s", key->table,
-                             pg_quote_identifier(a, key->name));
+    return pg_execute(conn, "checking a foreign key", foreign_key_validation(a, key));
 }

@@ -26,4 +26,7 @@ MUST_USE struct error *foreign_keys_unchecked(struct pg_conn *conn, struct arena
 MUST_USE struct error *foreign_keys_find(struct pg_conn *conn, struct arena *a, const char *table, const char *name,
                                          bool *out_found, struct foreign_key *out);
 
+/* Its VALIDATE, as text. */
+const char *foreign_key_validation(struct arena *a, const struct foreign_key *key);
+
 MUST_USE struct error *foreign_keys_validate(struct pg_conn *conn, struct arena *a, const struct foreign_key *key);

@@ -1,10 +1,7 @@
 #include "pg/large_objects.h"
 
-#include <inttypes.h>
-
 #include "base/buffer.h"
 #include "base/fault.h"
-#include "base/log.h"
 #include "pg/cells.h"
 #include "pg/copy.h"
 #include "pg/schema_roles.h"
@@ -33,7 +30,7 @@ struct sync {
     bool may_remove;
     struct role_list roles;
     struct large_object_counts counts;
-    uint64_t n_left_out; /* statements about owners, comments and rights */
+    struct left_out *left_out; /* statements about owners, comments and rights */
 };
 
 /* Objects of the source in order of their oids; `target` has what the target says of the same ones, NULL where it has none. */
@@ -199,15 +196,6 @@ static const char *statement_end(const char *text)
     return l.end;
 }
 
-/* The first is told, the others are counted: there may be as many as objects. */
-static void leave_out(struct sync *s, const char *statement, const char *reason)
-{
-    if (s->n_left_out++ == 0)
-        log_warn("left out \"%s\": %s", statement, reason);
-    else
-        log_debug("left out \"%s\": %s", statement, reason);
-}
-
 /* The next of a text of statements, a line each; NULL at the end. */
 static const char *next_statement(struct arena *a, const char **at)
 {
@@ -231,7 +219,7 @@ static void add_properties(struct sync *s, struct arena *a, const char *properti
         if (reason == NULL)
             buffer_printf(sql, "%s\n", statement);
         else
-            leave_out(s, statement, reason);
+            left_out_tell(s->left_out, statement, reason);
     }
 }
 
@@ -258,7 +246,7 @@ MUST_USE static struct error *set_one_by_one(struct sync *s, struct arena *a, co
 
         TRY(try_properties(s, statement, &refused));
         if (refused != NULL)
-            leave_out(s, statement, error_message(refused));
+            left_out_tell(s->left_out, statement, error_message(refused));
     }
     return NULL;
 }
@@ -327,10 +315,10 @@ MUST_USE static struct error *sync_pages(struct sync *s)
 }
 
 struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
-                                 struct large_object_counts *out)
+                                 struct left_out *left_out, struct large_object_counts *out)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "large objects");
-    struct sync s = {.source = source, .target = target, .may_remove = may_remove};
+    struct sync s = {.source = source, .target = target, .may_remove = may_remove, .left_out = left_out};
     char *any = NULL;
 
     TRY(pg_query_text(source, scratch, "looking for large objects",
@@ -348,9 +336,6 @@ struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target,
             error_free(pg_execute(target, "giving large objects up", "ROLLBACK")); /* the first error says why */
         return error_wrap(err, "copying large objects");
     }
-    if (s.n_left_out > 1)
-        log_warn("left out %" PRIu64 " statements about owners, comments and rights of large objects, as the first",
-                 s.n_left_out);
     *out = s.counts;
     return NULL;
 }

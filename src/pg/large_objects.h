@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "pg/conn.h"
+#include "pg/left_out.h"
 
 struct large_object_counts {
     uint64_t seen;
@@ -24,4 +25,4 @@ struct large_object_counts {
  * user are an error of the source that names them.
  */
 MUST_USE struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
-                                          struct large_object_counts *out);
+                                          struct left_out *left_out, struct large_object_counts *out);

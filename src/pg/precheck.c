@@ -101,6 +101,7 @@ static const struct check {
     {"libraries", CHECK_TARGET_STATE, "the libraries of C functions are on the target", NEEDS_BOTH, check_libraries},
     {"accounts", CHECK_TARGET_STATE, "roles come along", NEEDS_BOTH, check_accounts},
     {"roles-missing", CHECK_TARGET_STATE, "all owners and grantees exist on the target", NEEDS_BOTH, check_roles},
+    {"left-out", CHECK_PRIVILEGE, "nothing is left out for want of rights on the target", NEEDS_BOTH, check_left_out},
     {"target-writers", CHECK_OBJECT_CONFLICT, "nobody else synchronizes into the target", NEEDS_BOTH,
      check_target_writers},
     {"target-empty", CHECK_OBJECT_CONFLICT, "the target has no objects of the same names", NEEDS_BOTH,

@@ -96,6 +96,8 @@ MUST_USE struct error *precheck_describe(struct precheck *p, struct pg_conn *c, 
 /* precheck_shapes.c */
 extern precheck_function check_row_security, check_generated_identity, check_partitions, check_superuser_objects,
     check_libraries, check_long_rows, check_output_plugin;
+/* precheck_left_out.c */
+extern precheck_function check_left_out;
 /* precheck_room.c */
 extern precheck_function check_wal_keep, check_sender_timeout, check_target_disk, check_target_limits;
 /* precheck_fit.c */

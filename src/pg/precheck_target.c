@@ -323,15 +323,21 @@ struct error *check_accounts(struct precheck *p, struct check_item *item)
                               pg_quote_identifier(p->a, p->target_facts.user)));
         return NULL;
     }
+    /* Else it could give no object to them. */
+    const char *member = l->n_carried == 0 || p->target_facts.user_is_superuser
+                             ? ""
+                             : arena_printf(p->a, "; user \"%s\" becomes a member of %s", p->target_facts.user,
+                                            agreeing(l->n_carried, "it", "each of them"));
     if (l->n_without_login == 0) {
-        item_is(p, item, CHECK_PASSED, "%s made on the target, %s not",
-                counted(p->a, l->n_carried, "role is", "roles are"), counted(p->a, l->n - l->n_carried, "is", "are"));
+        item_is(p, item, CHECK_PASSED, "%s made on the target, %s not%s",
+                counted(p->a, l->n_carried, "role is", "roles are"), counted(p->a, l->n - l->n_carried, "is", "are"),
+                member);
         return NULL;
     }
     item_is(p, item, CHECK_ALARM,
-            "%s made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %s not made",
+            "%s made on the target, %u of them without LOGIN because user \"%s\" may not read passwords; %s not made%s",
             counted(p->a, l->n_carried, "role is", "roles are"), l->n_without_login, p->source_facts.user,
-            counted(p->a, l->n - l->n_carried, "is", "are"));
+            counted(p->a, l->n - l->n_carried, "is", "are"), member);
     item_fix(p, item, ON_SOURCE,
              arena_printf(p->a,
                           "GRANT SELECT ON pg_catalog.pg_authid TO %s; -- or give the roles passwords on the target",

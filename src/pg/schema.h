@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 #include "pg/conn.h"
+#include "pg/left_out.h"
 #include "pg/schema_script.h"
 
 struct schema_programs {
@@ -93,7 +94,7 @@ MUST_USE struct error *schema_is_unchecked(struct pg_conn *source, const struct 
 unsigned schema_adopt_dropped(struct schema *schema);
 
 /*
- * What of the scripts this target takes. Left out, each with a warning in the log: OWNER TO, GRANT, REVOKE, DEFAULT
+ * What of the scripts this target takes. Left out, each told (pg/left_out.h): OWNER TO, GRANT, REVOKE, DEFAULT
  * PRIVILEGES, policies and user mappings that name a role which is not there; OWNER TO a role that we may not
  * become; for a user who is no superuser also SET SESSION AUTHORIZATION (the grants stay) and comments on extensions.
  */
@@ -110,7 +111,7 @@ enum existing {
  * already.
  */
 MUST_USE struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task,
-                                         enum existing may_stay, struct schema_target **out);
+                                         enum existing may_stay, struct left_out *left_out, struct schema_target **out);
 
 /*
  * Runs the pre-data entries that are not done, in order, at most 200 a transaction. A failing entry is named with its
@@ -136,3 +137,8 @@ bool schema_can_validate_later(const struct entry *e, int target_version);
  */
 MUST_USE struct error *schema_run_entry(struct pg_conn *target, const struct schema_target *t, const struct entry *e,
                                         enum entry_part part);
+
+/* What of it would be run, as text, for people. */
+const char *schema_part_statement(struct arena *a, const struct entry *e, enum entry_part part);
+
+bool schema_user_is_superuser(const struct schema_target *t);

@@ -1,7 +1,5 @@
 #include "pg/schema.h"
 
-#include <stdatomic.h>
-
 #include "base/buffer.h"
 #include "base/fault.h"
 #include "base/log.h"
@@ -13,8 +11,7 @@
 
 enum {
     ENTRIES_PER_TRANSACTION = 200,
-    STATEMENT_SHOWN = 200, /* bytes of a failing statement */
-    LEFT_OUT_TOLD = 100,
+    STATEMENT_SHOWN = 200,                /* bytes of a failing statement */
     UNCHECKED_PARTITIONED_SINCE = 180000, /* a partitioned table's foreign key may be NOT VALID */
 };
 
@@ -23,19 +20,23 @@ struct schema_target {
     int version;
     enum existing may_stay;
     struct role_list roles;
-    _Atomic unsigned *n_left_out; /* counted by all threads */
+    struct left_out *left_out;
+    struct pg_rows extension_comments; /* statements that need not be run: an extension brings its comment along */
 };
 
 struct error *schema_target_new(struct pg_conn *target, struct arena *a, const char *task, enum existing may_stay,
-                                struct schema_target **out)
+                                struct left_out *left_out, struct schema_target **out)
 {
     struct schema_target *t = ARENA_NEW(a, struct schema_target);
 
     t->task = arena_strdup(a, task);
     t->version = pg_conn_version(target);
     t->may_stay = may_stay;
-    t->n_left_out = arena_alloc(a, sizeof *t->n_left_out);
+    t->left_out = left_out;
     TRY(schema_roles_read(target, a, &t->roles));
+    TRY(pg_query(target, a, "reading the comments of extensions",
+                 "SELECT format('COMMENT ON EXTENSION %I IS %L;', name, comment) FROM pg_available_extensions", NULL, 0,
+                 &t->extension_comments));
     *out = t;
     return NULL;
 }
@@ -62,19 +63,12 @@ static void add_statement(const struct schema_target *t, struct arena *a, struct
         job->statements[job->n_statements++] = after;
 }
 
-/* A database of another owner has one such statement for each of its objects: the log need not hold all of them. */
-static void tell_left_out(const struct schema_target *t, const char *statement, const char *reason)
+static bool comes_with_extension(const struct schema_target *t, const char *statement)
 {
-    unsigned n = atomic_fetch_add(t->n_left_out, 1);
-    int length = (int)strcspn(statement, "\n");
-
-    if (n < LEFT_OUT_TOLD)
-        log_warn("left out \"%.*s\": %s", length, statement, reason);
-    else
-        log_debug("left out \"%.*s\": %s", length, statement, reason);
-    if (n + 1 == LEFT_OUT_TOLD)
-        log_warn("%d statements were left out; from here on only the debug log names them (PGTIDE_LOG=debug)",
-                 LEFT_OUT_TOLD);
+    for (unsigned i = 0; i < t->extension_comments.n_rows; i++)
+        if (strcmp(t->extension_comments.rows[i][0], statement) == 0)
+            return true;
+    return false;
 }
 
 static struct job job_for(const struct schema_target *t, struct arena *a, const struct entry *e)
@@ -87,8 +81,8 @@ static struct job job_for(const struct schema_target *t, struct arena *a, const 
 
         if (reason == NULL)
             add_statement(t, a, &job, e->statements[i]);
-        else
-            tell_left_out(t, e->statements[i], reason);
+        else if (!comes_with_extension(t, e->statements[i]))
+            left_out_tell(t->left_out, e->statements[i], reason);
     }
     return job;
 }
@@ -258,7 +252,7 @@ static struct job without_owner(const struct schema_target *t, struct arena *a, 
 
     for (unsigned i = 0; i < job->n_statements; i++)
         if (is_owner_statement(job->statements[i]))
-            tell_left_out(t, job->statements[i], "the role may not own it in that schema");
+            left_out_tell(t->left_out, job->statements[i], "the role may not own it in that schema");
         else
             kept.statements[kept.n_statements++] = job->statements[i];
     return kept;
@@ -419,6 +413,24 @@ static struct error *validate_statement(struct arena *a, const struct entry *e, 
     *out = arena_printf(a, "ALTER TABLE %s VALIDATE CONSTRAINT %s;", pg_quote_name(a, t[at].text, t[at + 2].text),
                         pg_quote_identifier(a, t[at + 5].text));
     return NULL;
+}
+
+const char *schema_part_statement(struct arena *a, const struct entry *e, enum entry_part part)
+{
+    const char *validation = NULL, *all = "";
+    struct error *err = part == ENTRY_VALIDATE ? validate_statement(a, e, &validation) : NULL;
+
+    if (err == NULL && validation != NULL)
+        return validation;
+    error_free(err); /* it is no "ALTER TABLE … ADD": the validation itself */
+    for (unsigned i = 0; i < e->n_statements; i++)
+        all = arena_printf(a, "%s%s%s", all, i == 0 ? "" : "\n", e->statements[i]);
+    return all;
+}
+
+bool schema_user_is_superuser(const struct schema_target *t)
+{
+    return t->roles.user_is_superuser;
 }
 
 static struct error *job_for_part(const struct schema_target *t, struct arena *a, const struct entry *e,

@@ -24,12 +24,19 @@ struct error *schema_roles_read(struct pg_conn *target, struct arena *a, struct 
     struct pg_rows answer;
 
     TRY(pg_query(target, a, "reading the roles",
-                 "SELECT rolname, pg_has_role(current_user, oid, $1)::text, "
-                 "(SELECT rolsuper::text FROM pg_roles WHERE rolname = current_user) FROM pg_roles",
+                 "SELECT r.rolname, pg_has_role(current_user, r.oid, $1)::text, me.rolsuper::text, "
+                 "(me.rolsuper OR NOT r.rolsuper AND (x.is_admin OR x.makes_all))::text, "
+                 "(me.rolsuper OR NOT r.rolsuper AND (r.oid = me.oid OR x.is_admin AND me.rolcreaterole OR "
+                 "x.makes_all))::text FROM pg_roles r, pg_roles me, LATERAL (SELECT pg_has_role(current_user, r.oid, "
+                 "'MEMBER WITH ADMIN OPTION'), me.rolcreaterole AND current_setting('server_version_num')::int < "
+                 "160000) AS x(is_admin, makes_all) WHERE me.rolname = current_user",
                  &right, 1, &answer));
     struct role *roles = arena_alloc(a, (answer.n_rows + 1U) * sizeof *roles);
     for (unsigned r = 0; r < answer.n_rows; r++)
-        roles[r] = (struct role){.name = answer.rows[r][0], .is_ours = cell_bool(answer.rows[r][1])};
+        roles[r] = (struct role){.name = answer.rows[r][0],
+                                 .is_ours = cell_bool(answer.rows[r][1]),
+                                 .may_be_granted = cell_bool(answer.rows[r][3]),
+                                 .may_be_altered = cell_bool(answer.rows[r][4])};
     qsort(roles, answer.n_rows, sizeof *roles, by_name);
     *out = (struct role_list){
         .n = answer.n_rows,

@@ -13,7 +13,9 @@
 
 struct role {
     const char *name;
-    bool is_ours; /* we may give objects to it */
+    bool is_ours;        /* we may give objects to it */
+    bool may_be_granted; /* by us */
+    bool may_be_altered; /* we may give it settings */
 };
 
 struct role_list {

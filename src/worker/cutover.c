@@ -251,7 +251,7 @@ MUST_USE static struct error *step_sequences(struct cutover *c)
     return NULL;
 }
 
-/* The stop removes what the source has not, where the target was empty before us; here nothing is removed. */
+/* The stop does it again: it removes what the source has not, where the target was empty before us, and tells what is left out. */
 MUST_USE static struct error *step_large_objects(struct cutover *c)
 {
     struct large_object_counts counts = {0};
@@ -261,7 +261,7 @@ MUST_USE static struct error *step_large_objects(struct cutover *c)
         return NULL;
     }
     TRY(pg_execute(c->source, "beginning to read", "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-    TRY(large_objects_sync(c->source, c->target, false, &counts));
+    TRY(large_objects_sync(c->source, c->target, false, NULL, &counts));
     TRY(pg_execute(c->source, "ending the snapshot", "COMMIT"));
     step_detail(c, CUTOVER_LARGE_OBJECTS,
                 arena_printf(c->arena, "%" PRIu64 " of %" PRIu64 " copied again", counts.copied, counts.seen));

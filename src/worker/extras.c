@@ -18,7 +18,7 @@ MUST_USE static struct error *sync_large_objects(struct task *t, struct pg_conn 
 {
     struct large_object_counts counts;
 
-    TRY(large_objects_sync(source, target, target_is_ours(t), &counts));
+    TRY(large_objects_sync(source, target, target_is_ours(t), t->left_out, &counts));
     if (counts.copied > 0 || counts.removed > 0)
         log_info("copied %" PRIu64 " of %" PRIu64 " large objects, removed %" PRIu64, counts.copied, counts.seen,
                  counts.removed);
@@ -57,7 +57,7 @@ struct error *extras_populate(struct task *t)
         return NULL;
     TRY(task_connect_source(t, "extras", t->stop, &source));
     TRY(task_connect_target(t, "extras", t->stop, &target));
-    return database_matviews_populate(source, target, t->chosen);
+    return database_matviews_populate(source, target, t->chosen, t->left_out);
 }
 
 /* Grants on the database come last: they may be what we connect by. */
@@ -69,5 +69,5 @@ struct error *extras_finish(struct task *t, struct pg_conn *source, struct pg_co
     TRY(database_config_tables_copy(source, target));
     TRY(sync_large_objects(t, source, target));
     TRY(pg_execute(source, "ending the snapshot", "COMMIT"));
-    return database_properties_copy(source, target);
+    return database_properties_copy(source, target, t->left_out);
 }

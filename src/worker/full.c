@@ -625,7 +625,7 @@ MUST_USE static struct error *read_target_roles(struct task *t, struct schema_ta
 
     TRY(task_connect_target(t, "roles", t->stop, &target));
     FAULT_POINT("full.before_roles");
-    return schema_target_new(target, t->arena, t->record->id, existing_may_stay(t), out);
+    return schema_target_new(target, t->arena, t->record->id, existing_may_stay(t), t->left_out, out);
 }
 
 /* A target that is restarted just now. */

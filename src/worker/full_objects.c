@@ -172,8 +172,10 @@ MUST_USE static struct error *tell_orphans(struct task *t, struct pg_conn *targe
 MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **target, const struct entry *e,
                                            enum entry_part part, struct error *cause)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "broken key");
     /* Row security that is forced on the owner: only a superuser may look at all rows. */
-    bool may_not_look = part == ENTRY_VALIDATE && error_kind(cause) == ERROR_CONFIG && !t->may_be_replica;
+    bool may_not_look =
+        part == ENTRY_VALIDATE && error_kind(cause) == ERROR_CONFIG && !schema_user_is_superuser(t->schema_target);
 
     if (e->kind != ENTRY_FOREIGN_KEY || pg_conn_is_broken(*target) ||
         (error_kind(cause) != ERROR_DATA && !may_not_look))
@@ -181,6 +183,7 @@ MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **targ
     log_warn("%s; %s", error_message(cause),
              part == ENTRY_VALIDATE ? "it stays NOT VALID: it is checked for new rows only"
                                     : "it is left out on the target");
+    left_out_note(t->left_out, schema_part_statement(scratch, e, part), error_message(cause));
     error_free(cause);
     atomic_fetch_add(&t->counters->broken_keys, 1);
     if (may_not_look)
@@ -391,10 +394,13 @@ MUST_USE static struct error *validate_key(struct task *t, struct sides *s, stru
     TRY(foreign_keys_find(s->source, a, key->table, key->name, out_is_there, &theirs));
     if (!*out_is_there || !theirs.is_valid || is_broken_key(t, theirs.oid))
         return NULL;
+    const char *statement = foreign_key_validation(a, key);
     const struct entry e = {.kind = ENTRY_FOREIGN_KEY,
                             .type = "FK CONSTRAINT",
                             .name = arena_printf(a, "%s %s", key->table, key->name),
-                            .oid = theirs.oid};
+                            .oid = theirs.oid,
+                            .n_statements = 1,
+                            .statements = &statement};
     struct error *err = foreign_keys_validate(s->target, a, key);
     if (err == NULL || error_kind(err) != ERROR_DATA)
         return err;

@@ -94,7 +94,7 @@ MUST_USE static struct error *carry_accounts(struct task *t, struct pg_conn *sou
 
     if (!t->options->with_accounts)
         return NULL;
-    TRY(accounts_carry(source, target, &n));
+    TRY(accounts_carry(source, target, t->left_out, &n));
     if (n > 0)
         log_info("made %u roles on the target", n);
     return NULL;
@@ -117,7 +117,7 @@ MUST_USE static struct error *create_database(struct task *t, struct pg_conn *so
     TRY(carry_accounts(t, source, conn));
     log_info("creating database \"%s\" on the target", pg_endpoint_database(t->target));
     TRY(catalog_create_database(conn, t->arena, pg_endpoint_database(t->target), &t->source_facts));
-    return database_give(source, conn, pg_endpoint_database(t->target));
+    return database_give(source, conn, pg_endpoint_database(t->target), t->left_out);
 }
 
 MUST_USE static struct error *open_target(struct task *t, struct pg_conn *source, struct pg_conn **out_conn)

@@ -344,6 +344,7 @@ MUST_USE static struct error *open_record(struct task *t)
     TRY(stopped_forget(t->folder));
     TRY(pause_forget(t->folder));
     TRY(drift_forget(t->folder));
+    TRY(file_remove(progress_left_out_file(t->progress)));
     TRY(task_record_new(t->arena, pg_endpoint_name(t->source), pg_endpoint_name(t->target), &t->record));
     if (t->options->dml != 0)
         t->record->dml = t->options->dml;
@@ -368,6 +369,7 @@ MUST_USE static struct error *open_task(struct task *t)
         task_folder_path(t->arena, t->options->state_dir, pg_endpoint_key(t->source), pg_endpoint_key(t->target));
     TRY(task_folder_lock(t->arena, t->folder, t->pair, &t->lock));
     TRY(log_open(arena_printf(t->arena, "%s/log", t->folder)));
+    progress_set_left_out_file(t->progress, arena_printf(t->arena, "%s/left-out.sql", t->folder));
     TRY(task_record_read(t->arena, t->folder, &t->record));
     TRY(stop_new(&t->stream_stop));
     TRY(wake_new(&t->news));
@@ -406,6 +408,7 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
     TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample},
                              &server));
     TRY(open_record(t));
+    TRY(left_out_open(progress_left_out_file(t->progress), &t->counters->statements_left_out, &t->left_out));
     atomic_store(&t->has_record, true);
     atomic_store(&t->counters->is_once, t->record->is_once);
     atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
@@ -433,6 +436,7 @@ static void free_task(struct task *t)
     wake_free(t->ended);
     stop_free(t->stream_stop);
     stop_free(t->stop);
+    left_out_close(t->left_out);
     file_lock_release(t->lock);
     error_free(task_take_failure(t));
     free(t->held_cause);

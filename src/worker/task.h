@@ -24,6 +24,7 @@
 #include "pg/chosen.h"
 #include "pg/conn.h"
 #include "pg/endpoint.h"
+#include "pg/left_out.h"
 #include "pg/publication.h"
 #include "pg/schema.h"
 #include "pg/state.h"
@@ -62,7 +63,8 @@ struct task {
 
     /* Found or made by worker/prepare, before the stream's threads start */
     struct server_facts source_facts;
-    struct history history; /* (P6) of the slot */
+    struct history history;    /* (P6) of the slot */
+    struct left_out *left_out; /* told by whoever makes something on the target */
     struct pg_publication_names publications;
     bool is_binary;        /* the stream's values */
     bool is_test_decoding; /* the slot's plugin: no publication could be made */

@@ -129,13 +129,30 @@ def test_a_user_who_may_not_create_roles_is_told_so_before_anything_begins(world
 
 
 def test_a_user_who_may_only_create_roles_makes_them_and_owns_nothing_more(world: World, pair: Pair):
-    """Killed after they were made and before they were committed, it makes them again: all or nothing."""
+    """
+    Killed after they were made and before they were committed, it makes them again: all or nothing. What it may not set is said before, and nothing
+    else is missing.
+    """
+    pair.source.execute("ALTER ROLE writer SET our.thing = 'x'; ALTER ROLE staff SET log_statement = 'all'; ALTER ROLE staff IN DATABASE app SET log_duration = on; ALTER ROLE ghost SET work_mem = '6MB'")
     pair.target.execute("CREATE ROLE carrier LOGIN CREATEROLE CREATEDB PASSWORD 'x'; GRANT SET ON PARAMETER session_replication_role TO carrier")
     pair.target.execute("DROP DATABASE app")
     pgtide = world.pgtide(pair.source.dsn("app"), pair.target.dsn("app").replace("postgres@", "carrier:x@", 1))
+    document = json.loads(pgtide.call("check", "--accounts", "--accept", "all", "--json").out)
+    remarks = {x["name"]: x["remark"] or "" for kind in item(document, "accounts")["accounts"].values() for x in kind}
+    assert 'without the setting "log_statement": only a superuser' in remarks["staff"] and 'without the setting "our.thing": the target does not know it' in remarks["writer"] and "setting" not in remarks["ghost"]
+    assert 'user "carrier" becomes a member of each' in item(document, "accounts")["reason"]
+    (announced,) = item(document, "left-out")["objects"]
+    assert "ALTER ROLE staff IN DATABASE app SET \"log_duration\"" in announced or "ALTER ROLE staff IN DATABASE app SET log_duration" in announced
     pgtide.start("--accounts", "--accept", "all", "--until", "caught-up", faults="accounts.made=crash@1").wait()
     assert not CARRIED & set(facts(pair.target.query(FACTS)))
     pgtide.start("--accounts", "--accept", "all", "--until", "caught-up").expect(OK)
     assert CARRIED <= set(facts(pair.target.query(FACTS)))
     assert pair.target.value("SELECT tableowner FROM pg_tables WHERE tablename = 't'", "app") == "writer"
+    missing, more = roles_dumped(pair.source) - roles_dumped(pair.target), roles_dumped(pair.target) - roles_dumped(pair.source)
+    for line in missing:
+        assert [name for name, remark in remarks.items() if remark and name in line], (line, "is said in no remark")
+    assert {line for line in missing if "SET" in line and "IN DATABASE" not in line} == {"ALTER ROLE writer SET \"our.thing\" TO 'x';", "ALTER ROLE staff SET log_statement TO 'all';"}
+    assert not [line for line in more if not re.search("carrier|taken|replicator|mighty|guard", line)], more
+    (file,) = pgtide.state_dir.glob("*/left-out.sql")
+    assert [words for words in ("our.thing", "log_statement", "log_duration", "GRANT boss TO writer") if words not in file.read_text()] == []
     pair.assert_equal(objects=False)

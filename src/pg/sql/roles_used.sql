@@ -1,14 +1,21 @@
--- Roles that own (second column) or are granted something in this database; $1: of these relations and their schemas only, null: all. What the first superuser owns is not in pg_shdepend.
+-- Roles that own (second column) or are granted something in this database, or on it, or have settings for it; $1: of these relations and their schemas only, null: all. What the first superuser owns is not in pg_shdepend.
 select used.rolname, bool_or(used.is_owner)::text
   from (select r.rolname, d.deptype = 'o' as is_owner
           from pg_shdepend d
           join pg_roles r on r.oid = d.refobjid
          where d.refclassid = 'pg_authid'::regclass
-           and d.dbid = (select oid from pg_database where datname = current_database())
+           and (d.dbid = (select oid from pg_database where datname = current_database())
+                or $1::oid[] is null and d.classid = 'pg_database'::regclass and d.deptype <> 'o'
+                   and d.objid = (select oid from pg_database where datname = current_database()))
            and r.rolname not like 'pg\_%'
            and ($1::oid[] is null
                 or d.classid = 'pg_class'::regclass and d.objid in (select unnest($1::oid[]))
                 or d.classid = 'pg_namespace'::regclass and d.objid in (select relnamespace from pg_class where oid in (select unnest($1::oid[]))))
+        union all
+        select r.rolname, false
+          from pg_db_role_setting s
+          join pg_roles r on r.oid = s.setrole
+         where $1::oid[] is null and s.setdatabase = (select oid from pg_database where datname = current_database())
         union all
         select r.rolname, true
           from pg_roles r

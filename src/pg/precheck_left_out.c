@@ -1,0 +1,159 @@
+/*
+ * What is no object and stays behind for want of rights on the target: named beforehand, as roles are in the lists of accounts. What concerns
+ * roles that are missing there is told by check_roles.
+ */
+#include "base/counted.h"
+#include "pg/cells.h"
+#include "pg/database.h"
+#include "pg/precheck_context.h"
+#include "pg/schema_roles.h"
+#include "pg/sql.h"
+
+enum left_out_cell { LEFT_OUT_TEXT, LEFT_OUT_KIND, LEFT_OUT_NAME };
+
+/* What decides, of the target's user. */
+struct rights {
+    struct role_list roles;
+    bool sees_all_rows;
+};
+
+struct list {
+    unsigned n;
+    const char **texts;
+};
+
+/* Default privileges of a role can be set by its members; a role that we make is ours. One that is missing is told elsewhere. */
+static bool may_act_for(const struct rights *by, const char *role)
+{
+    const struct role *there = role_find(&by->roles, role);
+
+    return there == NULL || there->is_ours;
+}
+
+static bool lacks_role(const struct precheck *p, const struct rights *by, const char *role)
+{
+    const struct account *made = account_find(&p->accounts, role);
+
+    return role_find(&by->roles, role) == NULL && (made == NULL || !made->is_carried);
+}
+
+/* Of those that come. */
+static bool is_of_others(const struct precheck *p, const char *extension)
+{
+    for (unsigned i = 0; p->chosen != NULL && i < p->chosen->n_extensions; i++)
+        if (strcmp(p->chosen->extensions[i], extension) == 0)
+            return false;
+    return p->chosen != NULL;
+}
+
+/* An extension comes with its comment: only one that was changed is left out. */
+MUST_USE static struct error *has_comment(struct precheck *p, const char *text, bool *out)
+{
+    char *is_there = NULL;
+
+    TRY(pg_query_text(
+        p->target, p->a, "reading comments of extensions",
+        "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE format('comment of extension \"%s\": %s', "
+        "name, comment) = $1)::text",
+        &text, 1, &is_there));
+    *out = cell_bool(is_there);
+    return NULL;
+}
+
+MUST_USE static struct error *comes_along(struct precheck *p, const struct rights *by, char *const *cell, bool *out)
+{
+    const char *kind = cell[LEFT_OUT_KIND], *name = cell[LEFT_OUT_NAME];
+
+    *out = false;
+    if (strcmp(kind, "comment") == 0) {
+        *out = is_of_others(p, name);
+        return *out ? NULL : has_comment(p, cell[LEFT_OUT_TEXT], out);
+    }
+    if (strcmp(kind, "key") == 0)
+        *out = by->sees_all_rows;
+    else
+        *out = lacks_role(p, by, name) || (strcmp(kind, "default privileges") == 0 && may_act_for(by, name));
+    return NULL;
+}
+
+/* For who is no superuser. */
+MUST_USE static struct error *add_of_plain_user(struct precheck *p, struct list *list)
+{
+    struct rights by;
+    struct pg_rows rows;
+    const char *oids = chosen_oids(p->a, p->chosen);
+    char *sees_all_rows = NULL;
+
+    TRY(schema_roles_read(p->target, p->a, &by.roles));
+    TRY(pg_query_text(p->target, p->a, "reading what the user may do",
+                      "SELECT rolbypassrls::text FROM pg_roles WHERE rolname = current_user", NULL, 0, &sees_all_rows));
+    by.sees_all_rows = cell_bool(sees_all_rows);
+    TRY(pg_query(p->source, p->a, "reading what only a superuser could set", sql_plain_left_out, &oids, 1, &rows));
+    const char **texts = arena_alloc(p->a, (list->n + rows.n_rows + 1U) * sizeof *texts);
+    for (unsigned i = 0; i < list->n; i++)
+        texts[i] = list->texts[i];
+    list->texts = texts;
+    for (unsigned r = 0; r < rows.n_rows; r++) {
+        bool comes = false;
+
+        TRY(comes_along(p, &by, rows.rows[r], &comes));
+        if (!comes)
+            texts[list->n++] = rows.rows[r][LEFT_OUT_TEXT];
+    }
+    return NULL;
+}
+
+MUST_USE static struct error *add_of_database(struct precheck *p, struct list *list)
+{
+    struct database_properties all;
+
+    TRY(database_properties_read(p->source, p->target, p->a, pg_endpoint_database(p->options->target), &p->accounts,
+                                 &all));
+    list->texts = arena_alloc(p->a, (all.n + 1U) * sizeof *list->texts);
+    for (unsigned i = 0; i < all.n; i++)
+        if (all.properties[i].left_out != NULL && !all.properties[i].lacks_role)
+            list->texts[list->n++] =
+                arena_printf(p->a, "%s: %s", all.properties[i].statement, all.properties[i].left_out);
+    return NULL;
+}
+
+/* Whoever makes a database owns it: a fact, and no alarm. */
+MUST_USE static struct error *owner_remark(struct precheck *p, const char **out)
+{
+    struct database_property owner;
+
+    *out = "";
+    if (!p->target_is_missing)
+        return NULL;
+    TRY(database_owner_read(p->source, p->target, p->a, pg_endpoint_database(p->options->target), &p->accounts,
+                            &owner));
+    if (owner.left_out != NULL)
+        *out =
+            arena_printf(p->a, "; the database will belong to user \"%s\": %s", p->target_facts.user, owner.left_out);
+    return NULL;
+}
+
+struct error *check_left_out(struct precheck *p, struct check_item *item)
+{
+    struct list list = {.n = 0};
+    const char *owner = NULL;
+
+    if (!precheck_copies(p)) {
+        item_is(p, item, CHECK_PASSED, "nothing is copied");
+        return NULL;
+    }
+    TRY(owner_remark(p, &owner));
+    if (p->chosen == NULL) /* what is the database's is no part of a selection */
+        TRY(add_of_database(p, &list));
+    if (!p->target_facts.user_is_superuser)
+        TRY(add_of_plain_user(p, &list));
+    item->objects = list.texts;
+    item->n_objects = list.n;
+    if (list.n == 0)
+        item_is(p, item, CHECK_PASSED, "nothing%s", owner);
+    else
+        item_is(p, item, CHECK_ALARM, "%s not be set on the target by user \"%s\" and will be as %s there%s",
+                counted(p->a, list.n, "thing may", "things may"), p->target_facts.user,
+                agreeing(list.n, "it is", "they are"), owner);
+    return NULL;
+}
