@@ -41,6 +41,7 @@ struct error *catalog_server(struct pg_conn *c, struct arena *a, struct server_f
         .user_may_replicate = cell_bool(cell[19]),
         .locale_provider = cell[20],
         .provider_locale = cell[21],
+        .is_local = pg_conn_is_local(c),
     };
     return NULL;
 }

@@ -38,6 +38,7 @@ struct server_facts {
     const char *user;
     bool user_is_superuser;
     bool user_may_replicate; /* REPLICATION or superuser */
+    bool is_local;           /* on our machine: pg_conn_is_local */
 };
 
 /* Any user may ask this. ERROR_CONFIG with a GRANT as hint where EXECUTE on pg_control_system() was taken away. */

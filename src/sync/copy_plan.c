@@ -477,7 +477,7 @@ static void set_rules(struct copy_plan *p, struct copy_plan_rules rules)
 
 static uint32_t parts_of(const struct copy_plan *p, const struct copy_table *t)
 {
-    if (!t->can_split || t->bytes <= p->rules.split_above)
+    if (!t->can_split || p->rules.whole_tables || t->bytes <= p->rules.split_above)
         return 1;
     uint64_t parts = (t->bytes + p->rules.part_bytes - 1) / p->rules.part_bytes;
     if (parts > t->heap_blocks)
@@ -738,6 +738,16 @@ struct copy_build_memory copy_plan_divide_memory(uint64_t total_bytes, unsigned 
     uint64_t each = total_kb / builders;
     return (struct copy_build_memory){.builders = (unsigned)builders,
                                       .each_kb = (unsigned)(each < EACH_MOST_KB ? each : EACH_MOST_KB)};
+}
+
+unsigned copy_plan_build_kb(const struct copy_build_memory *memory, uint64_t bytes, unsigned parallel)
+{
+    enum { PARTICIPANT_KB = 32 * 1024, RUN_BUFFER_KB = 264 };
+    uint64_t kb = (uint64_t)(parallel + 1) * PARTICIPANT_KB;
+
+    while (kb * kb < bytes / 1024 * RUN_BUFFER_KB)
+        kb += kb / 4;
+    return (unsigned)(kb < memory->each_kb ? kb : memory->each_kb);
 }
 
 struct copy_plan *copy_plan_new(struct arena *a, const struct copy_table *tables, uint32_t n_tables,

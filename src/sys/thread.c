@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 
@@ -64,4 +65,11 @@ struct error *thread_join(struct thread *t)
 bool thread_ended(const struct thread *t)
 {
     return atomic_load(&t->has_ended);
+}
+
+unsigned thread_processors(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }

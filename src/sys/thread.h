@@ -23,3 +23,6 @@ MUST_USE struct error *thread_join(struct thread *t);
 
 /* True once its function has returned: thread_join will not block. */
 bool thread_ended(const struct thread *t);
+
+/* Processors that this process may run on; at least 1. */
+unsigned thread_processors(void);

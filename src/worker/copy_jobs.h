@@ -81,7 +81,7 @@ struct copy_jobs_options {
     bool names_are_targets; /* also of altered tables: they were read with the dump's snapshot */
     bool *put_off;
     struct copy_plan_rules rules;               /* `workers` is set here */
-    const char *maintenance_work_mem;           /* for building; NULL leaves the server's */
+    struct copy_build_memory build_memory;      /* of which each index takes what its size needs */
     int parallel_maintenance;                   /* workers of one CREATE INDEX; -1 leaves the server's */
     int (*pace_ms)(void *self, uint64_t bytes); /* rate limit over all workers; called by any of them; NULL for none */
     void *pace_self;

@@ -13,7 +13,6 @@
 
 enum {
     LARGE_ROW = 64 * 1024 * 1024, /* libpq keeps a buffer of that size: the session is opened anew afterwards */
-    SETTINGS_MAX = 8,
 };
 
 /*
@@ -30,7 +29,8 @@ struct copy_worker {
     struct arena *scratch; /* of the job */
     struct pg_conn *source;
     struct pg_conn *target;
-    int former_pid; /* of a lost backend on the target that may still run; 0: none */
+    unsigned build_kb; /* maintenance_work_mem of the target's session; 0: the server's */
+    int former_pid;    /* of a lost backend on the target that may still run; 0: none */
     struct backoff backoff;
 
     struct copy_job *job;
@@ -146,21 +146,18 @@ static void close_target(struct copy_worker *w)
     if (w->target != NULL && w->former_pid == 0)
         w->former_pid = pg_conn_pid(w->target);
     pg_conn_close(TAKE(w->target));
+    w->build_kb = 0;
 }
 
 MUST_USE static struct error *open_target(struct copy_worker *w)
 {
-    const char *settings[SETTINGS_MAX] = {
+    const char *const settings[] = {
         "synchronous_commit", "off", "client_min_messages", "error", NULL,
     };
 
     if (w->target != NULL && !pg_conn_is_broken(w->target))
         return NULL;
     close_target(w);
-    if (w->crew->options->maintenance_work_mem != NULL) {
-        settings[4] = "maintenance_work_mem";
-        settings[5] = w->crew->options->maintenance_work_mem;
-    }
     const struct pg_connect_options options = {
         .application_name = session_name(w),
         .encoding = w->crew->options->encoding,
@@ -615,6 +612,25 @@ MUST_USE static struct error *run_entries(struct copy_worker *w)
     return NULL;
 }
 
+/* Before the transaction, with which it would be forgotten when it fails. */
+MUST_USE static struct error *give_memory(struct copy_worker *w)
+{
+    enum { SERVERS_DEFAULT = 2 };
+    const struct copy_jobs_options *o = w->crew->options;
+    unsigned parallel = o->parallel_maintenance < 0 ? SERVERS_DEFAULT : (unsigned)o->parallel_maintenance;
+    unsigned kb = 0;
+
+    for (unsigned i = 0; i < w->job->n_entries; i++) {
+        unsigned needs = copy_plan_build_kb(&o->build_memory, o->entries[w->job->entries[i]].plan.bytes, parallel);
+        kb = needs > kb ? needs : kb;
+    }
+    if (kb == w->build_kb)
+        return NULL;
+    TRY(pg_execute_format(w->target, "giving index builds memory", "SET maintenance_work_mem = '%ukB'", kb));
+    w->build_kb = kb;
+    return NULL;
+}
+
 /* All entries and their record in one transaction. */
 MUST_USE static struct error *build_at_once(struct copy_worker *w)
 {
@@ -642,6 +658,7 @@ MUST_USE static struct error *build(struct copy_worker *w, uint64_t *out_rows, e
     (void)out_end;
     FAULT_POINT("copy.index_begin");
     TRY(open_target(w));
+    TRY(give_memory(w));
     if (o->run_entry == NULL)
         TRY(build_at_once(w));
     for (unsigned i = 0; o->run_entry != NULL && i < w->job->n_entries; i++) {

@@ -546,9 +546,25 @@ static int take_pace(void *self, uint64_t bytes)
     return pace_take(self, bytes);
 }
 
+/*
+ * How many processors one stream of rows, or one index, can have for its sessions; 0: not known. Where both servers run on this machine
+ * a stream (COPY out, COPY in and ours between) takes two: parts of a table side by side are slower there than one after the other, and leave rows
+ * and their indexes in disorder.
+ */
+static unsigned processors_each(const struct task *t)
+{
+    enum { STREAM_TAKES = 2 };
+    unsigned each = thread_processors() / STREAM_TAKES;
+
+    if (!t->source_facts.is_local || !pg_conn_is_local(t->guard))
+        return 0;
+    return each == 0 ? 1 : each;
+}
+
 MUST_USE static struct error *copy_rows(struct copy_input *in)
 {
     struct task *t = in->task;
+    const unsigned each = processors_each(t);
     struct copy_jobs *jobs = NULL;
     const struct copy_build_memory memory = copy_plan_divide_memory(
         t->options->index_memory == 0 ? COPY_BUILD_MEMORY : t->options->index_memory, t->options->jobs);
@@ -571,9 +587,9 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
         .may_be_standby = t->record->is_once,
         .run_entry = t->options->if_not_empty == NOT_EMPTY_REFUSE ? NULL : run_kept_entry,
         .run_self = in,
-        .rules = {.builders = memory.builders},
-        .maintenance_work_mem = arena_printf(t->arena, "%ukB", memory.each_kb),
-        .parallel_maintenance = -1,
+        .rules = {.builders = memory.builders, .whole_tables = each == 1},
+        .build_memory = memory,
+        .parallel_maintenance = each == 0 ? -1 : (int)each,
         .pace_ms = take_pace,
         .pace_self = t->pace,
         .progress = t->progress,

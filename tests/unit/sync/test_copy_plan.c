@@ -171,6 +171,45 @@ static void memory_for_builds_is_divided_and_never_exceeded(void **state)
     }
 }
 
+/* As much as merges its runs in one pass, at least 32 MB for each participant, never more than there is. */
+static void an_index_gets_the_memory_that_its_size_needs(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned each_mb, parallel;
+        uint64_t index;
+        unsigned least_mb, most_mb;
+    } cases[] = {
+        {512, 1, 0, 64, 64},
+        {512, 1, 400 * MB, 64, 64},
+        {512, 2, 400 * MB, 96, 96},
+        {512, 0, 400 * MB, 32, 32},
+        {16, 1, 400 * MB, 16, 16},
+        {512, 1, 100 * 1024 * MB, 163, 210},
+        {128, 1, 100 * 1024 * MB, 128, 128},
+        {2048, 2, 4096 * 1024 * MB, 1025, 1300},
+    };
+
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct copy_build_memory m = {.builders = 1, .each_kb = cases[i].each_mb * 1024};
+        unsigned kb = copy_plan_build_kb(&m, cases[i].index, cases[i].parallel);
+
+        assert_in_range(kb, cases[i].least_mb * 1024, cases[i].most_mb * 1024);
+    }
+}
+
+static void on_few_processors_nothing_is_split(void **state)
+{
+    (void)state;
+    const struct copy_table t = table_of(4096 * MB);
+    struct copy_plan *p =
+        copy_plan_new(arena, &t, 1, NULL, 0, (struct copy_plan_rules){.workers = 2, .whole_tables = true});
+
+    do_next(p, JOB_TABLE);
+    do_next(p, JOB_ANALYZE);
+    expect(p, NEXT_FINISHED);
+}
+
 static void an_index_waits_for_what_it_depends_on(void **state)
 {
     (void)state;
@@ -344,7 +383,7 @@ static void parts_cover_a_table_without_gap_or_overlap(void **state)
         unsigned parts = job->parts;
         uint32_t end = 0;
 
-        assert_true(parts >= 3 && parts <= megabytes / 256 + 1);
+        assert_true(parts >= 3 && parts <= megabytes / 64 + 1);
         for (unsigned i = 0; i < parts; i++) {
             assert_int_equal(job->part, i);
             assert_int_equal(job->first_block, end);
@@ -421,7 +460,7 @@ static void a_table_with_all_parts_in_keeps_the_snapshot_it_had(void **state) /*
     struct copy_plan *p = plan_of(&t, 1, NULL, 0);
 
     copy_plan_snapshot_lost(p, 1);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 600 * MB / COPY_PART_BYTES + 1; i++)
         do_next(p, JOB_PART);
     copy_plan_snapshot_lost(p, 2);
     assert_int_equal(next(p, JOB_SEAL)->generation, 1);
@@ -474,7 +513,7 @@ static void a_restart_goes_on_with_what_is_missing(void **state)
     tables[2].is_copied = true;
     struct copy_plan *p = plan_of(tables, 3, entries, 3);
     do_next(p, JOB_EMPTY);
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < 600 * MB / COPY_PART_BYTES + 1; i++)
         do_next(p, JOB_PART);
     do_next(p, JOB_SEAL);
     assert_int_equal(next(p, JOB_BUILD)->entries[0], 1);
@@ -821,6 +860,8 @@ int main(void)
         cmocka_unit_test(indexes_of_a_finished_table_overlap_the_copy_of_others),
         cmocka_unit_test(a_constraint_is_built_alone_and_indexes_side_by_side),
         cmocka_unit_test(no_more_builders_than_allowed),
+        cmocka_unit_test(an_index_gets_the_memory_that_its_size_needs),
+        cmocka_unit_test(on_few_processors_nothing_is_split),
         cmocka_unit_test(memory_for_builds_is_divided_and_never_exceeded),
         cmocka_unit_test(an_index_waits_for_what_it_depends_on),
         cmocka_unit_test(entries_that_depend_on_each_other_are_reported),

@@ -449,7 +449,7 @@ static struct copy_jobs_options options_of(struct fixture *f, bool is_slow)
         .n_entries = f->n_entries,
         .holder = TAKE(f->holder),
         .rules = {.split_above = SPLIT_ABOVE, .part_bytes = PART_BYTES, .small_below = SMALL_BELOW},
-        .maintenance_work_mem = "64MB",
+        .build_memory = {.builders = WORKERS, .each_kb = 64 * 1024},
         .parallel_maintenance = 0,
         .pace_self = is_slow ? f : NULL,
         .pace_ms = pace,
