@@ -1,7 +1,14 @@
 #include "pg/ddl_capture.h"
 
 #include "base/buffer.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "pg/sql.h"
+
+enum {
+    REMOVE_TRIES_MS = 30000,
+    REMOVE_PAUSE_MS = 200,
+};
 
 char *ddl_capture_table(struct arena *a, const char *task)
 {
@@ -55,18 +62,70 @@ struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool
     return pg_execute(source, "installing the capture of DDL (event triggers)", buffer_text(sql));
 }
 
-struct error *ddl_capture_remove(struct pg_conn *source, const char *task)
+/* Whose transactions keep the table from being dropped: those that ran DDL and have not ended. */
+MUST_USE static struct error *read_holders(struct pg_conn *source, struct arena *a, const char *task, char **out)
 {
+    static const char sql[] = "SELECT string_agg(DISTINCT CASE WHEN s.pid IS NULL THEN 'a prepared transaction'"
+                              "         ELSE format('pid %s (%s, %s)', s.pid, coalesce(nullif(application_name, ''), "
+                              "usename::text), state) END, '; ')"
+                              "  FROM pg_locks l LEFT JOIN pg_stat_activity s ON s.pid = l.pid"
+                              " WHERE l.relation = to_regclass('pgtide.ddl_' || $1)::oid AND l.granted AND l.pid IS "
+                              "DISTINCT FROM pg_backend_pid()"
+                              "   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+    *out = NULL;
+    TRY(pg_query_text(source, a, "reading who has run DDL", sql, &task, 1, out));
+    if (*out == NULL)
+        *out = arena_strdup(a, "somebody");
+    return NULL;
+}
+
+/* The triggers are gone, so nothing but what runs already can be in the way. */
+MUST_USE static struct error *drop_table_patiently(struct pg_conn *source, const char *task)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    int64_t deadline_us = clock_now_us() + (int64_t)REMOVE_TRIES_MS * 1000;
+    char *holders = NULL;
 
     append_for_task(sql, sql_ddl_remove, task);
-    struct error *err = pg_execute(source, "removing the capture of DDL (event triggers)", buffer_text(sql));
-    if (err == NULL)
-        return NULL;
-    return error_hint(
-        err,
-        "Until they are removed each DDL on the source writes into a table that nobody reads. As a superuser there: "
-        "DROP EVENT TRIGGER \"!pgtide_%s_start\", \"!pgtide_%s_end\", \"!pgtide_%s_drop\", \"!pgtide_%s_rewrite\"; "
-        "DROP TABLE pgtide.ddl_%s.",
-        task, task, task, task, task);
+    for (;;) {
+        CLEANUP(error_free)
+        struct error *err = pg_execute(source, "removing the table of the capture of DDL", buffer_text(sql));
+
+        if (err == NULL || error_kind(err) != ERROR_TRANSIENT || pg_conn_is_broken(source))
+            return TAKE(err);
+        if (holders == NULL) {
+            TRY(read_holders(source, scratch, task, &holders));
+            log_info("the table of the capture of DDL is removed when transactions that ran DDL end: %s", holders);
+        }
+        if (clock_now_us() > deadline_us)
+            return error_new(ERROR_CONFIG,
+                             "table \"pgtide.ddl_%s\" is still in use after %d s by a transaction that ran DDL: %s",
+                             task, REMOVE_TRIES_MS / 1000, holders);
+        bool ready; /* nothing comes; it is the pause that counts, and stop */
+        TRY(pg_conn_wait(source, false, REMOVE_PAUSE_MS, &ready));
+    }
+}
+
+struct error *ddl_capture_remove(struct pg_conn *source, const char *task)
+{
+    CLEANUP(buffer_free) struct buffer *disarm = buffer_new();
+
+    append_for_task(disarm, sql_ddl_disarm, task);
+    struct error *err = pg_execute(source, "removing the capture of DDL (event triggers)", buffer_text(disarm));
+    if (err != NULL)
+        return error_hint(
+            err,
+            "Until they are removed each DDL on the source writes into a table that nobody reads. As a superuser "
+            "there: "
+            "DROP EVENT TRIGGER \"!pgtide_%s_start\", \"!pgtide_%s_end\", \"!pgtide_%s_drop\", \"!pgtide_%s_rewrite\"; "
+            "DROP TABLE pgtide.ddl_%s.",
+            task, task, task, task, task);
+    err = drop_table_patiently(source, task);
+    return err == NULL
+               ? NULL
+               : error_hint(err, "The event triggers are gone, so it costs nothing but its name. Run the same command "
+                                 "again when that transaction has ended, or as a superuser there: DROP SCHEMA pgtide "
+                                 "CASCADE.");
 }

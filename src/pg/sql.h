@@ -14,6 +14,7 @@ extern const char sql_config_tables[];
 extern const char sql_conflicts[];
 extern const char sql_database_properties[];
 extern const char sql_ddl_chosen[];
+extern const char sql_ddl_disarm[];
 extern const char sql_ddl_install[];
 extern const char sql_ddl_remove[];
 extern const char sql_ddl_selection[];

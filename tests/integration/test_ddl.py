@@ -136,6 +136,21 @@ def test_what_runs_beside_a_statement(pair: Pair):
     pair.finish()
 
 
+def test_the_end_waits_for_who_ran_a_statement_and_nobody_waits_behind_it(pair: Pair):
+    with pair.source.connect(pair.database, autocommit=False) as idle, pair.source.connect(pair.database) as other:
+        idle.execute("CREATE TABLE late (a int)")
+        stop = pair.pgtide.begin("stop")
+        wait_until(lambda: not pair.source.query("SELECT FROM pg_event_trigger", pair.database), 30, "the event triggers are gone")
+        other.execute("SET statement_timeout = '20s'")
+        for n in range(20):
+            other.execute(f"CREATE TABLE beside{n} (a int)")
+        wait_until(lambda: f"pid {idle.info.backend_pid} (test, idle in transaction)" in pair.pgtide.run.err + pair.pgtide.run.out, 30, "it says whom it waits for")
+        idle.rollback()
+        stop.expect(OK)
+    pair.pgtide.run.expect(OK)
+    pair.assert_nothing_left()
+
+
 def test_inside_of_functions_and_blocks(pair: Pair):
     each(pair, """DO $$ BEGIN CREATE TABLE d1 (id integer PRIMARY KEY, v text); INSERT INTO d1 VALUES (1, 'x'); FOR i IN 1..3 LOOP
                    EXECUTE format('CREATE TABLE %I (a integer PRIMARY KEY)', 'dyn "' || i); EXECUTE format('INSERT INTO %I VALUES (%s)', 'dyn "' || i, i); END LOOP;

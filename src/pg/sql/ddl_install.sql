@@ -282,13 +282,15 @@ begin
     end if;
     perform set_config('search_path', path, true);
 exception when others then
-    -- Nobody's DDL fails because of us: the task stops there instead.
-    insert into pgtide.ddl_@ (phase, tag, role, objects, statement, problem, search_path, standard_conforming_strings, datestyle,
-                              intervalstyle, timezone)
-    values ('end', tg_tag, actor, '', pg_catalog.current_query(),
-            pg_catalog.concat('the source could not describe it: ', sqlerrm), path, '', '', '', '')
-    returning id into own;
-    delete from pgtide.ddl_@ where id operator(pg_catalog.=) own;
+    -- Nobody's DDL fails because of us: the task stops there instead. Where it was ended meanwhile (ddl_disarm.sql) nobody is to be told.
+    if exists (select from pg_catalog.pg_event_trigger where evtname operator(pg_catalog.=) '!pgtide_@_end') then
+        insert into pgtide.ddl_@ (phase, tag, role, objects, statement, problem, search_path, standard_conforming_strings, datestyle,
+                                  intervalstyle, timezone)
+        values ('end', tg_tag, actor, '', pg_catalog.current_query(),
+                pg_catalog.concat('the source could not describe it: ', sqlerrm), path, '', '', '', '')
+        returning id into own;
+        delete from pgtide.ddl_@ where id operator(pg_catalog.=) own;
+    end if;
 end
 $pgtide$;
 

@@ -1,11 +1,9 @@
--- What ddl_install.sql made for one task (@: its id). The triggers first: they would tell of the rest. Without right, or on a
--- server that never had them, only what is there is touched.
-drop event trigger if exists "!pgtide_@_start";
-drop event trigger if exists "!pgtide_@_rewrite";
-drop event trigger if exists "!pgtide_@_drop";
-drop event trigger if exists "!pgtide_@_end";
-drop function if exists pgtide.on_ddl_@();
+-- What ddl_disarm.sql leaves of ddl_install.sql for one task (@: its id). A transaction that has run DDL and is still open holds the
+-- table: the caller tries again. The functions go last, so that a session that has read of a trigger just before finds its function.
+-- On a server that never had them, only what is there is touched.
+set local lock_timeout = '500ms';
 drop table if exists pgtide.ddl_@;
+drop function if exists pgtide.on_ddl_@();
 drop function if exists pgtide.choose_@(text, int4);
 drop function if exists pgtide.choose_dropped_@(jsonb);
 drop function if exists pgtide.keep_@(oid);
