@@ -16,11 +16,14 @@
 #include "base/log.h"
 #include "pg/endpoint_options.h"
 #include "pg/error.h"
+#include "pg/lock_wait.h"
 
 enum {
     CONNECT_TIMEOUT_MS = 15000,
     UNACKNOWLEDGED_MS = 60000, /* then the network is taken for dead */
-    DRAIN_MS = 5000,           /* for a cancelled statement to end */
+    FIRST_TOLD_MS = 5000,      /* how long a statement waits until it is asked for whom */
+    TOLD_EVERY_MS = 60000,
+    DRAIN_MS = 5000, /* for a cancelled statement to end */
     PARAMETERS_MAX = 64,
     SQLSTATE_LENGTH = 5,
     TAKEN_COLUMNS_MAX = 32,
@@ -30,6 +33,7 @@ struct pg_conn {
     PGconn *pg;
     const struct pg_endpoint *endpoint;
     const struct stop *stop;
+    bool is_observer;
     bool is_broken;
 };
 
@@ -123,6 +127,20 @@ static struct error *lost(struct pg_conn *c)
     return error_new(ERROR_TRANSIENT, "%s \"%s\": %s", SIDE(c->endpoint), error_message(cause));
 }
 
+/* For an answer, however long it takes: when it is long, for whom we wait is said. True when it is there. */
+static bool wait_answer(struct pg_conn *c)
+{
+    int64_t tell_us = clock_now_us() + (int64_t)FIRST_TOLD_MS * 1000;
+
+    while (!wait_socket(PQsocket(c->pg), POLLIN, c->stop, tell_us)) {
+        if (is_stopped(c->stop))
+            return false;
+        lock_wait_tell(c);
+        tell_us = clock_now_us() + (int64_t)TOLD_EVERY_MS * 1000;
+    }
+    return true;
+}
+
 struct error *pg_conn_wait(struct pg_conn *c, bool for_write, int timeout_ms, bool *out_ready)
 {
     int64_t deadline_us = timeout_ms < 0 ? -1 : clock_now_us() + (int64_t)timeout_ms * 1000;
@@ -130,7 +148,9 @@ struct error *pg_conn_wait(struct pg_conn *c, bool for_write, int timeout_ms, bo
 
     if (PQsocket(c->pg) < 0)
         return lost(c);
-    bool ready = wait_socket(PQsocket(c->pg), events, c->stop, deadline_us);
+    bool ready = timeout_ms < 0 && !for_write && !c->is_observer
+                     ? wait_answer(c)
+                     : wait_socket(PQsocket(c->pg), events, c->stop, deadline_us);
     if (is_stopped(c->stop))
         return stopped(c);
     *out_ready = ready;
@@ -478,7 +498,8 @@ static struct error *connect_once(const struct pg_endpoint *e, const struct pg_c
 
     if (c == NULL)
         abort();
-    *c = (struct pg_conn){.pg = start(e, options), .endpoint = e, .stop = options->stop};
+    *c = (struct pg_conn){
+        .pg = start(e, options), .endpoint = e, .stop = options->stop, .is_observer = options->is_observer};
     out_sqlstate[0] = '\0';
     if (c->pg == NULL)
         return error_new(ERROR_TRANSIENT, "could not connect to the %s \"%s\": out of memory", SIDE(e));

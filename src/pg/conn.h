@@ -2,7 +2,7 @@
  * A session on a PostgreSQL server, and simple questions to it.
  *
  * Belongs to one thread at a time. Every wait also waits for `stop`: then the running statement is cancelled
- * (PQcancel) and ERROR_CANCELLED comes back. Errors name the side, what was attempted and the server's words; their
+ * (PQcancel) and ERROR_CANCELLED comes back. A statement that waits for a lock tells whose (pg/lock_wait.h). Errors name the side, what was attempted and the server's words; their
  * kind comes from pg/error.h. After ERROR_TRANSIENT ask pg_conn_is_broken whether the session is still good.
  *
  * Every session: client_encoding is the source's server encoding when given, search_path = pg_catalog, DateStyle
@@ -30,6 +30,7 @@ struct pg_connect_options {
     const char *const *settings;  /* pairs name, value, …, NULL: given in `options`, so in force from the start */
     bool replication;             /* a walsender session on the database (replication=database) */
     bool as_application;          /* without the settings of every session: what others get who connect */
+    bool is_observer;             /* what it asks waits for no lock, so that nobody need say whose */
     const struct stop *stop;      /* NULL: cannot be stopped */
 };
 

@@ -100,6 +100,45 @@ struct error *pg_publication_lacks(struct pg_conn *source, struct arena *a, cons
     return NULL;
 }
 
+/* ---- tables without key ---- */
+
+static const char *listed(struct arena *a, const char *list, const char *more)
+{
+    return list == NULL ? more : arena_printf(a, "%s, %s", list, more);
+}
+
+/* Nobody's lock is waited for longer than their application notices. */
+MUST_USE static struct error *give_identity(struct pg_conn *source, struct arena *a, const char *table)
+{
+    return pg_execute_format(source, arena_printf(a, "giving table %s a replica identity", table),
+                             "BEGIN; SET LOCAL lock_timeout = '300ms'; ALTER TABLE %s REPLICA IDENTITY FULL; COMMIT",
+                             table);
+}
+
+struct error *pg_publication_mend_keyless(struct pg_conn *source, struct arena *a, const char *name,
+                                          const char **out_done, const char **out_failed)
+{
+    struct pg_rows rows;
+    const char *done = NULL, *failed = NULL;
+
+    TRY(pg_query(source, a, "looking for published tables without key", sql_keyless, &name, 1, &rows));
+    for (unsigned i = 0; i < rows.n_rows; i++) {
+        CLEANUP(error_free) struct error *err = give_identity(source, a, rows.rows[i][0]);
+
+        if (err != NULL && pg_conn_is_broken(source))
+            return TAKE(err);
+        if (err != NULL)
+            TRY(pg_execute(source, "rolling back", "ROLLBACK"));
+        if (err == NULL)
+            done = listed(a, done, rows.rows[i][0]);
+        else if (failed == NULL)
+            failed = arena_strdup(a, error_message(err));
+    }
+    *out_done = done;
+    *out_failed = failed;
+    return NULL;
+}
+
 /* ---- making ---- */
 
 struct error *pg_publication_may_be_made(struct pg_conn *source, const struct chosen *chosen, bool *out_may)

@@ -58,6 +58,13 @@ struct pg_publication_facts {
     unsigned n_tables; /* published by it, leaves of partitioned tables counted each */
 };
 
+/*
+ * What lost its key, or was made without one, could not be updated on the source any more: such tables of the publication get REPLICA IDENTITY FULL,
+ * with little patience for locks. *out_done names those that have it now, *out_failed the first one that could not get it, with the reason; NULL: none.
+ */
+MUST_USE struct error *pg_publication_mend_keyless(struct pg_conn *source, struct arena *a, const char *name,
+                                                   const char **out_done, const char **out_failed);
+
 /* For one that the user named. */
 MUST_USE struct error *pg_publication_read(struct pg_conn *source, const char *name, struct pg_publication_facts *out);
 

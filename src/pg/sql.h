@@ -21,6 +21,7 @@ extern const char sql_ddl_selection[];
 extern const char sql_describe_relation[];
 extern const char sql_entry_tables[];
 extern const char sql_extension_versions[];
+extern const char sql_keyless[];
 extern const char sql_large_objects[];
 extern const char sql_large_objects_unreadable[];
 extern const char sql_long_transactions[];

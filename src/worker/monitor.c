@@ -9,6 +9,7 @@
 #include "model/growth.h"
 #include "model/lag.h"
 #include "pg/cells.h"
+#include "pg/publication.h"
 #include "pg/sequence.h"
 #include "pg/slot.h"
 #include "pg/standby.h"
@@ -42,6 +43,8 @@ struct monitor {
     bool may_not_beat;
     int64_t sequences_due_us;
     int64_t structure_due_us;
+    int64_t keys_due_us;
+    bool is_keyless_told; /* that a table without key could not be given one */
     struct error *drift; /* how the structure was changed; told when what was committed before it was seen is applied */
     uint64_t drift_lsn;
     int64_t drift_until_us;
@@ -272,6 +275,52 @@ MUST_USE static struct error *refresh_sequences(struct monitor *m)
     return sequence_write(m->target, m->scratch, sequences, n);
 }
 
+/*
+ * Whoever makes a table without key, or takes one's key away, must be able to update it all the same. Event triggers see to it in the same
+ * transaction; where there are none, and where somebody said NOTHING, it is seen here a moment later.
+ */
+MUST_USE static struct error *look_at_keys(struct monitor *m)
+{
+    const struct task *t = m->task;
+    int64_t began_us = clock_now_us();
+    const char *done = NULL, *failed = NULL;
+
+    if (!t->record->owns_publication || t->is_test_decoding || pg_standby_is(m->source) || began_us < m->keys_due_us)
+        return NULL;
+    TRY(pg_publication_mend_keyless(m->source, m->scratch, t->record->publication, &done, &failed));
+    m->keys_due_us = clock_now_us() + (clock_now_us() - began_us) * STRUCTURE_SHARE;
+    if (done != NULL)
+        log_warn(
+            "published and without key, these could not be updated on the source; they got REPLICA IDENTITY FULL: %s",
+            done);
+    if (failed != NULL && !m->is_keyless_told)
+        log_warn("the source refuses UPDATE and DELETE of a table, because it is published and has no key; give it "
+                 "one, or REPLICA "
+                 "IDENTITY FULL: %s",
+                 failed);
+    m->is_keyless_told = failed != NULL;
+    return NULL;
+}
+
+/* When it ends nobody is there to see to it: once more, by a session that has not been told to stop. */
+static void look_at_keys_at_the_end(struct monitor *m)
+{
+    const struct task *t = m->task;
+
+    if (t->record->has_ddl || !t->record->owns_publication || m->source == NULL || m->is_failing)
+        return;
+    pg_conn_close(TAKE(m->source));
+    m->keys_due_us = 0;
+    struct error *err =
+        pg_connect(t->source, (struct pg_connect_options){.application_name = task_session_name(m->scratch, t, "keys")},
+                   &m->source);
+    if (err == NULL)
+        err = look_at_keys(m);
+    if (err != NULL)
+        log_debug("could not look for tables without key: %s", error_message(err));
+    error_free(err);
+}
+
 /* A large catalog takes its time: no more than a small share of it is spent on looking. */
 MUST_USE static struct error *look_at_structure(struct monitor *m)
 {
@@ -306,6 +355,7 @@ MUST_USE static struct error *monitor_round(struct monitor *m)
     if (m->source == NULL)
         TRY(task_connect_source(m->task, "monitor", m->task->stream_stop, &m->source));
     TRY(look_at_source(m));
+    TRY(look_at_keys(m));
     TRY(beat(m));
     TRY(refresh_sequences(m));
     return look_at_structure(m);
@@ -346,6 +396,7 @@ struct error *monitor_run(void *self)
         if (err == NULL)
             stop_wait_ms(t->stream_stop, EVERY_MS);
     }
+    look_at_keys_at_the_end(&m);
     pg_conn_close(m.source);
     pg_conn_close(m.target);
     arena_free(m.scratch);

@@ -133,6 +133,8 @@ def test_objects_and_values_are_equal_after_a_sync(pair: Pair):
 
 TABLES = """
 CREATE TYPE mood AS ENUM ('glad', 'sad');
+CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER away FOREIGN DATA WRAPPER nothing OPTIONS (z 'later', a 'sooner');
+CREATE FOREIGN TABLE far (a int) SERVER away OPTIONS (b 'x', a 'y');
 CREATE TABLE plain (id bigint PRIMARY KEY, i int, t text, n numeric, f float8, b boolean, m mood, j jsonb, d timestamptz, y bytea, a int[], u uuid, v interval);
 INSERT INTO plain SELECT n, n, 'text ' || n, n / 7.0, n / 7.0, n % 2 = 0, 'glad', '{"a": 1}', '2020-01-01 UTC'::timestamptz + n * interval '1 s', decode(md5(n::text), 'hex'),
     ARRAY[n, NULL], md5(n::text)::uuid, n * interval '1 min' FROM generate_series(-300, 700) n;
@@ -194,6 +196,10 @@ OBJECTS = {
     "row security": ("ALTER TABLE composite FORCE ROW LEVEL SECURITY", ("table", "different", "public.composite")),
     "statistics": ("DROP STATISTICS together", ("statistics", "only on source", "public.together")),
     "a label of an enum": ("ALTER TYPE mood RENAME VALUE 'sad' TO 'bad'", ("type", "different", "public.mood")),
+    "an option of a foreign table": ("ALTER FOREIGN TABLE far OPTIONS (SET b 'y')", ("foreign table", "different", "public.far")),
+    "an option of a foreign column": ("ALTER FOREIGN TABLE far ALTER a OPTIONS (ADD name 'x')", ("column", "different", "public.far.a")),
+    "an option of a foreign server": ("ALTER SERVER away OPTIONS (DROP z)", ("foreign server", "different", "away")),
+    "an option of a column": ("ALTER TABLE plain ALTER t SET (n_distinct = 5)", ("column", "different", "public.plain.t")),
     "a setting of a table": ("ALTER TABLE plain SET (fillfactor = 70)", ("table", "different", "public.plain")),
 }
 
@@ -213,6 +219,14 @@ def test_each_single_corruption_is_found_and_nothing_else(pair: Pair, rng: rando
         assert found(document) == [wanted], f"{name}: found {found(document)} instead of {wanted}"
         pair.target.execute(f"DROP DATABASE {pair.database}")
         pair.target.execute(f"CREATE DATABASE {pair.database} TEMPLATE {pristine}")
+
+
+def test_options_are_in_no_order(pair: Pair):
+    """A dump writes them sorted, whatever their order was."""
+    for cluster, options in ((pair.source, "z 'later', a 'sooner'"), (pair.target, "a 'sooner', z 'later'")):
+        cluster.execute(f"CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER away FOREIGN DATA WRAPPER nothing OPTIONS ({options});"
+                        f"CREATE FOREIGN TABLE far (a int OPTIONS ({options})) SERVER away OPTIONS ({options})", pair.database)
+    assert found(compare(pair)) == []
 
 
 def test_all_corruptions_of_rows_are_repaired_at_once(pair: Pair, rng: random.Random):

@@ -55,6 +55,8 @@ def test_each_kind_of_object_arrives_as_it_is(world: World):
     assert pair.source.query(populated, "app") == pair.target.query(populated, "app")
     assert pair.target_value("SELECT n::int FROM plain.a_first") == 50
     assert pair.target_value("SELECT reltuples FROM pg_class WHERE oid = 'plain.parent'::regclass") == 50  # analyzed
+    compared = pair.pgtide.call("compare")
+    assert compared.status == OK, compared
     pair.assert_nothing_left()
 
 

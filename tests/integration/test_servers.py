@@ -250,3 +250,22 @@ def test_the_target_is_down_when_an_interrupted_sync_goes_on(pair: BadPair, load
         assert "target" in pair.pgtide.run.err
         pair.pgtide.start()
     go_on_and_finish(pair, load)
+
+
+def test_who_keeps_us_waiting_is_named(world: World):
+    """Somebody's lock on the source or the target: waited for by a check, and by what applies, which both say so."""
+    pair = world.pair()
+    pair.on_source("CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    with pair.source.connect(pair.database, autocommit=False) as session:
+        session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        check = pair.pgtide.begin("check")
+        wait_until(lambda: f"held by pid {session.info.backend_pid} (test, idle in transaction" in check.err, 30, "the check says whom it waits for")
+        session.rollback()
+        check.expect(OK)
+    run = pair.pgtide.follow()
+    with pair.target.connect(pair.database, autocommit=False) as session:
+        session.execute("LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        pair.on_source("INSERT INTO t VALUES (2)")
+        wait_until(lambda: f"held by pid {session.info.backend_pid} (test, idle in transaction" in run.err, 30, "applying says whom it waits for")
+        session.rollback()
+    pair.finish()

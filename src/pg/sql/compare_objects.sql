@@ -67,7 +67,7 @@ with ours as (
       from pg_extension
     union all
     select case relkind when 'v' then 'view' when 'm' then 'materialized view' when 'f' then 'foreign table' else 'table' end, name,
-           format('%s, owner %I, options %s%s%s%s%s%s',
+           format('%s, owner %I, options %s%s%s%s%s%s%s',
                   case when relkind in ('v', 'm') then pg_get_viewdef(oid)
                        when relkind = 'p' then 'partitioned by ' || pg_get_partkeydef(oid)
                        when relpersistence = 'u' then 'unlogged' else 'plain' end,
@@ -78,7 +78,9 @@ with ours as (
                   case relreplident when 'f' then ', replica identity full' when 'n' then ', replica identity nothing'
                                     when 'i' then ', replica identity by an index' end,
                   case when relrowsecurity then ', row security' || case when relforcerowsecurity then ' forced' else '' end end,
-                  (select ', access method ' || amname from pg_am where pg_am.oid = rel.relam and amname <> 'heap'))
+                  (select ', access method ' || amname from pg_am where pg_am.oid = rel.relam and amname <> 'heap'),
+                  (select format(', server %I, options %s', s.srvname, array(select unnest(ftoptions) order by 1))
+                     from pg_foreign_table f join pg_foreign_server s on s.oid = f.ftserver where f.ftrelid = rel.oid))
       from rel
      where relkind in ('r', 'p', 'v', 'm', 'f')
     union all
@@ -88,7 +90,7 @@ with ours as (
      group by rel.name
     union all
     select 'column', format('%s.%I', r.name, a.attname),
-           format('%s%s%s%s%s%s%s%s%s', format_type(a.atttypid, a.atttypmod),
+           format('%s%s%s%s%s%s%s%s%s%s', format_type(a.atttypid, a.atttypmod),
                   case when a.attnotnull then ' not null' end,
                   ' default ' || pg_get_expr(d.adbin, d.adrelid),
                   case a.attidentity when 'a' then ' identity always' when 'd' then ' identity by default' end,
@@ -97,7 +99,8 @@ with ours as (
                     where l.oid = a.attcollation and a.attcollation <> t.typcollation),
                   (select ' storage ' || a.attstorage::text from pg_type t where t.oid = a.atttypid and a.attstorage <> t.typstorage),
                   ' compression ' || nullif(to_jsonb(a) ->> 'attcompression', ''),
-                  ' statistics ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'))
+                  ' statistics ' || nullif(to_jsonb(a) ->> 'attstattarget', '-1'),
+                  (select ' options ' || string_agg(o, ', ' order by o) from unnest(a.attoptions || a.attfdwoptions) o))
       from rel r
       join pg_attribute a on a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
       left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -218,7 +221,8 @@ with ours as (
        and not exists (select from member m where m.classid = 'pg_event_trigger'::regclass and m.objid = e.oid)
     union all
     select 'foreign server', quote_ident(s.srvname), format('wrapper %s, type %s, version %s, options %s',
-                                                            (select fdwname from pg_foreign_data_wrapper w where w.oid = s.srvfdw), s.srvtype, s.srvversion, s.srvoptions)
+                                                            (select fdwname from pg_foreign_data_wrapper w where w.oid = s.srvfdw), s.srvtype, s.srvversion,
+                                                            array(select unnest(s.srvoptions) order by 1))
       from pg_foreign_server s
     union all
     select 'language', quote_ident(l.lanname), format('trusted %s, owner %I', l.lanpltrusted, pg_get_userbyid(l.lanowner))

@@ -213,6 +213,12 @@ begin
                         select objid from pg_event_trigger_ddl_commands() where classid = 'pg_class'::regclass
                         union select objid from pg_depend
                          where tg_tag like '% EXTENSION' and deptype = 'e' and classid = 'pg_class'::regclass
+                        -- What is dropped does not say whose key it was. DROP INDEX takes no primary key.
+                        union select oid from pg_class
+                         where relkind = 'r' and (tg_tag = 'DROP INDEX' and relreplident = 'i'
+                                                  or tg_tag in ('DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED',
+                                                                'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY', 'DROP COLLATION')
+                                                     and relreplident in ('d', 'i'))
                         union select inhrelid from pg_inherits join concerned on inhparent = concerned.oid)
                  select r.oid::regclass as name, r.relkind, pg_relation_size(r.oid) > 0 and tg_tag in ('CREATE TABLE AS', 'SELECT INTO') as has_rows,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
@@ -222,7 +228,10 @@ begin
                         exists (select from pg_publication p
                                  where pubupdate and (puballtables or exists (select from pg_publication_rel
                                                                                where prpubid = p.oid and prrelid = r.oid))) as is_listed,
-                        r.relreplident = 'd' and not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate) as is_keyless
+                        case r.relreplident
+                        when 'd' then not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate)
+                        when 'i' then not exists (select from pg_index where indrelid = r.oid and indisreplident)
+                        else r.relreplident = 'n' end as is_keyless
                    from concerned join pg_class r on r.oid = concerned.oid
                   where r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relnamespace <> 'pgtide'::regnamespace loop
             if c.is_to_list and c.relkind = 'r' then

@@ -300,7 +300,7 @@ COMMENT ON LANGUAGE our_sql IS 'as plpgsql';
 CREATE FUNCTION plain.in_our_sql() RETURNS integer LANGUAGE our_sql AS 'BEGIN RETURN 1; END';
 GRANT USAGE ON LANGUAGE our_sql TO reader;
 CREATE FOREIGN DATA WRAPPER wrapper OPTIONS (debug 'true');
-CREATE SERVER "Server" TYPE 'a type' VERSION '1' FOREIGN DATA WRAPPER wrapper OPTIONS (host 'nowhere', "odd Option" 'x');
+CREATE SERVER "Server" TYPE 'a type' VERSION '1' FOREIGN DATA WRAPPER wrapper OPTIONS (url 'nowhere', "odd Option" 'x');
 CREATE USER MAPPING FOR reader SERVER "Server" OPTIONS ("user" 'them');
 CREATE FOREIGN TABLE plain.foreign_table (a integer OPTIONS (name 'A') NOT NULL, b text DEFAULT 'x', CHECK (a > 0)) SERVER "Server" OPTIONS (t 'x');
 GRANT USAGE ON FOREIGN SERVER "Server" TO reader;
