@@ -51,6 +51,7 @@ extern const char sql_superuser_objects[];
 extern const char sql_tables[];
 extern const char sql_target_blocking_index[];
 extern const char sql_target_columns[];
+extern const char sql_target_deferred[];
 extern const char sql_target_indexes[];
 extern const char sql_target_relation[];
 extern const char sql_types[];

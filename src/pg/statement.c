@@ -1,5 +1,7 @@
 #include "pg/statement.h"
 
+#include "pg/statement_build.h"
+
 #include <limits.h>
 
 enum {
@@ -43,8 +45,7 @@ static const struct value *telling_value(const struct statement_input *in, const
     return value_of(&in->rows[in->n_rows - 1], field);
 }
 
-/* False when the column takes no part: the source sent no value for it. */
-static bool fill_field(const struct statement_input *in, struct statement_field *field)
+bool statement_fill_field(const struct statement_input *in, struct statement_field *field)
 {
     const struct value *v = telling_value(in, field);
 
@@ -92,7 +93,7 @@ static unsigned fill_match(const struct statement_input *in, struct statement_fi
         const struct column_plan *column = &plan->columns[keyed ? in->table->key[i] : i];
 
         fields[n] = (struct statement_field){.column = column, .index = (uint16_t)i, .use = USE_MATCH};
-        if ((keyed || column->is_written) && fill_field(in, &fields[n]))
+        if ((keyed || column->is_written) && statement_fill_field(in, &fields[n]))
             n++;
     }
     return n;
@@ -105,7 +106,7 @@ static unsigned fill_row(const struct statement_input *in, struct statement_fiel
 
     for (unsigned i = 0; i < plan->n_columns; i++) {
         fields[n] = (struct statement_field){.column = &plan->columns[i], .index = (uint16_t)i};
-        if (use_of(in, i, &fields[n].use) && fill_field(in, &fields[n]))
+        if (use_of(in, i, &fields[n].use) && statement_fill_field(in, &fields[n]))
             n++;
     }
     return n;
@@ -117,9 +118,11 @@ struct statement_form statement_form(struct arena *a, const struct statement_inp
     struct statement_field *fields = arena_alloc(a, 2 * (plan->n_columns + 1UL) * sizeof *fields);
     unsigned n = 0;
 
-    if (has_match(in))
+    if (in->check != NULL)
+        n = statement_check_fill(in, fields);
+    if (in->check == NULL && has_match(in))
         n += fill_match(in, fields);
-    if (has_row(in))
+    if (in->check == NULL && has_row(in))
         n += fill_row(in, fields + n);
     return (struct statement_form){.input = *in, .plan = plan, .n_fields = n, .fields = fields};
 }
@@ -128,6 +131,7 @@ void statement_key(struct buffer *out, const struct statement_form *form)
 {
     buffer_clear(out);
     buffer_append_u64(out, form->plan->id);
+    buffer_append_u64(out, (uint64_t)(uintptr_t)form->input.check); /* of the plan */
     buffer_append_char(out, (char)form->input.op);
     buffer_append_char(out, (char)form->input.shape);
     buffer_append_char(out, (char)form->input.table->mode);
@@ -142,13 +146,6 @@ void statement_key(struct buffer *out, const struct statement_form *form)
 }
 
 /* ---- SQL ---- */
-
-struct builder {
-    const struct statement_form *form;
-    struct buffer *sql;
-    struct buffer *types; /* uint32_t each */
-    unsigned n_params;
-};
 
 /* The next parameter, of this field's type; an array of it for UNNEST. */
 static unsigned add_param(struct builder *b, const struct statement_field *f)
@@ -169,8 +166,7 @@ static void separate(struct builder *b, bool *first, const char *separator)
     *first = false;
 }
 
-/* Field i of the row in hand: a parameter, or a column of the list `v` that holds all rows. */
-static void append_value(struct builder *b, unsigned i, unsigned param)
+void statement_append_value(struct builder *b, unsigned i, unsigned param)
 {
     const struct statement_field *f = &b->form->fields[i];
     enum statement_shape shape = b->form->input.shape;
@@ -195,8 +191,7 @@ static void append_params(struct builder *b, const char *open, const char *close
     buffer_append_text(b->sql, close);
 }
 
-/* `unnest($1, $2) AS v(c1, c2)`, `(VALUES ($1, $2), ($3, $4)) AS v(c1, c2)` */
-static void append_rows(struct builder *b)
+void statement_append_rows(struct builder *b)
 {
     bool first = true;
 
@@ -219,8 +214,7 @@ static void append_rows(struct builder *b)
     buffer_append_text(b->sql, ")");
 }
 
-/* Parameters of a single row, numbered once, before the text that uses them. */
-static unsigned *number_params(struct arena *a, struct builder *b)
+unsigned *statement_number_params(struct arena *a, struct builder *b)
 {
     unsigned *numbers = arena_alloc(a, (b->form->n_fields + 1UL) * sizeof *numbers);
 
@@ -254,14 +248,14 @@ static void build_insert(struct arena *a, struct builder *b)
     }
     append_column_list(b);
     buffer_append_text(b->sql, is_list ? " OVERRIDING SYSTEM VALUE SELECT " : " OVERRIDING SYSTEM VALUE VALUES (");
-    unsigned *numbers = is_list ? NULL : number_params(a, b);
+    unsigned *numbers = is_list ? NULL : statement_number_params(a, b);
     for (unsigned i = 0; i < b->form->n_fields; i++) {
         separate(b, &first, ", ");
-        append_value(b, i, numbers == NULL ? 0 : numbers[i]);
+        statement_append_value(b, i, numbers == NULL ? 0 : numbers[i]);
     }
     buffer_append_text(b->sql, is_list ? " FROM " : ")");
     if (is_list)
-        append_rows(b);
+        statement_append_rows(b);
 }
 
 void statement_append_same(struct buffer *sql, const struct column_plan *column, const char *left, const char *right)
@@ -322,7 +316,7 @@ static void append_condition(struct builder *b, const unsigned *numbers)
             continue;
         separate(b, &first, " AND ");
         buffer_printf(b->sql, "t.%s %s ", f->column->name, f->column->equals == NULL ? "=" : f->column->equals);
-        append_value(b, i, numbers == NULL ? 0 : numbers[i]);
+        statement_append_value(b, i, numbers == NULL ? 0 : numbers[i]);
     }
 }
 
@@ -344,7 +338,7 @@ static void append_assignments(struct builder *b, const unsigned *numbers)
             continue;
         separate(b, &first, ", ");
         buffer_printf(b->sql, "%s = ", b->form->fields[i].column->name);
-        append_value(b, i, numbers == NULL ? 0 : numbers[i]);
+        statement_append_value(b, i, numbers == NULL ? 0 : numbers[i]);
     }
 }
 
@@ -354,7 +348,7 @@ static void build_update(struct arena *a, struct builder *b)
     const struct statement_form *form = b->form;
     bool is_list = form->input.shape == SHAPE_UNNEST || form->input.shape == SHAPE_VALUES;
     bool only_looks = sets_nothing(form);
-    unsigned *numbers = is_list ? NULL : number_params(a, b);
+    unsigned *numbers = is_list ? NULL : statement_number_params(a, b);
 
     buffer_printf(b->sql, only_looks ? "SELECT FROM %s%s AS t" : "UPDATE %s%s AS t", form->plan->only,
                   form->plan->name);
@@ -362,7 +356,7 @@ static void build_update(struct arena *a, struct builder *b)
         append_assignments(b, numbers);
     if (is_list) {
         buffer_append_text(b->sql, only_looks ? ", " : " FROM ");
-        append_rows(b);
+        statement_append_rows(b);
     }
     append_condition(b, numbers);
 }
@@ -384,10 +378,10 @@ static void build_delete(struct arena *a, struct builder *b)
                       add_param(b, &form->fields[0]));
         return;
     }
-    unsigned *numbers = is_list ? NULL : number_params(a, b);
+    unsigned *numbers = is_list ? NULL : statement_number_params(a, b);
     if (is_list) {
         buffer_append_text(b->sql, " USING ");
-        append_rows(b);
+        statement_append_rows(b);
     }
     append_condition(b, numbers);
 }
@@ -414,7 +408,7 @@ static void append_replacement(struct builder *b, const unsigned *numbers, bool 
             continue;
         separate(b, &first, ", ");
         if (as_values && f != NULL)
-            append_value(b, (unsigned)(f - form->fields), numbers[f - form->fields]);
+            statement_append_value(b, (unsigned)(f - form->fields), numbers[f - form->fields]);
         else
             buffer_printf(b->sql, "%s%s", as_values ? "old." : "", column->name);
     }
@@ -427,7 +421,7 @@ static void append_replacement(struct builder *b, const unsigned *numbers, bool 
 static void build_replace(struct arena *a, struct builder *b)
 {
     const struct table_plan *plan = b->form->plan;
-    unsigned *numbers = number_params(a, b);
+    unsigned *numbers = statement_number_params(a, b);
 
     buffer_printf(b->sql, "WITH old AS (DELETE FROM %s%s AS t", plan->only, plan->name);
     append_condition(b, numbers);
@@ -466,13 +460,17 @@ struct statement_sql statement_build(struct arena *a, const struct statement_for
     CLEANUP(buffer_free) struct buffer *types = buffer_new();
     struct builder b = {.form = form, .sql = sql, .types = types};
 
-    if (form->input.asserts)
+    bool counts = form->input.asserts && form->input.check == NULL;
+
+    if (counts)
         buffer_append_text(sql, "WITH done AS (");
-    if (form->input.shape == SHAPE_REPLACE)
+    if (form->input.check != NULL)
+        statement_check_build(a, &b);
+    else if (form->input.shape == SHAPE_REPLACE)
         build_replace(a, &b);
     else
         build_op[form->input.op](a, &b);
-    if (form->input.asserts)
+    if (counts)
         append_assertion(&b);
 
     struct statement_sql out = {.text = arena_strdup(a, buffer_text(sql)), .n_params = b.n_params};

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "pg/deferred_key.h"
 #include "pg/target_table.h"
 #include "ports/target.h"
 
@@ -34,9 +35,13 @@ struct statement_input {
     enum statement_shape shape;
     const struct batch_row *rows;
     unsigned n_rows;
+    const struct deferred_key *check; /* not NULL: nothing is written; asserts that what was is alone with this key */
     bool
         asserts; /* any other number of rows than n_rows is an error of the server, division_by_zero. Not for SHAPE_REPLACE */
 };
+
+/* With `check`: how many of the `n` rows that are left one statement takes; none at all when n is 0: then it looks at the whole table. */
+enum statement_shape statement_check_choose(const struct statement_input *in, unsigned n, unsigned *out_rows);
 
 enum statement_use {
     USE_MATCH,  /* finds the row: a key column, or without a key a column of the old row */

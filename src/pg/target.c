@@ -197,6 +197,8 @@ const char *target_doing(enum batch_op op)
     return doing[op];
 }
 
+const char target_checking[] = "checking deferrable keys of table";
+
 /* The statement of the key in t->key, made known to the server when it is not. */
 MUST_USE static struct error *find_prepared(struct pg_target *t, const struct statement_form *form,
                                             struct pipe_expect expect, struct prepared **out)
@@ -225,7 +227,7 @@ struct error *target_send(struct pg_target *t, const struct statement_input *in)
 {
     struct statement_form form = statement_form(t->scratch, in);
     struct pipe_expect expect = {.rows = in->asserts ? PIPE_ANY_COUNT : in->n_rows,
-                                 .what = target_doing(in->op),
+                                 .what = in->check != NULL ? target_checking : target_doing(in->op),
                                  .asserts = in->asserts,
                                  .object = form.plan->label};
     struct prepared *prepared;
@@ -288,6 +290,7 @@ static struct error *target_begin(void *self)
     t->in_transaction = true;
     t->has_savepoint = false;
     t->asserts_all = true;
+    target_check_begin(t);
     return pipe_send(t->pipe, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, NULL,
                      (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
 }
@@ -563,6 +566,10 @@ static const struct target_ops ops = {
     .savepoint = target_savepoint,
     .rollback_to_savepoint = target_rollback_to_savepoint,
     .row = target_row,
+    .check = target_check,
+    .check_row = target_check_row,
+    .doubt = target_doubt,
+    .check_doubted = target_check_doubted,
     .ddl = target_ddl,
     .conflict = target_conflict,
     .commit = target_commit,
@@ -580,6 +587,7 @@ struct pg_target *pg_target_new(struct arena *a, struct pg_target_options option
         .options = options,
         .arena = a,
         .scratch = arena_new(a, "target session"),
+        .doubts = arena_new(a, "tables in doubt"),
         .cache = statement_cache_new(STATEMENTS_MAX - 1), /* and the one that moves the position */
         .params = statement_params_new(),
         .key = buffer_new(),

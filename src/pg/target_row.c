@@ -16,22 +16,14 @@ static const char exclusion_violation[] = "23P01";
 
 /* ---- a question within the transaction ---- */
 
-/* A statement made for one occasion: values become parameters, and the text refers to them by number. */
-struct question {
-    struct pg_target *t;
-    struct buffer *sql;
-    uint32_t *types;
-    unsigned n;
-};
-
-static struct question question_new(struct pg_target *t, struct buffer *sql, unsigned params_max)
+struct question question_new(struct pg_target *t, struct buffer *sql, unsigned params_max)
 {
     statement_params_clear(t->params);
     return (struct question){
         .t = t, .sql = sql, .types = arena_alloc(t->scratch, (params_max + 1UL) * sizeof(uint32_t))};
 }
 
-static unsigned question_text(struct question *q, const char *text)
+unsigned question_text(struct question *q, const char *text)
 {
     statement_params_add_text(q->t->params, text);
     q->types[q->n] = OID_TEXT;
@@ -43,8 +35,7 @@ static bool is_foreign(const struct column_plan *column, const struct value *v)
     return v->state == VALUE_BINARY && column->foreign_type != 0;
 }
 
-/* The parameter as an expression of the column's type, in scratch. */
-static const char *question_value(struct question *q, const struct column_plan *column, const struct value *v)
+const char *question_value(struct question *q, const struct column_plan *column, const struct value *v)
 {
     statement_params_add(q->t->params, v);
     q->types[q->n] = is_foreign(column, v) ? column->foreign_type : column->type;
@@ -52,8 +43,7 @@ static const char *question_value(struct question *q, const struct column_plan *
     return arena_printf(q->t->scratch, is_foreign(column, v) ? "$%u::%s" : "$%u", q->n, column->cast);
 }
 
-/* *out_rows (may be NULL) is good until the pipe forgets. */
-MUST_USE static struct error *question_ask(struct question *q, const char *what, PGresult **out_rows)
+struct error *question_ask(struct question *q, const char *what, PGresult **out_rows)
 {
     struct pipe *pipe = q->t->pipe;
 
@@ -346,13 +336,6 @@ MUST_USE static struct error *look_for_identical(struct pg_target *t, const stru
 
 /* ---- removing them ---- */
 
-struct removals {
-    struct arena *arena;
-    unsigned n;
-    unsigned capacity;
-    const struct value **rows;
-};
-
 static void add_removed(struct removals *r, const PGresult *rows, int i, unsigned n_columns)
 {
     struct value *row = arena_alloc(r->arena, (n_columns + 1UL) * sizeof *row);
@@ -376,6 +359,12 @@ static void add_removed(struct removals *r, const PGresult *rows, int i, unsigne
     r->rows[r->n++] = row;
 }
 
+void removals_add(struct removals *r, const PGresult *rows, unsigned n_columns)
+{
+    for (int i = 0; i < PQntuples(rows); i++)
+        add_removed(r, rows, i, n_columns);
+}
+
 MUST_USE static struct error *remove_blockers(struct pg_target *t, const struct row_change *change,
                                               const struct attempt *blocked, struct removals *removals)
 {
@@ -393,8 +382,7 @@ MUST_USE static struct error *remove_blockers(struct pg_target *t, const struct 
     if (PQntuples(rows) == 0)
         return error_new(ERROR_DATA, "table \"%s\": the row that violates constraint \"%s\" was not found", plan->label,
                          blocked->constraint);
-    for (int i = 0; i < PQntuples(rows); i++)
-        add_removed(removals, rows, i, plan->n_columns);
+    removals_add(removals, rows, plan->n_columns);
     return NULL;
 }
 

@@ -376,6 +376,8 @@ MUST_USE static struct error *resolve(struct pg_conn *conn, struct draft *d)
     TRY(find_foreign_arrays(conn, d));
     plan_extra(d);
     plan_written(d);
+    TRY(deferred_keys_read(conn, d->arena, d->plan->oid, &d->plan->deferred));
+    d->table->has_deferred = d->plan->deferred.n > 0;
     return choose_mode(d);
 }
 

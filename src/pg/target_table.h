@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "pg/conn.h"
+#include "pg/deferred_key.h"
 #include "pg/endpoint.h"
 #include "ports/target.h"
 #include "sys/stop.h"
@@ -74,5 +75,6 @@ struct table_plan {
     unsigned n_extra;         /* further columns of the target that a row keeps when it is deleted and inserted again */
     const char *const *extra; /* quoted */
     bool has_always_identity;
+    struct deferred_keys deferred;
     bool is_simple; /* a plain table without triggers and rules that fire for replicas */
 };

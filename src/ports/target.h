@@ -48,6 +48,7 @@ struct target_table {
     const uint16_t *key;    /* KEYED: columns of the relation, in the order of the target's key */
     const bool *is_written; /* a relation's column: false when the target computes it (generated) */
     bool has_other_unique;  /* further unique indexes or exclusion constraints on the target */
+    bool has_deferred;      /* some that are DEFERRABLE: the server does not check them for sessions of replicas */
     enum lane_rule lane_rule;
     const struct gate *gate; /* (G2) NULL: everything goes through */
     void *handle;            /* the port's own */
@@ -108,6 +109,13 @@ struct row_result {
 enum row_overwrite {
     ROW_PLAIN,     /* as the change says */
     ROW_OVERWRITE, /* INSERT or UPDATE: delete every row that blocks it by a unique constraint, then do it */
+};
+
+/* What is done about a row that is not alone with a deferrable key. */
+enum row_remedy {
+    REMEDY_NONE,
+    REMEDY_REMOVE_OTHERS,
+    REMEDY_REMOVE_ROW,
 };
 
 enum conflict_kind {
@@ -203,6 +211,26 @@ struct target_ops {
      */
     MUST_USE struct error *(*row)(void *self, struct arena *a, const struct row_change *change,
                                   enum row_overwrite overwrite, struct row_result *out);
+
+    /*
+     * Deferrable keys (tables with has_deferred), which may be violated until a transaction ends. `check`: whether the rows that the
+     * batch wrote are alone with the keys that they have now; sent, not answered: see settle.
+     */
+    MUST_USE struct error *(*check)(void *self, const struct batch *batch);
+
+    /*
+     * The same of the row that one change wrote, the answer read: ROW_DUPLICATE with what is set for it, `removed` as the remedy says; or
+     * ROW_DONE. Waits for others that are writing to the table.
+     */
+    MUST_USE struct error *(*check_row)(void *self, struct arena *a, const struct row_change *change,
+                                        enum row_remedy remedy, struct row_result *out);
+
+    /*
+     * For a transaction that is larger than a window: a table that is to be checked whole at its end, because a key was there twice in its
+     * midst. check_doubted does that for all of them and forgets none; they are forgotten with the transaction.
+     */
+    void (*doubt)(void *self, const struct target_table *table);
+    MUST_USE struct error *(*check_doubted)(void *self, struct arena *a, bool *out_as_expected, const char **out_why);
 
     /*
      * A statement of the source's (an INSERT into a TABLE_DDL table) is run in the open transaction, its answer read; or `instead`,

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "base/fault.h"
+#include "sync/deferred.h"
 #include "sync/exact.h"
 #include "sync/work.h"
 
@@ -13,6 +14,8 @@ struct apply {
     struct apply_options options;
     struct arena *scratch; /* one change, or the answer to one window */
     struct arena *piece_arena;
+    struct lsn asked_whole;    /* the transaction that was read again as a whole, by its commit */
+    struct deferred *deferred; /* keys that are checked at the end of the source transaction in hand */
     struct arena *why_arena;
     const char *why_slow;
 
@@ -53,6 +56,7 @@ struct apply *apply_new(struct arena *task, struct target target, struct apply_o
         ap->options.piece_changes = PIECE_CHANGES;
     ap->scratch = arena_new(task, "apply scratch");
     ap->piece_arena = arena_new(task, "apply piece");
+    ap->deferred = deferred_new(task);
     ap->why_arena = arena_new(task, "apply reason");
     ap->pending_arena = arena_new(task, "apply messages");
     ap->pending_end = &ap->pending;
@@ -253,6 +257,33 @@ MUST_USE static struct error *settle(struct apply *ap, enum fast_end *out_end, c
     return NULL;
 }
 
+/* Deferrable keys that were violated while the transaction that ends here was still under way. */
+MUST_USE static struct error *check_doubted(struct apply *ap, enum fast_end *out_end, const char **out_why)
+{
+    bool as_expected;
+
+    TRY(ap->target.ops->check_doubted(ap->target.self, ap->why_arena, &as_expected, out_why));
+    *out_end = as_expected ? FAST_APPLIED : FAST_SURPRISED;
+    return NULL;
+}
+
+/* A part that ends in the midst of a transaction is applied: deferrable keys may be violated, but that must be known. */
+MUST_USE static struct error *look_for_doubts(struct apply *ap, const struct fold_work *work)
+{
+    bool as_expected;
+    const char *why = NULL;
+
+    if (!work_has_deferred(work))
+        return NULL;
+    TRY(ap->target.ops->savepoint(ap->target.self));
+    TRY(work_check(ap->target, work));
+    TRY(ap->target.ops->settle(ap->target.self, ap->why_arena, &as_expected, &why));
+    if (as_expected)
+        return NULL;
+    work_doubt(ap->target, work);
+    return ap->target.ops->rollback_to_savepoint(ap->target.self);
+}
+
 MUST_USE static struct error *undo(struct apply *ap, bool to_savepoint)
 {
     if (to_savepoint)
@@ -278,70 +309,26 @@ MUST_USE static struct error *apply_fast(struct apply *ap, struct execution *x, 
     else
         TRY(begin(ap));
     TRY(work_send(ap->target, part->work));
+    if (ends_with_commit)
+        TRY(work_check(ap->target, part->work));
     if (ends_with_commit && !continues)
         TRY(try_commit_at_once(ap, x, part, out_end, &why));
     if (*out_end == FAST_APPLIED)
         TRY(settle(ap, out_end, &why));
+    if (*out_end == FAST_APPLIED && continues && ends_with_commit)
+        TRY(check_doubted(ap, out_end, &why));
     if (*out_end != FAST_SURPRISED)
         return NULL;
     *out_why = why == NULL ? "the target touched other rows than expected" : why;
     return undo(ap, continues);
 }
 
-static bool concerns(const struct apply_decision *d, struct apply_place place)
-{
-    return lsn_equal(d->place.commit, place.commit) &&
-           (d->what.choice == RESUME_SKIP_TRANSACTION || d->place.ordinal == place.ordinal);
-}
-
-/* The last decision about a change is the one that counts. */
-static struct resume_decision decision_at(const struct apply *ap, struct apply_place place)
-{
-    struct resume_decision decision = {.choice = RESUME_AS_IS};
-
-    for (unsigned i = 0; i < ap->options.n_decisions; i++)
-        if (concerns(&ap->options.decisions[i], place))
-            decision = ap->options.decisions[i].what;
-    return decision;
-}
-
 static bool is_decided_about(const struct apply *ap, const struct window *w, const struct window_part *part)
 {
-    for (unsigned d = 0; d < ap->options.n_decisions; d++)
-        for (size_t i = 0; i < part->n_transactions; i++)
-            if (lsn_equal(ap->options.decisions[d].place.commit,
-                          window_transaction(w, part->first_transaction + i)->commit))
-                return true;
+    for (size_t i = 0; i < part->n_transactions; i++)
+        if (decisions_concern(ap->options.decisions, window_transaction(w, part->first_transaction + i)->commit))
+            return true;
     return false;
-}
-
-static const char choices_about_row[] = "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about "
-                                        "this change: pgtide resume with --skip-change, "
-                                        "--skip-transaction or --overwrite (take the source's row). For all conflicts "
-                                        "to come: --on-conflict ignore or overwrite.";
-static const char choices_about_ddl[] =
-    "Nothing is lost. Mend the cause and run \"pgtide resume\", or decide about this statement: pgtide resume with "
-    "--skip-change, "
-    "--skip-transaction, or --replace-with FILE or SQL that the target can run in its place.";
-
-static struct error *stopped(struct apply *ap, const struct window_transaction *t, const struct change *change,
-                             struct apply_place place, struct error *err)
-{
-    if (error_kind(err) == ERROR_DATA) {
-        ap->stop = (struct apply_stop){
-            .place = place,
-            .xid = t->xid,
-            .statement = change_describe_whole(ap->why_arena, change),
-            .is_ddl = change->table != NULL && change->table->mode == TABLE_DDL,
-        };
-        ap->is_stopped = true;
-        if (error_hint_text(err) == NULL)
-            err = error_hint(err, "%s", ap->stop.is_ddl ? choices_about_ddl : choices_about_row);
-    }
-    return error_wrap(err,
-                      "applying source transaction %" PRIu32
-                      ", committed at %s (nothing of it was applied, everything before it is)",
-                      t->xid, lsn_format(t->commit).text);
 }
 
 /* Some changes of one transaction that follow each other. */
@@ -357,10 +344,10 @@ static bool piece_is_decided_about(const struct apply *ap, const struct piece *p
 {
     struct apply_place place = p->place;
 
-    for (size_t i = 0; i < p->n && ap->options.n_decisions > 0; i++, place.ordinal++)
-        if (decision_at(ap, place).choice != RESUME_AS_IS)
+    for (size_t i = 0; i < p->n && ap->options.decisions.n > 0; i++, place.ordinal++)
+        if (decision_at(ap->options.decisions, place).choice != RESUME_AS_IS)
             return true;
-    return false;
+    return deferred_leaves_out_between(ap->deferred, p->first, p->n);
 }
 
 /*
@@ -385,16 +372,33 @@ MUST_USE static struct error *try_piece(struct apply *ap, const struct piece *p,
     return *out_done ? NULL : ap->target.ops->rollback_to_savepoint(ap->target.self);
 }
 
+static struct exact_options exact_options(struct apply *ap)
+{
+    return (struct exact_options){
+        .policy = ap->options.on_conflict, .source = ap->options.source, .conflicts = &ap->open_conflicts};
+}
+
+static struct error *stopped(struct apply *ap, const struct window_transaction *t, const struct change *change,
+                             struct apply_place place, struct error *err)
+{
+    return decision_needed(ap->why_arena,
+                           &(struct decision_place){.transaction = t,
+                                                    .change = change,
+                                                    .place = place,
+                                                    .so_far = "nothing of it was applied, everything before it is"},
+                           err, &ap->stop, &ap->is_stopped);
+}
+
 MUST_USE static struct error *apply_piece_by_rows(struct apply *ap, const struct piece *p)
 {
-    struct exact_options options = {
-        .policy = ap->options.on_conflict, .source = ap->options.source, .conflicts = &ap->open_conflicts};
+    struct exact_options options = exact_options(ap);
     struct apply_place place = p->place;
 
     for (size_t i = 0; i < p->n; i++, place.ordinal++) {
         const struct change *change = window_change_at(p->window, p->first + i);
 
-        options.decision = decision_at(ap, place);
+        options.decision = decision_at(ap->options.decisions, place);
+        options.left_out = deferred_left_out(ap->deferred, p->first + i);
         struct error *err = exact_apply(ap->target, ap->scratch, options, p->transaction, change);
         arena_reset(ap->scratch);
         if (err != NULL)
@@ -437,6 +441,105 @@ static void count_changes(struct apply *ap, const struct window *w, const struct
     ap->open_changes = t->ends ? 0 : (t->begins ? 0 : ap->open_changes) + t->n_changes;
 }
 
+/* A transaction that goes on in the next window: its end will look at the tables that it writes. */
+static void doubt_changes(struct apply *ap, const struct window *w, const struct window_transaction *t)
+{
+    for (size_t i = 0; i < t->n_changes; i++) {
+        const struct change *c = window_change_at(w, t->first_change + i);
+
+        if (deferred_concerns(c))
+            ap->target.ops->doubt(ap->target.self, c->table);
+    }
+}
+
+/*
+ * What a transaction that came in parts has done before this window is not at hand. It is asked for again: now that its end is here, it comes as a
+ * whole, unless it is larger than a window. False when that was tried.
+ */
+static bool may_come_whole(struct apply *ap, const struct window_transaction *t)
+{
+    if (t->begins || lsn_equal(ap->asked_whole, t->commit))
+        return false;
+    ap->asked_whole = t->commit;
+    return true;
+}
+
+/* Takes the error. */
+MUST_USE static struct error *ask_again(const struct window_transaction *t, struct error *err)
+{
+    struct error *again = error_new(ERROR_TRANSIENT, "source transaction %" PRIu32 " is read again as a whole: %s",
+                                    t->xid, error_message(err));
+
+    error_free(err);
+    return again;
+}
+
+MUST_USE static struct error *check_doubted_exactly(struct apply *ap, const struct deferred_run *run)
+{
+    const struct window_transaction *t = run->transaction;
+    bool as_expected;
+    const char *why = NULL;
+
+    TRY(ap->target.ops->check_doubted(ap->target.self, ap->why_arena, &as_expected, &why));
+    if (as_expected)
+        return NULL;
+
+    struct error *err = error_hint(error_new(ERROR_DATA, "at its end %s", why),
+                                   "Nothing is lost. Change or delete one of the two rows on the target, then run "
+                                   "\"pgtide resume\"; or leave the whole transaction out: pgtide resume "
+                                   "--skip-transaction.");
+    return may_come_whole(ap, t) ? ask_again(t, err) : stopped(ap, t, NULL, run->place, err);
+}
+
+/* Deferrable keys, when all changes of the transaction that are at hand are done. *out_again: undo it and do it again. */
+MUST_USE static struct error *check_deferred(struct apply *ap, const struct window *w,
+                                             const struct window_transaction *t, bool *out_again)
+{
+    struct deferred_run run = {
+        .target = ap->target,
+        .scratch = ap->scratch,
+        .options = exact_options(ap),
+        .decisions = ap->options.decisions,
+        .window = w,
+        .transaction = t,
+        .place = {.commit = t->commit, .ordinal = t->begins ? 0 : ap->open_changes},
+        .is_whole = t->begins,
+        .pieces_from = ap->options.pieces_from,
+        .piece_changes = ap->options.piece_changes,
+    };
+
+    *out_again = false;
+    if (!t->ends) {
+        doubt_changes(ap, w, t);
+        return NULL;
+    }
+    struct error *err = deferred_check(ap->deferred, &run, out_again);
+    if (err != NULL && error_kind(err) == ERROR_DATA && may_come_whole(ap, t))
+        return ask_again(t, err);
+    if (err != NULL)
+        return stopped(ap, t, run.change, run.place, err);
+    return t->begins ? NULL : check_doubted_exactly(ap, &run);
+}
+
+MUST_USE static struct error *apply_transaction_exactly(struct apply *ap, const struct window *w,
+                                                        const struct window_transaction *t)
+{
+    bool again = true;
+
+    deferred_forget(ap->deferred);
+    while (again) {
+        if (!ap->is_open)
+            TRY(begin(ap));
+        TRY(apply_changes_exactly(ap, w, t));
+        TRY(check_deferred(ap, w, t, &again));
+        if (again) {
+            TRY(undo(ap, false));
+            ap->open_conflicts = 0;
+        }
+    }
+    return NULL;
+}
+
 /* (A1, A2) Each source transaction in a target transaction of its own, so that those before a bad one are committed. */
 MUST_USE static struct error *apply_exactly(struct apply *ap, struct execution *x, const struct window_part *part)
 {
@@ -444,9 +547,7 @@ MUST_USE static struct error *apply_exactly(struct apply *ap, struct execution *
     for (size_t i = 0; i < part->n_transactions; i++) {
         const struct window_transaction *t = window_transaction(x->window, part->first_transaction + i);
 
-        if (!ap->is_open)
-            TRY(begin(ap));
-        TRY(apply_changes_exactly(ap, x->window, t));
+        TRY(apply_transaction_exactly(ap, x->window, t));
         ap->open_rows += t->n_changes;
         if (t->ends)
             TRY(commit(ap, x, part->first_transaction + i, 1));
@@ -523,7 +624,7 @@ MUST_USE static struct error *apply_part(struct apply *ap, struct execution *x, 
         return NULL;
     ap->open_rows += rows_of(x->window, &part);
     if (kind == WINDOW_HEAD)
-        return NULL;
+        return look_for_doubts(ap, part.work);
     return commit(ap, x, part.first_transaction + part.n_transactions - 1, part.n_transactions);
 }
 
@@ -589,10 +690,9 @@ struct error *apply_window(struct apply *ap, struct window *w, bool durable)
     return NULL;
 }
 
-void apply_decide(struct apply *ap, const struct apply_decision *decisions, unsigned n)
+void apply_decide(struct apply *ap, struct decisions decisions)
 {
     ap->options.decisions = decisions;
-    ap->options.n_decisions = n;
 }
 
 void apply_abandon(struct apply *ap)

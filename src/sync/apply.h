@@ -21,37 +21,17 @@
 #include "base/error.h"
 #include "model/options.h"
 #include "ports/target.h"
+#include "sync/decision.h"
 #include "sync/lanes.h"
 #include "sync/window.h"
 
 struct apply;
 
-/* (P2) One change of the source: the transaction's commit record, and the number of the change in it, from 0. */
-struct apply_place {
-    struct lsn commit;
-    uint64_t ordinal;
-};
-
-/* What the operator decided about a change at which apply had stopped. SKIP_TRANSACTION is for all of its transaction. */
-struct apply_decision {
-    struct apply_place place;
-    struct resume_decision what;
-};
-
-/* The change that could not be applied, for the operator to decide. */
-struct apply_stop {
-    struct apply_place place;
-    uint32_t xid;
-    const char *statement; /* what was attempted on which row */
-    bool is_ddl;
-};
-
 struct apply_options {
     enum conflict_policy on_conflict;
-    const struct apply_decision *decisions; /* good as long as apply, or until apply_decide */
-    unsigned n_decisions;
-    struct source_rows source; /* fetch may be NULL */
-    struct lanes *lanes;       /* more than one session, the target given is that of lane 1. NULL: that one alone */
+    struct decisions decisions; /* good as long as apply, or until apply_decide */
+    struct source_rows source;  /* fetch may be NULL */
+    struct lanes *lanes;        /* more than one session, the target given is that of lane 1. NULL: that one alone */
 
     /* On the exact path a transaction with so many changes is tried in pieces of so many first. 0: 100 and 1000. */
     unsigned pieces_from, piece_changes;
@@ -83,7 +63,7 @@ RETURNS_NONNULL struct apply *apply_new(struct arena *task, struct target target
 MUST_USE struct error *apply_resume(struct apply *ap, struct apply_position *out);
 
 /* The operator decided again, between two windows: in place of those of the options. */
-void apply_decide(struct apply *ap, const struct apply_decision *decisions, unsigned n);
+void apply_decide(struct apply *ap, struct decisions decisions);
 
 /*
  * Windows in the order in which they were filled; closes the window if that was not done. With `durable` the last commit waits for

@@ -205,6 +205,8 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
 
     if (is_skipped(options.decision.choice))
         return skip(&x);
+    if (options.left_out != NULL)
+        return record(&x, kind_of(change, ROW_DUPLICATE), CONFLICT_SKIPPED, options.left_out);
     if (change->refusal != NULL) {
         struct error *err = error_new(ERROR_DATA, "%s: %s", change_describe(a, change), change->refusal);
 
@@ -226,4 +228,68 @@ struct error *exact_apply(struct target target, struct arena *a, struct exact_op
     if (result.is_identical && policy_of(&x) != CONFLICT_ERROR)
         return NULL;
     return decide(&x, &result);
+}
+
+MUST_USE static struct error *remove_for(const struct exact *x, enum row_remedy remedy, struct row_result *out)
+{
+    const struct row_change change = change_as_row(x->change);
+
+    return x->target.ops->check_row(x->target.self, x->arena, &change, remedy, out);
+}
+
+/* The row is taken away, now or, where it was there before, for the others to be judged without it. */
+MUST_USE static struct error *leave_out(const struct exact *x, enum conflict_kind kind, bool *out_leave_out,
+                                        const struct row_result *r)
+{
+    struct row_result removed;
+
+    if (x->change->op != BATCH_INSERT && !x->options.may_leave_out)
+        return error_new(ERROR_DATA,
+                         "%s: by constraint \"%s\" the row cannot stay as it is, and what it was is not known any more "
+                         "in a transaction as large as this",
+                         change_describe(x->arena, x->change), r->constraint);
+    TRY(remove_for(x, REMEDY_REMOVE_ROW, &removed));
+    *out_leave_out = x->change->op != BATCH_INSERT;
+    return *out_leave_out ? NULL : record(x, kind, CONFLICT_SKIPPED, r);
+}
+
+MUST_USE static struct error *make_alone(const struct exact *x, enum conflict_kind kind)
+{
+    struct row_result r;
+
+    TRY(remove_for(x, REMEDY_REMOVE_OTHERS, &r));
+    return record(x, kind, CONFLICT_REPLACED, &r);
+}
+
+struct error *exact_check(struct target target, struct arena *a, struct exact_options options,
+                          const struct window_transaction *transaction, const struct change *change,
+                          bool *out_leave_out, struct row_result *out_why)
+{
+    const struct exact x = {target, a, options, transaction, change};
+    enum conflict_kind kind = kind_of(change, ROW_DUPLICATE);
+
+    *out_leave_out = false;
+    if (is_skipped(options.decision.choice) || options.left_out != NULL)
+        return NULL;
+    struct error *err = remove_for(&x, REMEDY_NONE, out_why);
+    if (err != NULL)
+        return error_wrap(err, "%s", change_describe(a, change));
+    if (out_why->outcome == ROW_DONE)
+        return NULL;
+    if (out_why->is_identical && policy_of(&x) != CONFLICT_ERROR) {
+        struct row_result removed;
+
+        return remove_for(&x, REMEDY_REMOVE_ROW, &removed);
+    }
+    switch (decisions[kind][policy_of(&x)]) {
+    case DECIDE_FAIL:
+        return refuse(&x, out_why);
+    case DECIDE_SKIP:
+        return leave_out(&x, kind, out_leave_out, out_why);
+    case DECIDE_REPLACE:
+        return make_alone(&x, kind);
+    case DECIDE_INSERT:
+        break;
+    }
+    return error_new(ERROR_BUG, "no decision for conflict %d", (int)kind);
 }

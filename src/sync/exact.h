@@ -32,6 +32,11 @@ struct exact_options {
     struct resume_decision decision;
     struct source_rows source; /* fetch may be NULL: nobody can be asked */
     uint64_t *conflicts;       /* counted up for each one recorded */
+
+    /* Deferrable keys, see sync/deferred.h */
+    const struct row_result
+        *left_out;      /* the change is not to be done: it would violate this at the end of its transaction */
+    bool may_leave_out; /* exact_check: the transaction can be done again */
 };
 
 /*
@@ -40,3 +45,12 @@ struct exact_options {
  */
 MUST_USE struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
                                    const struct window_transaction *transaction, const struct change *change);
+
+/*
+ * At the end of the transaction: whether the row that the change wrote is alone with its deferrable keys; if not, that is a conflict of
+ * the change. *out_leave_out: the policy leaves it out, for which the transaction must be done again; *out_why (in `a`) is then
+ * what to give as left_out. Errors as above.
+ */
+MUST_USE struct error *exact_check(struct target target, struct arena *a, struct exact_options options,
+                                   const struct window_transaction *transaction, const struct change *change,
+                                   bool *out_leave_out, struct row_result *out_why);

@@ -1,12 +1,14 @@
 #include "sync/lanes.h"
 
 #include "base/fault.h"
+#include "sync/deferred.h"
 #include "sync/work.h"
 
 struct lanes {
     struct lanes_options options;
     struct arena **scratch; /* one a lane */
     struct arena *recovery;
+    struct deferred *deferred;
     struct apply_position *positions;
     struct lsn *ends;
     struct error **errors;
@@ -20,6 +22,7 @@ struct lanes *lanes_new(struct arena *task, struct lanes_options options)
         .options = options,
         .scratch = arena_alloc(task, options.n * sizeof(struct arena *)),
         .recovery = arena_new(task, "lane recovery"),
+        .deferred = deferred_new(task),
         .positions = arena_alloc(task, options.n * sizeof *l->positions),
         .ends = arena_alloc(task, options.n * sizeof *l->ends),
         .errors = arena_alloc(task, options.n * sizeof(struct error *)),
@@ -110,6 +113,7 @@ static struct error *apply_share(void *self, unsigned i)
     arena_reset(x->lanes->scratch[i]);
     TRY(t.ops->begin_lane(t.self));
     TRY(work_send(t, x->work[i]));
+    TRY(work_check(t, x->work[i]));
     FAULT_POINT("lanes.before_settle");
     return t.ops->settle(t.self, x->lanes->scratch[i], &x->as_expected[i], &x->why[i]);
 }
@@ -173,7 +177,7 @@ struct recovery {
     struct lanes *lanes;
     struct window *window;
     struct window_part part;
-    struct exact_options options;
+    struct lanes_recovery *how;
     unsigned lane;
 };
 
@@ -214,6 +218,7 @@ MUST_USE static struct error *recover_at_once(const struct recovery *r, bool *ou
         return NULL;
     TRY(target.ops->begin_lane(target.self));
     TRY(work_send(target, r->part.lane_work[r->lane]));
+    TRY(work_check(target, r->part.lane_work[r->lane]));
     TRY(target.ops->settle(target.self, r->lanes->recovery, out_done, &why));
     if (*out_done)
         return commit_recovered(r, last, n);
@@ -221,23 +226,99 @@ MUST_USE static struct error *recover_at_once(const struct recovery *r, bool *ou
     return NULL;
 }
 
-MUST_USE static struct error *recover_transaction(const struct recovery *r, const struct window_transaction *t)
+static bool is_of_lane(void *self, const struct change *c)
 {
-    struct target target = lane(r->lanes, r->lane);
+    const struct recovery *r = self;
+    unsigned its_lane = 0;
 
-    TRY(target.ops->begin_lane(target.self));
+    return division_lane(r->lanes->recovery, r->lanes->options.n, c, &its_lane) && its_lane == r->lane;
+}
+
+MUST_USE static struct error *stopped(const struct recovery *r, const struct window_transaction *t,
+                                      const struct change *change, struct apply_place place, struct error *err)
+{
+    return decision_needed(r->how->arena,
+                           &(struct decision_place){.transaction = t,
+                                                    .change = change,
+                                                    .place = place,
+                                                    .so_far = "what other lanes do of it may be applied, everything "
+                                                              "before it is"},
+                           err, &r->how->stop, &r->how->is_stopped);
+}
+
+MUST_USE static struct error *recover_changes(struct recovery *r, const struct window_transaction *t)
+{
+    struct exact_options options = r->how->options;
+    struct apply_place place = {.commit = t->commit};
+
     for (size_t i = 0; i < t->n_changes; i++) {
         const struct change *c = window_change_at(r->window, t->first_change + i);
-        unsigned its_lane = 0;
 
         arena_reset(r->lanes->recovery);
-        if (division_lane(r->lanes->recovery, r->lanes->options.n, c, &its_lane) && its_lane == r->lane)
-            TRY(exact_apply(target, r->lanes->recovery, r->options, t, c));
+        if (!is_of_lane(r, c))
+            continue;
+        place.ordinal = i;
+        options.decision = decision_at(r->how->decisions, place);
+        options.left_out = deferred_left_out(r->lanes->deferred, t->first_change + i);
+        struct error *err = exact_apply(lane(r->lanes, r->lane), r->lanes->recovery, options, t, c);
+        if (err != NULL)
+            return stopped(r, t, c, place, err);
+    }
+    return NULL;
+}
+
+enum { PIECES_FROM = 100, PIECE_CHANGES = 1000 };
+
+MUST_USE static struct error *check_deferred(struct recovery *r, const struct window_transaction *t, bool *out_again)
+{
+    struct deferred_run run = {
+        .target = lane(r->lanes, r->lane),
+        .scratch = r->lanes->recovery,
+        .options = r->how->options,
+        .decisions = r->how->decisions,
+        .window = r->window,
+        .transaction = t,
+        .place = {.commit = t->commit},
+        .is_whole = true,
+        .pieces_from = PIECES_FROM,
+        .piece_changes = PIECE_CHANGES,
+        .takes = is_of_lane,
+        .self = r,
+    };
+    struct error *err = deferred_check(r->lanes->deferred, &run, out_again);
+
+    return err == NULL ? NULL : stopped(r, t, run.change, run.place, err);
+}
+
+/* (P2) Changes are numbered as where one lane does all of them: decisions hold for both. */
+MUST_USE static struct error *recover_transaction(struct recovery *r, const struct window_transaction *t)
+{
+    struct target target = lane(r->lanes, r->lane);
+    uint64_t conflicts = *r->how->options.conflicts;
+    bool again = true;
+
+    deferred_forget(r->lanes->deferred);
+    while (again) {
+        TRY(target.ops->begin_lane(target.self));
+        TRY(recover_changes(r, t));
+        TRY(check_deferred(r, t, &again));
+        if (again) {
+            target.ops->rollback(target.self);
+            *r->how->options.conflicts = conflicts;
+        }
     }
     return commit_recovered(r, t, 1);
 }
 
-MUST_USE static struct error *recover_by_rows(const struct recovery *r)
+static bool is_decided_about(const struct recovery *r)
+{
+    for (size_t i = 0; i < r->part.n_transactions; i++)
+        if (decisions_concern(r->how->decisions, window_transaction(r->window, i)->commit))
+            return true;
+    return false;
+}
+
+MUST_USE static struct error *recover_by_rows(struct recovery *r)
 {
     for (size_t i = 0; i < r->part.n_transactions; i++) {
         const struct window_transaction *t = window_transaction(r->window, i);
@@ -248,11 +329,11 @@ MUST_USE static struct error *recover_by_rows(const struct recovery *r)
     return NULL;
 }
 
-struct error *lanes_recover(struct lanes *l, struct window *w, struct exact_options options)
+struct error *lanes_recover(struct lanes *l, struct window *w, struct lanes_recovery *how)
 {
     window_close(w);
 
-    struct recovery r = {.lanes = l, .window = w, .part = window_part(w, WINDOW_COMPLETE), .options = options};
+    struct recovery r = {.lanes = l, .window = w, .part = window_part(w, WINDOW_COMPLETE), .how = how};
     bool has_head = window_part(w, WINDOW_HEAD).n_transactions > 0;
     if (r.part.n_transactions == 0 && !has_head)
         return NULL;
@@ -262,7 +343,7 @@ struct error *lanes_recover(struct lanes *l, struct window *w, struct exact_opti
         bool is_done = false;
 
         FAULT_POINT("lanes.recover");
-        if (r.part.exact_reason == NULL)
+        if (r.part.exact_reason == NULL && !is_decided_about(&r))
             TRY(recover_at_once(&r, &is_done));
         if (!is_done)
             TRY(recover_by_rows(&r));

@@ -22,6 +22,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "ports/target.h"
+#include "sync/decision.h"
 #include "sync/division.h"
 #include "sync/exact.h"
 #include "sync/window.h"
@@ -65,8 +66,19 @@ void lanes_note(struct lanes *l, struct apply_position position);
 
 void lanes_rollback(struct lanes *l);
 
+/* What decides about conflicts, and what became of it. */
+struct lanes_recovery {
+    struct exact_options options; /* for all changes */
+    struct decisions decisions;
+
+    struct arena *arena; /* where `stop` lives */
+    struct apply_stop stop;
+    bool is_stopped; /* after ERROR_DATA: `stop` says where, for the operator to decide */
+};
+
 /*
  * The share of each lane that is behind, one lane after another: at once, or where that surprises row by row. The window
- * was filled with lanes_ends as lanes_from; ERROR_BUG when it cannot be divided.
+ * was filled with lanes_ends as lanes_from; ERROR_BUG when it cannot be divided. Each transaction of a lane's that is done is
+ * committed, so after an error only what is left is done when it is called again.
  */
-MUST_USE struct error *lanes_recover(struct lanes *l, struct window *w, struct exact_options options);
+MUST_USE struct error *lanes_recover(struct lanes *l, struct window *w, struct lanes_recovery *how);

@@ -12,3 +12,31 @@ struct error *work_send(struct target target, const struct fold_work *work)
     }
     return NULL;
 }
+
+static bool is_deferred(const struct fold_work *work)
+{
+    return work->batch != NULL && work->batch->op != BATCH_DELETE && work->batch->table->has_deferred;
+}
+
+bool work_has_deferred(const struct fold_work *work)
+{
+    for (; work != NULL; work = work->next)
+        if (is_deferred(work))
+            return true;
+    return false;
+}
+
+struct error *work_check(struct target target, const struct fold_work *work)
+{
+    for (; work != NULL; work = work->next)
+        if (is_deferred(work))
+            TRY(target.ops->check(target.self, work->batch));
+    return NULL;
+}
+
+void work_doubt(struct target target, const struct fold_work *work)
+{
+    for (; work != NULL; work = work->next)
+        if (is_deferred(work))
+            target.ops->doubt(target.self, work->batch->table);
+}

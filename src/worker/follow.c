@@ -44,7 +44,8 @@ struct follow {
     struct lane_threads *lane_threads;
     struct lane_rules *lane_rules;
     bool is_bringing_together; /* lanes that died apart, by the rules of then */
-    uint64_t n_conflicts;      /* met while bringing together */
+    struct lanes_recovery recovery;
+    uint64_t n_conflicts; /* met while bringing together */
     struct apply *apply;
     struct feeder *feeder;
     struct window *windows[WINDOWS];
@@ -504,16 +505,22 @@ MUST_USE static struct error *read_missing(struct follow *f, const struct lanes 
     return NULL;
 }
 
-/* A decision about one change belongs to a transaction that is applied as a whole; here some lanes have done their shares of it. */
-static struct error *hint_at_policy(struct error *err)
+static struct decisions decisions_of(const struct follow *f)
 {
-    if (err == NULL || error_kind(err) != ERROR_DATA)
-        return err;
-    return error_hint(error_wrap(err, "bringing lanes together that were interrupted between two commits"),
-                      "Nothing is lost. Make the target's row what it was, or start the same command once with "
-                      "--on-conflict overwrite "
-                      "or ignore: until the lanes stand together again only the policy decides, not \"pgtide resume\" "
-                      "with a choice.");
+    return (struct decisions){.items = f->stopped.decisions, .n = f->stopped.n_decisions};
+}
+
+MUST_USE static struct error *recover(struct follow *f, struct lanes *lanes, struct window *w)
+{
+    f->recovery = (struct lanes_recovery){
+        .options = {.policy = f->task->options->on_conflict,
+                    .source = pg_source_rows_port(f->source_rows),
+                    .conflicts = &f->n_conflicts},
+        .decisions = decisions_of(f),
+        .arena = f->arena,
+    };
+    struct error *err = lanes_recover(lanes, w, &f->recovery);
+    return err == NULL ? NULL : error_wrap(err, "bringing lanes together that were interrupted between two commits");
 }
 
 MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lanes, unsigned n)
@@ -529,10 +536,7 @@ MUST_USE static struct error *bring_together(struct follow *f, struct lanes *lan
     f->is_bringing_together = true;
     TRY(read_missing(f, lanes, w));
     spool_reader_close(TAKE(f->reader));
-    return hint_at_policy(lanes_recover(lanes, w,
-                                        (struct exact_options){.policy = f->task->options->on_conflict,
-                                                               .source = pg_source_rows_port(f->source_rows),
-                                                               .conflicts = &f->n_conflicts}));
+    return recover(f, lanes, w);
 }
 
 /* The lanes of an earlier --lanes, for as long as it takes to bring them together. */
@@ -603,6 +607,7 @@ MUST_USE static struct error *run_session(struct follow *f)
 {
     struct apply_position position;
 
+    f->recovery.is_stopped = false;
     TRY(follow_lanes_prepare(f));
     TRY(apply_resume(f->apply, &position));
     if (lsn_is_none(position.end))
@@ -642,10 +647,16 @@ static void end_session(struct follow *f)
     spool_reader_close(TAKE(f->reader));
 }
 
+/* Where the session stopped for the operator to decide; NULL: nowhere. */
+static const struct apply_stop *stop_of(const struct follow *f)
+{
+    return f->recovery.is_stopped ? &f->recovery.stop : apply_stopped(f->apply);
+}
+
 /* The change that stopped us is written down for "pgtide resume"; what it says is the error that counts. */
 static void note_stop(const struct follow *f, const struct error *err)
 {
-    const struct apply_stop *stop = apply_stopped(f->apply);
+    const struct apply_stop *stop = stop_of(f);
 
     if (err == NULL || error_kind(err) != ERROR_DATA || stop == NULL)
         return;
@@ -660,7 +671,7 @@ MUST_USE static struct error *wait_for_decision(struct follow *f, struct error *
 {
     const struct task *t = f->task;
 
-    if (t->options->on_stop != ON_STOP_HOLD || error_kind(err) != ERROR_DATA || apply_stopped(f->apply) == NULL)
+    if (t->options->on_stop != ON_STOP_HOLD || error_kind(err) != ERROR_DATA || stop_of(f) == NULL)
         return err;
     note_stop(f, err);
     bool is_decided = hold_wait(f->task, err);
@@ -669,7 +680,7 @@ MUST_USE static struct error *wait_for_decision(struct follow *f, struct error *
     error_free(err);
     TRY(stop_check(t->stream_stop));
     TRY(stopped_read(f->arena, t->folder, &f->stopped));
-    apply_decide(f->apply, f->stopped.decisions, f->stopped.n_decisions);
+    apply_decide(f->apply, decisions_of(f));
     return NULL;
 }
 
@@ -744,8 +755,7 @@ MUST_USE static struct error *follow_open(struct follow *f, struct task *t)
     f->apply = apply_new(f->arena, pg_target_port(f->target),
                          (struct apply_options){
                              .on_conflict = t->options->on_conflict,
-                             .decisions = f->stopped.decisions,
-                             .n_decisions = f->stopped.n_decisions,
+                             .decisions = decisions_of(f),
                              .source = pg_source_rows_port(f->source_rows),
                              .lanes = f->lanes,
                          });

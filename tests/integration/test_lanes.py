@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -139,9 +140,13 @@ def test_lanes_that_died_apart_are_brought_together(pair: Pair, then: int, dies_
     assert_applied_once(pair)
 
 
+def stopped_at(pair: Pair) -> str:
+    return str(json.loads(pair.pgtide.call("conflicts", "--json").out)["stopped"]["statement"])
+
+
 @pytest.mark.parametrize("policy", ["error", "overwrite"])
 def test_a_conflict_met_while_lanes_are_brought_together(pair: Pair, policy: str):
-    """Somebody writes to the target while lanes stand apart: the policy decides, as for any other row."""
+    """Somebody writes to the target while lanes stand apart: the policy or the operator decides, as for any other row."""
     die_apart(pair)
     known = {row for (row,) in pair.target.query("SELECT id FROM one", pair.database)}
     missing = [row for (row,) in pair.source.query("SELECT id FROM one ORDER BY id", pair.database) if row not in known][:20]
@@ -149,8 +154,21 @@ def test_a_conflict_met_while_lanes_are_brought_together(pair: Pair, policy: str
     pair.target.execute("INSERT INTO one SELECT id, -1, 'mine' FROM unnest(ARRAY[%s]) id" % ", ".join(map(str, missing)), pair.database)
     if policy == "error":
         run = pair.pgtide.start("--lanes", "2").expect(FAILED)
-        assert "a row is in the way" in run.err and "--on-conflict overwrite" in run.err, run.err
-        assert "nothing to decide" in pair.pgtide.call("resume", "--overwrite").err
+        assert "a row is in the way" in run.err and "bringing lanes together" in run.err and "--skip-change" in run.err, run.err
+        # One decision after the other, each about the change that it names; the last for all that are left
+        first = stopped_at(pair)
+        pair.pgtide.start_command("resume", "--overwrite", "--lanes", "2").expect(FAILED)
+        assert stopped_at(pair) != first
+        assert apart(pair)
+        pair.target.execute("DELETE FROM one WHERE v = -1 AND id <> %d" % int(first.split("(id) = (")[1].split(")")[0]), pair.database)
+        pair.pgtide.start_command("resume", "--lanes", "2")
+        pair.pgtide.wait_phase("incremental")
+        pair.pgtide.caught_up()
+        assert pair.target.query("SELECT policy FROM pgtide.conflict", pair.database) == [("resume --overwrite",)]
+        pair.pgtide.finish()
+        pair.assert_equal()
+        assert_applied_once(pair)
+        return
     follow(pair, 2, "--on-conflict", "overwrite")
     pair.pgtide.caught_up()
     assert pair.pgtide.status()["conflicts"] == len(missing)

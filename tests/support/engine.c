@@ -68,8 +68,12 @@ MUST_USE static struct error *bring_together(struct engine *e, unsigned n)
         struct window *w = window_new(a, limits);
 
         TRY(feeder_step(feeder, w, UINT32_MAX, &state));
-        TRY(lanes_recover(lanes, w,
-                          (struct exact_options){.policy = e->options.apply.on_conflict, .conflicts = &conflicts}));
+        e->recovery = (struct lanes_recovery){
+            .options = {.policy = e->options.apply.on_conflict, .conflicts = &conflicts},
+            .decisions = e->options.apply.decisions,
+            .arena = e->arena,
+        };
+        TRY(lanes_recover(lanes, w, &e->recovery));
     }
     return NULL;
 }

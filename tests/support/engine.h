@@ -30,9 +30,10 @@ struct engine {
     struct engine_options options;
     struct script *script;
     struct model_target *model;
-    struct target *targets;      /* of the lanes */
-    unsigned first_lane;         /* with which the crew begins: changes */
-    unsigned n_brought_together; /* how often lanes stood apart */
+    struct target *targets;         /* of the lanes */
+    unsigned first_lane;            /* with which the crew begins: changes */
+    unsigned n_brought_together;    /* how often lanes stood apart */
+    struct lanes_recovery recovery; /* the last time */
 };
 
 void engine_start(struct engine *e, struct script *script, struct model_target *target, struct engine_options options);

@@ -6,7 +6,7 @@
 #include "support/rows.h"
 #include "sync/division.h"
 
-enum { QUEUE_MAX = 20000, CONFLICTS_MAX = 4096 };
+enum { QUEUE_MAX = 20000, CONFLICTS_MAX = 4096, ROWS_REMOVED_MAX = 64 };
 
 /* Rows are immutable; a state is a list of pointers to them, so that transactions are cheap to copy. */
 struct model_rows {
@@ -24,6 +24,7 @@ struct queued {
     const struct batch *batch;
     const struct target_table *const *tables;
     unsigned n_tables;
+    bool is_check;
 };
 
 /* A session; the first one is the database, too. */
@@ -44,6 +45,7 @@ struct model_target {
     unsigned n_tables;
     struct model_state durable, working, saved;
     bool is_open, has_savepoint;
+    bool is_doubted[MODEL_TABLES_MAX];
     bool has_failed; /* the transaction: only rollbacks until then */
     bool is_broken;  /* the session: only rollback and resume */
     struct queued *queue;
@@ -273,7 +275,7 @@ static bool collides(const struct model_table *table, const struct target_table 
         return true;
     }
     *out_constraint = "unique";
-    return table->unique >= 0 && a[table->unique].state != VALUE_NULL &&
+    return table->unique >= 0 && !table->is_deferrable && a[table->unique].state != VALUE_NULL &&
            value_equal(&a[table->unique], &b[table->unique]);
 }
 
@@ -432,6 +434,7 @@ static struct error *op_table(void *self, struct arena *a, const struct stream_r
         .key = def->key,
         .is_written = is_written,
         .has_other_unique = def->unique >= 0,
+        .has_deferred = def->is_deferrable,
         .lane_rule = def->mode == TABLE_KEYED && def->unique < 0 ? LANE_BY_KEY : LANE_BY_TABLE,
         .gate = def->gate,
     };
@@ -452,6 +455,7 @@ static struct error *op_begin(void *self)
     m->begin_version = m->db->version;
     m->n_log = 0;
     m->has_rows = false;
+    memset(m->is_doubted, 0, sizeof m->is_doubted);
     copy_state(m, &m->working, &m->db->durable);
     return NULL;
 }
@@ -484,6 +488,108 @@ static struct error *op_truncate(void *self, const struct target_table *const *t
     return NULL;
 }
 
+/* Another row with the deferrable value of this one. */
+static long find_twin(const struct model_target *m, const struct target_table *how, long at)
+{
+    const struct model_rows *t = &m->working.tables[index_of(m, how->relation->oid)];
+    int unique = table_of(m, how)->unique;
+
+    for (size_t i = 0; at != NOT_FOUND && i < t->n; i++)
+        if ((long)i != at && t->rows[i][unique].state != VALUE_NULL &&
+            value_equal(&t->rows[i][unique], &t->rows[at][unique]))
+            return (long)i;
+    return NOT_FOUND;
+}
+
+/* Where the row is now that the change wrote. */
+static long find_written(struct model_target *m, const struct target_table *how, enum batch_op op,
+                         const struct batch_row *r)
+{
+    struct value key[MODEL_COLUMNS_MAX];
+
+    assert(how->mode == TABLE_KEYED && table_of(m, how)->is_deferrable && op != BATCH_DELETE);
+    for (unsigned i = 0; i < how->n_key; i++)
+        key[i] = op == BATCH_UPDATE ? r->key[i] : r->row[how->key[i]];
+    return find_row(rows_of(m, how), how, key);
+}
+
+static bool run_check(struct model_target *m, const struct batch *b)
+{
+    for (unsigned i = 0; i < b->n_rows; i++)
+        if (find_twin(m, b->table, find_written(m, b->table, b->op, &b->rows[i])) != NOT_FOUND)
+            return false;
+    return true;
+}
+
+static struct error *op_check(void *self, const struct batch *batch)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "check"));
+    m->db->calls.checks++;
+    enqueue(m, (struct queued){.batch = batch, .is_check = true});
+    return NULL;
+}
+
+static struct error *op_check_row(void *self, struct arena *a, const struct row_change *change, enum row_remedy remedy,
+                                  struct row_result *out)
+{
+    struct model_target *m = self;
+    long at = find_written(m, change->table, change->op, &change->row), twin;
+    const struct value **removed = (void *)arena_alloc(m->db->arena, ROWS_REMOVED_MAX * sizeof(struct value *));
+
+    TRY(called(m, "check row"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    *out = (struct row_result){.outcome = ROW_DONE, .removed = removed};
+    while ((twin = find_twin(m, change->table, at)) != NOT_FOUND) {
+        long gone = remedy == REMEDY_REMOVE_ROW ? at : twin;
+
+        out->outcome = ROW_DUPLICATE;
+        out->constraint = arena_strdup(a, "deferrable");
+        if (remedy == REMEDY_NONE)
+            return NULL;
+        assert(out->n_removed < ROWS_REMOVED_MAX);
+        removed[out->n_removed++] = rows_of(m, change->table)->rows[gone];
+        remove_row(rows_of(m, change->table), (size_t)gone);
+        at = remedy == REMEDY_REMOVE_ROW ? NOT_FOUND : at - (at > gone);
+    }
+    return NULL;
+}
+
+static void op_doubt(void *self, const struct target_table *table)
+{
+    struct model_target *m = self;
+
+    assert(m->is_open);
+    m->is_doubted[index_of(m, table->relation->oid)] = true;
+}
+
+static bool has_twins(const struct model_target *m, unsigned table)
+{
+    const struct model_rows *t = &m->working.tables[table];
+    int unique = m->db->tables[table].unique;
+
+    for (size_t i = 0; i < t->n; i++)
+        for (size_t k = 0; k < i; k++)
+            if (t->rows[i][unique].state != VALUE_NULL && value_equal(&t->rows[i][unique], &t->rows[k][unique]))
+                return true;
+    return false;
+}
+
+static struct error *op_check_doubted(void *self, struct arena *a, bool *out_as_expected, const char **out_why)
+{
+    struct model_target *m = self;
+
+    TRY(called(m, "check doubted"));
+    assert(m->is_open && !m->has_failed && m->n_queued == 0);
+    *out_as_expected = true;
+    for (unsigned i = 0; i < m->db->n_tables; i++)
+        *out_as_expected = *out_as_expected && !(m->is_doubted[i] && has_twins(m, i));
+    if (!*out_as_expected)
+        *out_why = arena_strdup(a, "a value is there twice");
+    return NULL;
+}
+
 static struct error *op_settle(void *self, struct arena *a, bool *out_as_expected, const char **out_why)
 {
     struct model_target *m = self;
@@ -491,11 +597,13 @@ static struct error *op_settle(void *self, struct arena *a, bool *out_as_expecte
     TRY(called(m, "settle"));
     assert(m->is_open && !m->has_failed);
     for (unsigned i = 0; i < m->n_queued && !m->has_failed; i++) {
-        if (m->queue[i].batch == NULL)
+        if (m->queue[i].is_check)
+            m->has_failed = !run_check(m, m->queue[i].batch);
+        else if (m->queue[i].batch == NULL)
             run_truncate(m, &m->queue[i]);
         else
             m->has_failed = !run_batch(m, m->queue[i].batch);
-        if (m->db->n_lanes > 1)
+        if (m->db->n_lanes > 1 && !m->queue[i].is_check)
             m->log[m->n_log++] = m->queue[i];
     }
     m->n_queued = 0;
@@ -613,6 +721,8 @@ static void make_durable(struct model_target *m, bool durable)
     m->db->calls.commits++;
     m->db->calls.durable_commits += durable;
     m->db->version++;
+    for (unsigned i = 0; i < m->db->n_tables; i++) /* as the server would at COMMIT if we were no replicas */
+        assert(!m->db->tables[i].is_deferrable || !has_twins(m, i));
     copy_state(m, &m->db->durable, &m->working);
     m->is_open = false;
 }
@@ -708,6 +818,10 @@ struct target model_target(struct model_target *m)
         .savepoint = op_savepoint,
         .rollback_to_savepoint = op_rollback_to_savepoint,
         .row = op_row,
+        .check = op_check,
+        .check_row = op_check_row,
+        .doubt = op_doubt,
+        .check_doubted = op_check_doubted,
         .conflict = op_conflict,
         .commit = op_commit,
         .begin_lane = op_begin,

@@ -24,6 +24,7 @@ struct model_table {
     unsigned n_key;
     uint16_t key[MODEL_COLUMNS_MAX];
     int unique;          /* another unique column, or -1 */
+    bool is_deferrable;  /* that one is: only checks look at it */
     int generated;       /* a column the target computes, or -1 */
     const char *refused; /* a value that a check constraint refuses, or NULL */
     const struct gate *gate;
@@ -74,7 +75,7 @@ unsigned model_target_conflicts(const struct model_target *m, const struct model
 
 /* How often: to see which path was taken. */
 struct model_calls {
-    unsigned begins, commits, durable_commits, commits_at_once, batches, rows, savepoints, truncates, tables;
+    unsigned begins, commits, durable_commits, commits_at_once, batches, rows, savepoints, truncates, tables, checks;
 };
 struct model_calls model_target_calls(const struct model_target *m);
 

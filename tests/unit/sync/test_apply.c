@@ -10,7 +10,7 @@
 #include "support/expect.h"
 #include "support/rows.h"
 
-enum { T = 1, BAG = 2, FULL = 3, LOG = 4 };
+enum { T = 1, BAG = 2, FULL = 3, LOG = 4, LATE = 5 };
 
 struct bench {
     struct arena *arena;
@@ -22,6 +22,7 @@ struct bench {
     const struct stream_relation *bag;  /* no key */
     const struct stream_relation *full; /* key a, replica identity full */
     const struct stream_relation *log;  /* no identity */
+    const struct stream_relation *late; /* key a, unique b that is deferrable, c */
 };
 
 static void setup(struct bench *b)
@@ -38,6 +39,14 @@ static void setup(struct bench *b)
         {.oid = BAG, .name = "bag", .mode = TABLE_UNKEYED, .n_columns = 2, .unique = -1, .generated = -1},
         {.oid = FULL, .name = "full", .mode = TABLE_KEYED, .n_columns = 3, .n_key = 1, .unique = -1, .generated = -1},
         {.oid = LOG, .name = "log", .mode = TABLE_INSERTS, .n_columns = 1, .unique = -1, .generated = -1},
+        {.oid = LATE,
+         .name = "late",
+         .mode = TABLE_KEYED,
+         .n_columns = 3,
+         .n_key = 1,
+         .unique = 1,
+         .is_deferrable = true,
+         .generated = -1},
     };
 
     *b = (struct bench){.arena = arena_new(NULL, "test")};
@@ -49,6 +58,7 @@ static void setup(struct bench *b)
     b->bag = script_relation(b->script, BAG, "bag", 2, IDENTITY_FULL, 2);
     b->full = script_relation(b->script, FULL, "full", 3, IDENTITY_FULL, 3);
     b->log = script_relation(b->script, LOG, "log", 1, IDENTITY_NOTHING, 0);
+    b->late = script_relation(b->script, LATE, "late", 3, IDENTITY_DEFAULT, 1);
 }
 
 /* The next life of the process. */
@@ -407,47 +417,141 @@ static const struct cell policy_table[] = {
     /* clang-format on */
 };
 
-static void check_conflict(struct bench *b, const struct cell *cell)
+/* With a deferrable key what is in the way of it is found later than what is in the way of the other: one more conflict. */
+static void check_conflict(struct bench *b, const struct cell *cell, uint32_t table)
 {
     const struct model_conflict *conflicts;
     unsigned n = model_target_conflicts(b->target, &conflicts);
+    bool is_two = table == LATE && (cell->n_removed == 2 || (cell->action == CONFLICT_INSERTED && cell->n_removed > 0));
 
-    assert_int_equal(n, cell->kind == -1 ? 0 : 1);
+    assert_int_equal(n, cell->kind == -1 ? 0 : is_two ? 2 : 1);
     assert_int_equal(apply_counters(b->engine.apply).conflicts, n);
     if (cell->kind == -1)
         return;
     assert_int_equal(conflicts[0].kind, cell->kind);
     assert_int_equal(conflicts[0].policy, cell->policy);
     assert_int_equal(conflicts[0].action, cell->action);
-    assert_int_equal(conflicts[0].n_removed, cell->n_removed);
+    assert_int_equal(conflicts[0].n_removed + (is_two ? conflicts[1].n_removed : 0), cell->n_removed);
     assert_int_equal(conflicts[0].xid, 77);
-    assert_int_equal(conflicts[0].oid, T);
+    assert_int_equal(conflicts[0].oid, table);
+}
+
+static void check_cell(const struct cell *cell, uint32_t table)
+{
+    struct bench b;
+
+    setup(&b);
+    b.options.apply.on_conflict = cell->policy;
+    char *put = arena_strdup(b.arena, cell->on_target), *rest;
+    for (char *row = strtok_r(put, " ", &rest); row != NULL; row = strtok_r(NULL, " ", &rest))
+        model_target_put(b.target, table, row);
+    start(&b);
+    transaction(&b, 77, table == T ? b.t : b.late, cell->change);
+    if (cell->rows == NULL) {
+        expect_error(engine_run(&b.engine), ERROR_DATA, "source transaction 77");
+        assert_string_equal(rows(&b, table), cell->on_target);
+    } else {
+        expect_ok(engine_run(&b.engine));
+        assert_string_equal(rows(&b, table), cell->rows);
+    }
+    check_conflict(&b, cell, table);
+    teardown(&b);
 }
 
 static void the_policy_table_holds_cell_by_cell(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < COUNT_OF(policy_table); i++) {
-        const struct cell *cell = &policy_table[i];
+        check_cell(&policy_table[i], T);
+        check_cell(&policy_table[i], LATE);
+    }
+}
+
+/* What a source may do with deferrable keys within a transaction is no conflict, wherever windows end. */
+static void deferrable_keys_count_at_the_end_of_a_transaction(void **state)
+{
+    (void)state;
+    for (unsigned rows_a_window = 1; rows_a_window <= 9; rows_a_window++) {
         struct bench b;
 
         setup(&b);
-        b.options.apply.on_conflict = cell->policy;
-        char *put = arena_strdup(b.arena, cell->on_target), *rest;
-        for (char *row = strtok_r(put, " ", &rest); row != NULL; row = strtok_r(NULL, " ", &rest))
-            model_target_put(b.target, T, row);
+        b.options.limits.rows = rows_a_window;
         start(&b);
-        transaction(&b, 77, b.t, cell->change);
-        if (cell->rows == NULL) {
-            expect_error(engine_run(&b.engine), ERROR_DATA, "source transaction 77");
-            assert_string_equal(rows(&b, T), cell->on_target);
-        } else {
-            expect_ok(engine_run(&b.engine));
-            assert_string_equal(rows(&b, T), cell->rows);
-        }
-        check_conflict(&b, cell);
+        transaction(&b, 1, b.late, "I1|a|x I2|b|x I3|c|x");
+        expect_ok(engine_run(&b.engine));
+        transaction(&b, 2, b.late, "U1|b|x U2|c|x U3|d|x"); /* all one on */
+        transaction(&b, 3, b.late, "U1|d|y U3|b|y");        /* a swap */
+        transaction(&b, 4, b.late, "I4|d|z U1|a|z");        /* its value while it still has it */
+        expect_ok(engine_run(&b.engine));
+        assert_string_equal(rows(&b, LATE), "1|a|z 2|c|x 3|b|y 4|d|z");
+        assert_int_equal(apply_counters(b.engine.apply).windows_slow, 0);
+        assert_int_equal(apply_counters(b.engine.apply).conflicts, 0);
+        assert_true(calls(&b).checks > 0);
         teardown(&b);
     }
+}
+
+/* A row of somebody else's is met among many of the transaction's; the last that wrote the row is the change that is meant. */
+static void a_deferrable_key_that_is_taken_is_a_conflict_of_the_last_change(void **state)
+{
+    static const struct {
+        enum conflict_policy policy;
+        const char *rows;
+    } cases[] = {
+        {CONFLICT_ERROR, "1|a|x 2|b|x 3|c|x 9|d|theirs"},
+        {CONFLICT_IGNORE, "1|b|x 2|c|x 3|b2|x 9|d|theirs"}, /* 3 keeps what it had before the change that is left out */
+        {CONFLICT_OVERWRITE, "1|b|x 2|c|x 3|d|y"},
+    };
+
+    (void)state;
+    for (unsigned pieces_from = 1; pieces_from <= 100; pieces_from += 99)
+        for (unsigned i = 0; i < COUNT_OF(cases); i++) {
+            struct bench b;
+
+            setup(&b);
+            b.options.apply.on_conflict = cases[i].policy;
+            b.options.apply.pieces_from = pieces_from;
+            b.options.apply.piece_changes = 2;
+            start(&b);
+            transaction(&b, 1, b.late, "I1|a|x I2|b|x I3|c|x");
+            expect_ok(engine_run(&b.engine));
+            model_target_put(b.target, LATE, "9|d|theirs");
+            transaction(&b, 2, b.late, "U1|b|x U2|c|x U3|b2|x U3|d|y");
+            if (cases[i].policy == CONFLICT_ERROR) {
+                expect_error(engine_run(&b.engine), ERROR_DATA, "by constraint \"deferrable\"");
+                assert_int_equal(apply_stopped(b.engine.apply)->place.ordinal, 3);
+            } else {
+                expect_ok(engine_run(&b.engine));
+                assert_int_equal(apply_counters(b.engine.apply).conflicts, 1);
+            }
+            assert_string_equal(rows(&b, LATE), cases[i].rows);
+            teardown(&b);
+        }
+}
+
+/*
+ * What came in parts is read again as a whole. In a transaction larger than a window only what is at hand at its end can be decided
+ * about; nothing goes unnoticed.
+ */
+static void a_deferrable_key_taken_early_in_a_large_transaction_stops_it(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    setup(&b);
+    b.options.limits.rows = 2;
+    model_target_put(b.target, LATE, "9|b|theirs");
+    start(&b);
+    transaction(&b, 1, b.late, "I1|a|x I2|b|x I3|c|x I4|d|x I5|e|x I6|f|x");
+    expect_error(engine_run(&b.engine), ERROR_TRANSIENT, "is read again as a whole: at its end a value is there twice");
+    expect_error(engine_run(&b.engine), ERROR_DATA, "at its end a value is there twice");
+    assert_string_equal(rows(&b, LATE), "9|b|theirs");
+    const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, {.choice = RESUME_SKIP_TRANSACTION}};
+    b.options.apply.decisions = (struct decisions){&decision, 1};
+    start(&b);
+    expect_ok(engine_run(&b.engine));
+    assert_string_equal(rows(&b, LATE), "9|b|theirs");
+    teardown(&b);
 }
 
 static void a_missing_row_is_rebuilt_from_the_old_one_where_that_was_sent(void **state)
@@ -557,8 +661,7 @@ static void a_stopped_change_is_decided_about(void **state)
             struct apply_decision decisions[] = {{stop->place, {.choice = cases[i].choices[0]}},
                                                  {stop->place, {.choice = cases[i].choices[1]}}};
             decisions[1].place.ordinal = 5;
-            b.options.apply.decisions = decisions;
-            b.options.apply.n_decisions = cases[i].choices[1] == RESUME_AS_IS ? 1 : 2;
+            b.options.apply.decisions = (struct decisions){decisions, cases[i].choices[1] == RESUME_AS_IS ? 1 : 2};
             start(&b);
             if (cases[i].rows == NULL) {
                 expect_error(engine_run(&b.engine), ERROR_DATA, "source transaction 2");
@@ -591,8 +694,7 @@ static void a_truncate_can_be_skipped(void **state)
     script_commit(b.script);
     expect_error(engine_run(&b.engine), ERROR_DATA, "no replica identity");
     const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, {.choice = RESUME_SKIP_TRANSACTION}};
-    b.options.apply.decisions = &decision;
-    b.options.apply.n_decisions = 1;
+    b.options.apply.decisions = (struct decisions){&decision, 1};
     start(&b);
     expect_ok(engine_run(&b.engine));
     assert_string_equal(rows(&b, T), "1|u1|old");
@@ -803,6 +905,9 @@ int main(void)
         cmocka_unit_test(what_can_never_be_applied_stops_with_its_reason),
         cmocka_unit_test(long_and_binary_keys_are_shown_short_and_in_hexadecimal),
         cmocka_unit_test(the_policy_table_holds_cell_by_cell),
+        cmocka_unit_test(deferrable_keys_count_at_the_end_of_a_transaction),
+        cmocka_unit_test(a_deferrable_key_that_is_taken_is_a_conflict_of_the_last_change),
+        cmocka_unit_test(a_deferrable_key_taken_early_in_a_large_transaction_stops_it),
         cmocka_unit_test(a_missing_row_is_rebuilt_from_the_old_one_where_that_was_sent),
         cmocka_unit_test(a_decision_that_is_rolled_back_leaves_no_record),
         cmocka_unit_test(a_missing_row_is_completed_from_the_source),

@@ -17,7 +17,7 @@
 #include "support/expect.h"
 
 enum {
-    T,    /* id | unique | value | large; key id */
+    T,    /* id | unique | value | large; key id; in a third of the histories the unique one is deferrable */
     PAIR, /* k1 | value | k2; key (k1, k2) */
     BAG,  /* value | value; no key */
     TABLES,
@@ -212,6 +212,21 @@ static void write_swap(struct history *h)
     write_one_column(h, 0, second);
 }
 
+/* Legal with a deferrable key: the next row has the value until it gets another one. */
+static void write_rotation(struct history *h)
+{
+    const struct source_table *t = &h->tables[T];
+    unsigned first = t->n == 0 ? 0 : t->rows[0].f[1];
+
+    for (unsigned i = 0; i < t->n; i++)
+        write_one_column(h, i, i + 1 < t->n ? t->rows[i + 1].f[1] : first);
+}
+
+static bool is_deferrable(const struct history *h)
+{
+    return h->seed % 3 == 0;
+}
+
 static void write_truncate(struct history *h)
 {
     unsigned first = below(h, TABLES);
@@ -231,7 +246,9 @@ static void write_something(struct history *h)
 
     if (for_lanes && n > 0 && one_in(h, 5))
         what = 99;
-    if (what < 2)
+    if (is_deferrable(h) && one_in(h, 8))
+        write_rotation(h);
+    else if (what < 2)
         write_truncate(h);
     else if (what < 6)
         write_swap(h);
@@ -324,6 +341,7 @@ static void history_make(struct history *h, uint64_t seed, unsigned n_commits)
         struct model_table def = defs[i];
 
         def.gate = &h->gates[i];
+        def.is_deferrable = i == T && is_deferrable(h);
         h->seen[i] = below(h, 10);
         model_target_add_table(h->target, def);
         h->relations[i] =

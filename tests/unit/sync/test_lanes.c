@@ -326,6 +326,60 @@ static void lanes_that_died_apart_are_brought_together(void **state)
     assert_true(apart > 5);
 }
 
+static bool has_row(struct bench *b, const char *row)
+{
+    const char *all = arena_printf(b->arena, " %s ", model_target_rows(b->arena, b->target, T));
+
+    return strstr(all, arena_printf(b->arena, " %s ", row)) != NULL;
+}
+
+/* A row of somebody else's is in the way of what one of them lacks: it stops, and the operator decides about the change. */
+static void a_conflict_between_lanes_that_died_apart_is_decided_about(void **state)
+{
+    static const enum resume_choice choices[] = {RESUME_SKIP_CHANGE, RESUME_OVERWRITE, RESUME_SKIP_TRANSACTION};
+    unsigned stopped = 0;
+
+    (void)state;
+    for (unsigned nth = 1, struck = 1; struck; nth++) {
+        struct bench b;
+        unsigned blocked = KEYS;
+
+        setup(&b);
+        start(&b);
+        insert_keys(&b, 1, 0, KEYS);
+        b.fault.countdown = nth;
+        error_free(engine_run(&b.engine));
+        struck = b.fault.struck;
+        b.fault.countdown = 0;
+        model_target_crash(b.target);
+        for (unsigned i = 0; i < KEYS && model_target_lanes_are_apart(b.target); i++)
+            blocked = has_row(&b, arena_printf(b.arena, "%u|x", i)) ? blocked : i;
+        if (blocked < KEYS) {
+            const char *theirs = arena_printf(b.arena, "%u|theirs", blocked);
+            enum resume_choice choice = choices[stopped++ % COUNT_OF(choices)];
+
+            model_target_put(b.target, T, theirs);
+            start(&b);
+            expect_error(engine_run(&b.engine), ERROR_DATA, "a row is in the way");
+            assert_true(b.engine.recovery.is_stopped);
+            const struct apply_stop *stop = &b.engine.recovery.stop;
+            assert_int_equal(stop->place.ordinal, blocked);
+            assert_int_equal(stop->xid, 1);
+            const struct apply_decision decision = {stop->place, {.choice = choice}};
+            b.options.apply.decisions = (struct decisions){&decision, 1};
+            start(&b);
+            expect_ok(engine_run(&b.engine));
+            assert_false(model_target_lanes_are_apart(b.target));
+            assert_int_equal(has_row(&b, theirs), choice != RESUME_OVERWRITE);
+            const struct model_conflict *conflicts;
+            assert_true(model_target_conflicts(b.target, &conflicts) > 0);
+            assert_int_equal(conflicts[0].choice, choice);
+        }
+        teardown(&b);
+    }
+    assert_true(stopped >= COUNT_OF(choices));
+}
+
 /* Behind by part of a window only, because bringing it together row by row was interrupted: what it has is left out. */
 static void a_lane_gets_only_what_it_lacks(void **state)
 {
@@ -377,6 +431,7 @@ int main(void)
         cmocka_unit_test(a_surprise_in_one_lane_undoes_all),
         cmocka_unit_test(what_failed_divided_is_not_divided_again),
         cmocka_unit_test(lanes_that_died_apart_are_brought_together),
+        cmocka_unit_test(a_conflict_between_lanes_that_died_apart_is_decided_about),
         cmocka_unit_test(a_lane_gets_only_what_it_lacks),
     };
 
