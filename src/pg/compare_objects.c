@@ -5,10 +5,17 @@
 #include <inttypes.h>
 
 #include "pg/account_reader.h"
+#include "pg/cells.h"
 #include "pg/sequence.h"
 #include "pg/sql.h"
 
-enum { SHOWN_MAX = 4000, MAJOR = 10000, MAINTAIN_SINCE = 170000 };
+enum {
+    SHOWN_MAX = 4000,
+    MAJOR = 10000,
+    MULTIRANGES_SINCE = 140000,
+    MAINTAIN_SINCE = 170000,
+    NAMED_NOT_NULLS_SINCE = 180000,
+};
 
 enum object_cell { OBJECT_KIND, OBJECT_IDENTITY, OBJECT_DEFINITION, OBJECT_ROLE, OBJECT_CELLS };
 
@@ -19,6 +26,26 @@ struct objects {
 };
 
 /* ---- reading ---- */
+
+MUST_USE static struct error *ask(struct pg_conn *c, struct arena *a, const char *what, const char *sql, bool *out)
+{
+    char *answer = NULL;
+
+    TRY(pg_query_text(c, a, what, sql, NULL, 0, &answer));
+    *out = cell_bool(answer);
+    return NULL;
+}
+
+MUST_USE static struct error *ask_both(struct pg_conn *source, struct pg_conn *target, struct arena *a,
+                                       const char *what, const char *sql, bool *out)
+{
+    bool of_source = false, of_target = false;
+
+    TRY(ask(source, a, what, sql, &of_source));
+    TRY(ask(target, a, what, sql, &of_target));
+    *out = of_source && of_target;
+    return NULL;
+}
 
 MUST_USE static struct error *read_statement(struct pg_conn *c, struct arena *a, const char *what, const char *sql,
                                              struct objects *out)
@@ -65,11 +92,28 @@ MUST_USE static struct error *read_sequences(struct pg_conn *c, struct arena *a,
     return NULL;
 }
 
-/* `foreign`: the privileges that the other side does not know, an array. */
-MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *a, const struct object_scope *scope,
-                                               const char *foreign, struct objects *out)
+/* What both servers, or users, of a comparison know: nothing else can be compared. */
+struct common {
+    unsigned version; /* of the older one */
+    bool both_superusers;
+};
+
+static const char *since(const struct common *c, unsigned version)
 {
-    const char *params[] = {scope->schemas, scope->names, foreign};
+    return c->version >= version ? "true" : "false";
+}
+
+MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *a, const struct object_scope *scope,
+                                               const struct common *common, struct objects *out)
+{
+    const char *params[] = {
+        scope->schemas,
+        scope->names,
+        common->version >= MAINTAIN_SINCE ? "{}" : "{MAINTAIN}",
+        since(common, NAMED_NOT_NULLS_SINCE),
+        since(common, MULTIRANGES_SINCE),
+        common->both_superusers ? "true" : "false",
+    };
     struct pg_rows rows;
 
     TRY(pg_query(c, a, "reading the definitions of all objects", sql_compare_objects, params, COUNT_OF(params), &rows));
@@ -94,21 +138,31 @@ MUST_USE static struct error *read_accounts(struct pg_conn *c, const struct pg_c
     return NULL;
 }
 
+struct comparison {
+    struct arena *scratch;
+    struct compare_collector *collector;
+    enum object_set set;
+    const struct object_scope *scope;
+    struct common common;
+    bool majors_differ;
+    struct objects source, target;
+    struct compare_entry *entry; /* of the kind at hand */
+    unsigned n_only_target;      /* roles */
+};
+
 /* `other`: the server that it is compared with. */
 MUST_USE static struct error *read_set(struct pg_conn *c, const struct pg_conn *other, struct arena *a,
-                                       enum object_set set, const struct object_scope *scope, struct objects *out)
+                                       const struct comparison *of, struct objects *out)
 {
-    bool both_maintain = pg_conn_version(c) >= MAINTAIN_SINCE && pg_conn_version(other) >= MAINTAIN_SINCE;
-
-    switch (set) {
+    switch (of->set) {
     case OBJECT_SET_DEFINITIONS:
-        return read_definitions(c, a, scope, both_maintain ? "{}" : "{MAINTAIN}", out);
+        return read_definitions(c, a, of->scope, &of->common, out);
     case OBJECT_SET_SEQUENCES:
-        return read_sequences(c, a, scope, out);
+        return read_sequences(c, a, of->scope, out);
     case OBJECT_SET_ACCOUNTS:
         return read_accounts(c, other, a, out);
-    case OBJECT_SET_LARGE_OBJECTS:
-        return read_statement(c, a, "reading the large objects", sql_compare_large_objects, out);
+    case OBJECT_SET_DATABASE:
+        return read_statement(c, a, "reading the properties of the database", sql_compare_database, out);
     }
     return NULL;
 }
@@ -189,16 +243,6 @@ static bool is_printed_from_parsed(const char *kind, const char *definition)
     return strcmp(kind, "function") == 0 && strstr(definition, "\nAS $") == NULL; /* BEGIN ATOMIC, RETURN */
 }
 
-struct comparison {
-    struct arena *scratch;
-    struct compare_collector *collector;
-    enum object_set set;
-    bool majors_differ;
-    struct objects source, target;
-    struct compare_entry *entry; /* of the kind at hand */
-    unsigned n_only_target;      /* roles */
-};
-
 static bool agree_between_majors(const char *kind, const char *source, const char *target)
 {
     if (strcmp(kind, "extension") == 0) {
@@ -262,11 +306,10 @@ static enum compare_kind kind_of(enum object_set set)
     switch (set) {
     case OBJECT_SET_DEFINITIONS:
     case OBJECT_SET_SEQUENCES:
+    case OBJECT_SET_DATABASE:
         return COMPARE_OBJECTS;
     case OBJECT_SET_ACCOUNTS:
         return COMPARE_ACCOUNTS;
-    case OBJECT_SET_LARGE_OBJECTS:
-        return COMPARE_VALUES;
     }
     return COMPARE_OBJECTS;
 }
@@ -322,16 +365,6 @@ static void merge(struct comparison *c)
 
 /* ---- passwords ---- */
 
-MUST_USE static struct error *may_read_passwords(struct pg_conn *c, struct arena *a, bool *out_may)
-{
-    char *answer = NULL;
-
-    TRY(pg_query_text(c, a, "asking whether passwords may be read",
-                      "SELECT has_table_privilege('pg_catalog.pg_authid', 'select')::text", NULL, 0, &answer));
-    *out_may = strcmp(answer, "true") == 0;
-    return NULL;
-}
-
 static void join(struct arena *a, struct objects *all, const struct objects *more)
 {
     char ***rows = arena_alloc(a, (all->n + more->n + 1U) * sizeof *rows);
@@ -347,11 +380,11 @@ static void join(struct arena *a, struct objects *all, const struct objects *mor
 MUST_USE static struct error *add_passwords(struct comparison *c, struct pg_conn *source, struct pg_conn *target)
 {
     struct objects of_source, of_target;
-    bool may_source = false, may_target = false;
+    bool may_read = false;
 
-    TRY(may_read_passwords(source, c->scratch, &may_source));
-    TRY(may_read_passwords(target, c->scratch, &may_target));
-    if (!may_source || !may_target) {
+    TRY(ask_both(source, target, c->scratch, "asking whether passwords may be read",
+                 "SELECT has_table_privilege('pg_catalog.pg_authid', 'select')", &may_read));
+    if (!may_read) {
         compare_note(c->collector, "Passwords were not compared: they may be read by superusers only.");
         return NULL;
     }
@@ -362,19 +395,39 @@ MUST_USE static struct error *add_passwords(struct comparison *c, struct pg_conn
     return NULL;
 }
 
+/* Others see the options of their own mappings at most. */
+MUST_USE static struct error *look_at_users(struct comparison *c, struct pg_conn *source, struct pg_conn *target)
+{
+    bool has_mappings = false;
+
+    TRY(ask_both(source, target, c->scratch, "asking who compares", "SELECT current_setting('is_superuser') = 'on'",
+                 &c->common.both_superusers));
+    if (!c->common.both_superusers && c->scope->names == NULL)
+        TRY(ask(source, c->scratch, "looking for user mappings", "SELECT EXISTS (SELECT FROM pg_user_mappings)",
+                &has_mappings));
+    if (has_mappings)
+        compare_note(c->collector, "Options of user mappings were not compared: superusers alone see them all.");
+    return NULL;
+}
+
 struct error *compare_objects_run(struct pg_conn *source, struct pg_conn *target, enum object_set set,
                                   const struct object_scope *scope, struct compare_collector *collector)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "compare objects");
+    unsigned of_source = (unsigned)pg_conn_version(source), of_target = (unsigned)pg_conn_version(target);
     struct comparison c = {
         .scratch = scratch,
         .collector = collector,
         .set = set,
-        .majors_differ = pg_conn_version(source) / MAJOR != pg_conn_version(target) / MAJOR,
+        .scope = scope,
+        .common.version = of_source < of_target ? of_source : of_target,
+        .majors_differ = of_source / MAJOR != of_target / MAJOR,
     };
 
-    TRY(read_set(source, target, scratch, set, scope, &c.source));
-    TRY(read_set(target, source, scratch, set, scope, &c.target));
+    if (set == OBJECT_SET_DEFINITIONS)
+        TRY(look_at_users(&c, source, target));
+    TRY(read_set(source, target, scratch, &c, &c.source));
+    TRY(read_set(target, source, scratch, &c, &c.target));
     if (set == OBJECT_SET_ACCOUNTS)
         TRY(add_passwords(&c, source, target));
     merge(&c);

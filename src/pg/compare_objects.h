@@ -1,5 +1,5 @@
 /*
- * Compares what catalogs say: objects by their definitions, values of sequences, accounts, large objects by their contents.
+ * Compares what catalogs say: objects by their definitions, values of sequences, the database's properties, accounts.
  *
  * Each answer is read whole and merged by kind and identity: memory grows with the number of objects. Between servers of different
  * majors the same view, rule or parsed function body may be printed with and without its columns' qualification, and with other
@@ -16,8 +16,8 @@
 enum object_set {
     OBJECT_SET_DEFINITIONS,
     OBJECT_SET_SEQUENCES, /* values, which no snapshot holds: of now */
-    OBJECT_SET_ACCOUNTS,  /* roles that only the target has are no difference */
-    OBJECT_SET_LARGE_OBJECTS,
+    OBJECT_SET_DATABASE,
+    OBJECT_SET_ACCOUNTS, /* roles that only the target has are no difference */
 };
 
 /* What is compared: everything when all are NULL, else definitions and sequences of these relations alone. */

@@ -6,6 +6,8 @@ extern const char sql_build_progress[];
 extern const char sql_build_progress_12[];
 extern const char sql_columns[];
 extern const char sql_compare_columns[];
+extern const char sql_compare_database[];
+extern const char sql_compare_large_object_rights[];
 extern const char sql_compare_large_objects[];
 extern const char sql_compare_objects[];
 extern const char sql_compare_passwords[];

@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "pg/compare_objects.h"
 #include "pg/compare_plan.h"
 #include "pg/compare_rows.h"
 #include "sync/pace.h"
@@ -14,6 +13,7 @@
 #include "worker/compare_repair.h"
 #include "worker/compare_scope.h"
 #include "worker/compare_sides.h"
+#include "worker/compare_whole.h"
 
 enum {
     JOBS_DEFAULT = 4,
@@ -203,38 +203,24 @@ static void mark_done(struct compare_run *run, const struct table_job *job)
     atomic_fetch_add(&run->progress->bytes_done, job->plan.source->bytes);
 }
 
-/* An error in a table is that table's; the snapshots live on. */
-MUST_USE static struct error *under_savepoint(struct compare_sessions *s, const char *statement)
-{
-    TRY(pg_execute(s->source, "a savepoint", statement));
-    return pg_execute(s->target, "a savepoint", statement);
-}
-
-static const char *reason_of(struct arena *a, const struct error *err)
-{
-    const char *hint = error_hint_text(err);
-
-    return hint == NULL ? error_message(err) : arena_printf(a, "%s. %s", error_message(err), hint);
-}
-
 static void not_compared(struct compare_run *run, struct table_job *job, const struct error *err)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "reason");
 
     if (job->rows != NULL)
-        compare_entry_not_compared(run->collector, job->rows, reason_of(scratch, err));
+        compare_entry_not_compared(run->collector, job->rows, compare_reason(scratch, err));
     if (job->values != NULL)
-        compare_entry_not_compared(run->collector, job->values, reason_of(scratch, err));
+        compare_entry_not_compared(run->collector, job->values, compare_reason(scratch, err));
 }
 
 MUST_USE static struct error *compare_job(struct compare_run *run, struct table_job *job, struct compare_sessions *s)
 {
     FAULT_POINT("compare.table");
-    TRY(under_savepoint(s, "SAVEPOINT pgtide"));
+    TRY(compare_sessions_savepoint(s, "SAVEPOINT pgtide"));
     struct error *err = compare_table(run, job, s);
     if (err == NULL) {
         mark_done(run, job);
-        return under_savepoint(s, "RELEASE pgtide");
+        return compare_sessions_savepoint(s, "RELEASE pgtide");
     }
     bool is_over = error_kind(err) == ERROR_CANCELLED || pg_conn_is_broken(s->source) || pg_conn_is_broken(s->target);
     not_compared(run, job, err);
@@ -242,7 +228,7 @@ MUST_USE static struct error *compare_job(struct compare_run *run, struct table_
         return err;
     error_free(err);
     mark_done(run, job);
-    return under_savepoint(s, "ROLLBACK TO pgtide");
+    return compare_sessions_savepoint(s, "ROLLBACK TO pgtide");
 }
 
 /* ---- the workers ---- */
@@ -283,54 +269,6 @@ static struct error *first_of(struct error *first, struct error *second)
         return second;
     error_free(second);
     return first;
-}
-
-/* ---- objects and accounts ---- */
-
-MUST_USE static struct error *compare_set(struct compare_run *run, enum object_set set, enum compare_kind kind,
-                                          const char *name)
-{
-    struct compare_sessions *s = &run->sessions[0];
-    struct name_arrays arrays = name_set_arrays(run->arena, run->scope.names);
-    const struct object_scope scope = {
-        .schemas = arrays.schemas, .names = arrays.names, .filter = name_set_filter(run->scope.names)};
-
-    if (!run->options->kinds[kind])
-        return NULL;
-    TRY(under_savepoint(s, "SAVEPOINT pgtide"));
-    struct error *err = compare_objects_run(s->source, s->target, set, &scope, run->collector);
-    if (err == NULL) {
-        atomic_fetch_add(&run->progress->entries_done, 1);
-        return under_savepoint(s, "RELEASE pgtide");
-    }
-    struct compare_entry *e = compare_entry_begin(run->collector, kind, name);
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "reason");
-    compare_entry_not_compared(run->collector, e, reason_of(scratch, err));
-    if (error_kind(err) == ERROR_CANCELLED || pg_conn_is_broken(s->source) || pg_conn_is_broken(s->target))
-        return err;
-    error_free(err);
-    return under_savepoint(s, "ROLLBACK TO pgtide");
-}
-
-/* What a running sync sets once a minute differs in between; it is exact after its end. */
-MUST_USE static struct error *compare_sequences(struct compare_run *run)
-{
-    if (!run->options->kinds[COMPARE_OBJECTS])
-        return NULL;
-    if (!run->has_sync)
-        return compare_set(run, OBJECT_SET_SEQUENCES, COMPARE_OBJECTS, "sequence value");
-    compare_note(run->collector,
-                 "The values of sequences were not compared: the running sync sets them every minute, and exactly "
-                 "at its end.");
-    return NULL;
-}
-
-MUST_USE static struct error *compare_sets(struct compare_run *run)
-{
-    TRY(compare_set(run, OBJECT_SET_DEFINITIONS, COMPARE_OBJECTS, "objects"));
-    TRY(compare_sequences(run));
-    TRY(compare_set(run, OBJECT_SET_ACCOUNTS, COMPARE_ACCOUNTS, "accounts"));
-    return run->scope.names != NULL ? NULL : compare_set(run, OBJECT_SET_LARGE_OBJECTS, COMPARE_VALUES, "large object");
 }
 
 /* ---- what is to be done ---- */
@@ -437,15 +375,26 @@ MUST_USE static struct error *plan_tables(struct compare_run *run)
 
 /* ---- one comparison ---- */
 
+static struct compare_whole_work whole_work(struct compare_run *run)
+{
+    return (struct compare_whole_work){
+        .sessions = &run->sessions[0],
+        .kinds = run->options->kinds,
+        .names = run->scope.names,
+        .has_sync = run->has_sync,
+        .is_settled = !run->has_sync && !run->sides->is_alone,
+        .collector = run->collector,
+        .progress = run->progress,
+    };
+}
+
 static void count_work(struct compare_run *run)
 {
-    const bool *kinds = run->options->kinds;
-    uint64_t sets =
-        (kinds[COMPARE_OBJECTS] ? (run->has_sync ? 1U : 2U) : 0U) + kinds[COMPARE_ACCOUNTS] + kinds[COMPARE_VALUES];
+    const struct compare_whole_work wholes = whole_work(run);
 
     atomic_store(&run->progress->entries_done, 0);
     atomic_store(&run->progress->bytes_done, 0);
-    atomic_store(&run->progress->entries_total, run->n_jobs + sets);
+    atomic_store(&run->progress->entries_total, run->n_jobs + compare_wholes_count(&wholes));
 }
 
 /* A server that went away takes what was not compared yet with it, and not what was found. */
@@ -455,7 +404,7 @@ MUST_USE static struct error *keep_what_was_found(struct compare_run *run, struc
 
     if (err == NULL || error_kind(err) == ERROR_CANCELLED || error_kind(err) == ERROR_BUG)
         return err;
-    compare_note(run->collector, arena_printf(scratch, "The comparison ended early: %s", reason_of(scratch, err)));
+    compare_note(run->collector, arena_printf(scratch, "The comparison ended early: %s", compare_reason(scratch, err)));
     error_free(err);
     return error_new(ERROR_CANCELLED, "the comparison ended early");
 }
@@ -488,9 +437,10 @@ MUST_USE static struct error *compare_everything(struct compare_run *run)
         TRY(plan_tables(run));
     count_work(run);
     atomic_store(&run->progress->step, run->is_again ? COMPARE_AGAIN : COMPARE_COMPARING);
+    const struct compare_whole_work wholes = whole_work(run);
     struct error *err = start_workers(run, workers);
     if (err == NULL)
-        err = compare_sets(run);
+        err = compare_wholes_run(&wholes);
     for (unsigned i = 0; i < COUNT_OF(workers); i++)
         if (workers[i].thread != NULL)
             err = first_of(err, thread_join(TAKE(workers[i].thread)));

@@ -229,6 +229,46 @@ def test_options_are_in_no_order(pair: Pair):
     assert found(compare(pair)) == []
 
 
+# SQL that changes what belongs to one large object on the target
+LARGE_OBJECTS = ("ALTER LARGE OBJECT {oid} OWNER TO one", "GRANT SELECT ON LARGE OBJECT {oid} TO one", "REVOKE SELECT ON LARGE OBJECT {oid} FROM two",
+                 "GRANT SELECT ON LARGE OBJECT {oid} TO two WITH GRANT OPTION", "REVOKE UPDATE ON LARGE OBJECT {oid} FROM CURRENT_USER",
+                 "SET ROLE two; GRANT UPDATE ON LARGE OBJECT {oid} TO one; RESET ROLE", "COMMENT ON LARGE OBJECT {oid} IS 'other'", "COMMENT ON LARGE OBJECT {oid} IS NULL",
+                 "COMMENT ON LARGE OBJECT {oid} IS 'new'", "SELECT lo_unlink({oid})", "SELECT lo_put({oid}, 1, 'X')")
+EVERY = {"REVOKE SELECT": 2, "GRANT SELECT ON LARGE OBJECT {oid} TO two": 2, "SET ROLE": 3, "IS 'other'": 5, "IS NULL": 5}    # only those with oids divisible by it have what is changed
+
+
+def test_of_many_large_objects_the_one_that_differs_is_found(pair: Pair, rng: random.Random):
+    for cluster in (pair.source, pair.target):
+        cluster.execute("CREATE ROLE one; CREATE ROLE two")
+        cluster.execute("""DO $$ BEGIN FOR o IN 20001..31000 LOOP PERFORM lo_from_bytea(o, 'large'); END LOOP;
+            FOR o IN 20001..31000 LOOP
+                IF o % 2 = 0 THEN EXECUTE format('GRANT SELECT ON LARGE OBJECT %s TO two', o); END IF;
+                IF o % 3 = 0 THEN EXECUTE format('GRANT UPDATE ON LARGE OBJECT %s TO two WITH GRANT OPTION', o); END IF;
+                IF o % 5 = 0 THEN EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', o, 'comment ' || o); END IF;
+            END LOOP; END $$""", pair.database)
+    # What an owner may do anyway is the same whether it is written down or not
+    on_target(pair, "GRANT SELECT ON LARGE OBJECT 20001 TO one; REVOKE SELECT ON LARGE OBJECT 20001 FROM one")
+    assert pair.target_value("SELECT lomacl IS NOT NULL FROM pg_largeobject_metadata WHERE oid = 20001")
+    assert found(compare(pair)) == []
+    changed = {}
+    for statement in LARGE_OBJECTS:
+        step = next((step for words, step in EVERY.items() if words in statement), 1)
+        oid = rng.choice([oid for oid in range(20002, 31001) if oid % step == 0 and oid not in changed and (step == 5 or oid % 5 != 0 or "comment" not in statement.lower())])
+        on_target(pair, statement.format(oid=oid))
+        changed[oid] = statement
+    lonely = rng.randrange(31001, 40000)
+    on_target(pair, f"SELECT lo_create({lonely})")
+    document = compare(pair, status=DIFFERENT)
+    of_kind = {kind: {difference["identity"]: difference for entry in document["entries"] if entry["kind"] == kind for difference in entry["differences"]} for kind in ("object", "values")}
+    gone, contents = (next(oid for oid, statement in changed.items() if words in statement) for words in ("lo_unlink", "lo_put"))
+    assert set(of_kind["object"]) == {str(oid) for oid in changed if oid != contents} | {str(lonely)}
+    assert set(of_kind["values"]) == {str(gone), str(contents), str(lonely)}
+    assert all(difference["what"] == "large object" for difference in of_kind["object"].values())
+    owned = str(next(oid for oid, statement in changed.items() if "OWNER" in statement))
+    (definition,) = of_kind["object"][owned]["columns"]
+    assert definition["name"] == "definition" and definition["source"].startswith("owner postgres,") and definition["target"].startswith("owner one,")
+
+
 def test_all_corruptions_of_rows_are_repaired_at_once(pair: Pair, rng: random.Random):
     on_both(pair, TABLES)
     for index, (sql, _) in enumerate(sql for name, sql in ROWS.items() if name != "a large object"):

@@ -51,6 +51,8 @@ def test_each_kind_of_object_arrives_as_it_is(world: World):
     assert source == target
     pair.assert_equal()
     assert large_objects(pair.source) == large_objects(pair.target)
+    done = pair.pgtide.call("compare", "--kind", "object,values", "--json")
+    assert done.status == OK, [entry for entry in json.loads(done.out)["entries"] if entry["result"] != "equal"]
     populated = "SELECT relname, relispopulated FROM pg_class WHERE relkind = 'm' ORDER BY 1"
     assert pair.source.query(populated, "app") == pair.target.query(populated, "app")
     assert pair.target_value("SELECT n::int FROM plain.a_first") == 50
@@ -140,6 +142,9 @@ def test_a_plain_user_on_the_target_brings_all_but_what_is_named(world: World):
         return [(oid, owner, acl and acl.replace("writer=r/reader", r'"writer=r/\"Owner One\""') if oid == 900001 else acl, *rest) for oid, owner, acl, *rest in rows]
 
     assert made_by_anybody(pair.source) == made_by_anybody(pair.target)
+    entries = {(entry["kind"], entry["name"]): entry for entry in json.loads(pair.pgtide.call("compare", "--json").out)["entries"]}
+    assert {difference["identity"] for difference in entries["object", "large object"]["differences"]} == {"900001", "900002", "900003"}
+    assert entries["values", "large object"]["result"] == "equal"
     assert ("only a superuser can grant in the name of another role", "SET SESSION AUTHORIZATION reader;") in left_out(pair) and large_objects(pair.source) != large_objects(pair.target)
     pair.assert_nothing_left()
 
