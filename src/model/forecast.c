@@ -6,6 +6,7 @@
 #define GUESS_PRICE  (1 / 100e6) /* seconds of a worker for a byte of a table */
 #define PRICE_LEAST  (1 / 500e6) /* of a guess that comes from another kind */
 #define PRICE_MOST   (1 / 30e6)
+#define PACED_SHARE  0.3
 #define MEMORY_S     30.0 /* of work: after so much of it a change of speed counts for about two thirds */
 #define OVERTIME     0.25 /* of what something has taken longer than expected: so much is still to come */
 
@@ -65,11 +66,13 @@ static double with_guess(const struct forecast_price *k, double worked_s, double
     return (worked_s + guess_s) / (k->done + guess_s / guess);
 }
 
-/* What the machine can do where nothing holds it back: a guess for other work. */
-static double unpaced_price(const struct forecast_price *rows)
+/* For other work. A worker that rests most of the time says nothing about the machine. */
+static double price_of_machine(const struct forecast_price *rows)
 {
     double worked_s = most(rows->worked_s - rows->paced_s, 0);
 
+    if (rows->paced_s > PACED_SHARE * rows->worked_s)
+        return GUESS_PRICE;
     return most(PRICE_LEAST, least(PRICE_MOST, with_guess(rows, worked_s, GUESS_PRICE, GUESS_ROWS_S)));
 }
 
@@ -78,7 +81,7 @@ static void find_prices(const struct forecast *f, double *out)
     const struct forecast_price *k = f->kinds;
 
     out[WORK_ROWS] = with_guess(&k[WORK_ROWS], k[WORK_ROWS].worked_s, GUESS_PRICE, GUESS_ROWS_S);
-    out[WORK_BUILD] = with_guess(&k[WORK_BUILD], k[WORK_BUILD].worked_s, unpaced_price(&k[WORK_ROWS]), GUESS_S);
+    out[WORK_BUILD] = with_guess(&k[WORK_BUILD], k[WORK_BUILD].worked_s, price_of_machine(&k[WORK_ROWS]), GUESS_S);
     out[WORK_OBJECTS] = with_guess(&k[WORK_OBJECTS], k[WORK_OBJECTS].worked_s,
                                    most(PRICE_LEAST, least(PRICE_MOST, out[WORK_BUILD])), GUESS_S);
 }
