@@ -71,7 +71,7 @@ struct copy_plan {
     uint32_t n_tables;
     struct entry *entries;
     uint32_t n_entries;
-    uint32_t *by_table; /* places of entries: by table, then kind, then as given */
+    uint32_t *by_table; /* places of entries: by table, kind, the largest first, as given */
     struct heap ready;  /* all but BUILD */
     struct heap builds;
     uint32_t *analyze; /* small tables that wait for a job of their own size */
@@ -148,7 +148,7 @@ static uint64_t row_cost(const struct table *t)
 
 static uint64_t entry_cost(const struct copy_plan *p, const struct entry *e)
 {
-    return cost_index(e->given.bytes, p->tables[e->given.table].given.bytes);
+    return copy_entry_cost(&e->given, p->tables[e->given.table].given.bytes);
 }
 
 /* Parts go side by side: a split table's rows take the time of one worker's share. */
@@ -308,7 +308,10 @@ static void push_entry(struct copy_plan *p, const struct table *t, uint32_t plac
     push(p, job);
 }
 
-/* Queues what may be built on a table now: one that locks out others, alone, or else all that can go side by side. */
+/*
+ * Queues what may be built on a table now: one that locks out others, alone, or else all that can go side by side. By kind, so what
+ * builds an index of its own comes before these, and what only takes one after them.
+ */
 static void release(struct copy_plan *p, uint32_t place)
 {
     struct table *t = &p->tables[place];
@@ -518,7 +521,9 @@ static int by_table(const void *left, const void *right, void *entries)
 
     if (x->given.table != y->given.table)
         return compare(x->given.table, y->given.table);
-    return x->given.kind != y->given.kind ? compare(x->given.kind, y->given.kind) : compare(a, b);
+    if (x->given.kind != y->given.kind)
+        return compare(x->given.kind, y->given.kind);
+    return x->given.bytes != y->given.bytes ? compare(y->given.bytes, x->given.bytes) : compare(a, b);
 }
 
 static int by_dump_id(const void *left, const void *right, void *entries)
@@ -721,6 +726,13 @@ static void begin(struct copy_plan *p)
             release_group(p, p->tables[i].group);
     for (uint32_t i = 0; i < p->n_tables; i++)
         check_complete(p, i); /* nobody wrote down whether an earlier run came to gather their statistics */
+}
+
+uint64_t copy_entry_cost(const struct copy_entry *e, uint64_t table_bytes)
+{
+    bool is_built = e->kind == COPY_ENTRY_EXCLUSIVE || e->kind == COPY_ENTRY_SHARED;
+
+    return is_built ? cost_index(e->bytes, table_bytes) : COST_OBJECT;
 }
 
 struct copy_build_memory copy_plan_divide_memory(uint64_t total_bytes, unsigned workers)

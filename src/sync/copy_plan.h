@@ -37,9 +37,10 @@ struct copy_table {
 };
 
 enum copy_entry_kind {
-    COPY_ENTRY_EXCLUSIVE, /* ALTER TABLE … ADD CONSTRAINT (primary key, unique, exclusion): locks out other builders */
-    COPY_ENTRY_SHARED,    /* CREATE INDEX: several on one table at a time, sharing its pages */
-    COPY_ENTRY_ATTACH,    /* ALTER INDEX … ATTACH PARTITION: on the parent, one at a time */
+    COPY_ENTRY_EXCLUSIVE, /* ALTER TABLE … ADD CONSTRAINT with an index of its own: locks out other builders while it is built */
+    COPY_ENTRY_SHARED, /* CREATE INDEX: several on one table at a time, sharing its pages */
+    COPY_ENTRY_TAKE, /* ALTER TABLE … ADD CONSTRAINT … USING INDEX: a moment, alone, when nothing shared is left on its table */
+    COPY_ENTRY_ATTACH, /* ALTER INDEX … ATTACH PARTITION: on the parent, one at a time */
     COPY_ENTRY_KIND_COUNT,
 };
 
@@ -105,6 +106,9 @@ enum copy_next {
     NEXT_FINISHED, /* everything is done */
     NEXT_STUCK,    /* entries wait for each other in a circle: the dump's dependencies are broken */
 };
+
+/* What the entry costs (model/cost), on a table of so many bytes. */
+uint64_t copy_entry_cost(const struct copy_entry *e, uint64_t table_bytes);
 
 /* What index builds may take of the target's memory, all together: so many at a time, so much each. */
 struct copy_build_memory {

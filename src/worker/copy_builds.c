@@ -57,7 +57,7 @@ static uint64_t cost_of(const struct copy_builds *b, uint32_t what)
     const struct copy_jobs_options *o = b->options;
 
     if (what < o->n_entries)
-        return cost_index(o->entries[what].plan.bytes, table_bytes(b, o->entries[what].plan.table));
+        return copy_entry_cost(&o->entries[what].plan, table_bytes(b, o->entries[what].plan.table));
     uint32_t table = what - o->n_entries;
     return o->tables[table].plan.has_rows ? cost_analyze(table_bytes(b, table)) : 0;
 }

@@ -121,6 +121,12 @@ static bool is_built(const struct state *s, int dump_id)
     return low < s->n_done && s->done[low] == dump_id;
 }
 
+/* Of a divided key (worker/full) the index was built with the key by who did not divide it. */
+static bool has_entry(const struct state *s, int dump_id)
+{
+    return is_built(s, dump_id) || (dump_id < 0 && is_built(s, -dump_id));
+}
+
 static struct copy_table look_at(const struct copy_jobs *jobs, uint32_t place, const struct found *found)
 {
     struct copy_table t = jobs->options->tables[place].plan;
@@ -149,7 +155,7 @@ MUST_USE static struct error *look(struct copy_jobs *jobs, uint32_t *out_missing
     }
     for (uint32_t i = 0; i < o->n_entries; i++) {
         jobs->entries[i] = o->entries[i].plan;
-        jobs->entries[i].is_built = is_built(&found.state, jobs->entries[i].dump_id);
+        jobs->entries[i].is_built = has_entry(&found.state, jobs->entries[i].dump_id);
         missing += !jobs->entries[i].is_built;
     }
     *out_missing = missing;

@@ -9,6 +9,7 @@
 #include "pg/copy_table.h"
 #include "pg/lineage.h"
 #include "pg/schema.h"
+#include "pg/schema_key.h"
 #include "pg/schema_select.h"
 #include "pg/snapshot.h"
 #include "sync/pace.h"
@@ -450,20 +451,123 @@ static void weigh_foreign_keys(struct copy_input *in)
     }
 }
 
+static bool is_recorded(const struct state *s, int dump_id)
+{
+    for (unsigned low = 0, high = s->n_done; low < high;) {
+        unsigned middle = low + (high - low) / 2;
+
+        if (s->done[middle] == dump_id)
+            return true;
+        if (s->done[middle] < dump_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static void add_entry(struct copy_input *in, const struct copy_jobs_entry *e)
+{
+    in->entries[in->n_entries++] = *e;
+}
+
+/*
+ * Building indexes one after the other a key comes last or first alike; together with others it must not lock them out. A table with one
+ * index is better off with the one statement, and small tables, whose entries are made in one transaction, too. What an earlier run has
+ * divided stays so: its index is there.
+ */
+static bool may_divide(const struct copy_input *in, const struct entry *e, uint32_t table, const uint32_t *n_on_table)
+{
+    const struct task *t = in->task;
+
+    if (e->kind != ENTRY_CONSTRAINT || e->is_gone || !in->tables[table].plan.has_rows ||
+        t->options->if_not_empty != NOT_EMPTY_REFUSE)
+        return false;
+    if (is_recorded(&t->state, -e->id))
+        return true;
+    return t->options->jobs > 1 && n_on_table[table] > 1 && in->tables[table].plan.bytes > COPY_SMALL_BELOW;
+}
+
+/* The index has the negative id in the plan and in pgtide.done: a constraint has no second part of its own there, as foreign keys have. */
+static bool add_divided(struct copy_input *in, const struct entry *e, const struct copy_jobs_entry *whole)
+{
+    struct arena *a = in->task->arena;
+    struct schema_key key;
+    struct copy_jobs_entry index = *whole, constraint = *whole;
+
+    if (!schema_key_divide(a, e->statements[0], &key))
+        return false;
+    index.type = "INDEX";
+    index.sql = key.index_sql;
+    index.plan.dump_id = -e->id;
+    index.plan.kind = COPY_ENTRY_SHARED;
+    constraint.sql = key.constraint_sql;
+    for (unsigned i = 1; i < e->n_statements; i++)
+        constraint.sql = arena_printf(a, "%s\n%s", constraint.sql, e->statements[i]);
+    constraint.plan.kind = COPY_ENTRY_TAKE;
+    int *depends = arena_alloc(a, (e->n_dependencies + 1UL) * sizeof *depends);
+    memcpy(depends, e->dependencies, e->n_dependencies * sizeof *depends);
+    depends[e->n_dependencies] = -e->id;
+    constraint.plan.depends = depends;
+    constraint.plan.n_depends = e->n_dependencies + 1;
+    add_entry(in, &index);
+    add_entry(in, &constraint);
+    return true;
+}
+
+/* COPY_NONE: the index of a materialized view, or of a table dropped meanwhile. It is made later, with the other objects. */
+static uint32_t table_of_entry(const struct copy_input *in, const struct entry *e)
+{
+    if (!is_built_with_rows(e) || full_leaves_out(in->task, in->schema, e))
+        return COPY_NONE;
+    return place_to_lock(in, e);
+}
+
+static uint32_t *count_entries(const struct copy_input *in, struct arena *a, uint32_t *out_n)
+{
+    uint32_t *n = arena_alloc(a, (in->n_tables + 1) * sizeof *n);
+
+    *out_n = 0;
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        uint32_t table = table_of_entry(in, &in->schema->post.entries[i]);
+
+        if (table == COPY_NONE)
+            continue;
+        n[table]++;
+        ++*out_n;
+    }
+    return n;
+}
+
+static uint32_t count_divided(const struct copy_input *in, const uint32_t *n_on_table)
+{
+    uint32_t n = 0;
+
+    for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
+        const struct entry *e = &in->schema->post.entries[i];
+        uint32_t table = table_of_entry(in, e);
+
+        n += table != COPY_NONE && may_divide(in, e, table, n_on_table);
+    }
+    return n;
+}
+
 static void list_entries(struct copy_input *in)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "entries");
     struct task *t = in->task;
+    uint32_t n = 0;
+    const uint32_t *n_on_table = count_entries(in, scratch, &n);
 
-    in->entries = arena_alloc(t->arena, (in->schema->post.n_entries + 1) * sizeof *in->entries);
+    n += count_divided(in, n_on_table);
+    in->entries = arena_alloc(t->arena, (n + 1UL) * sizeof *in->entries);
     for (unsigned i = 0; i < in->schema->post.n_entries; i++) {
         struct entry *e = &in->schema->post.entries[i];
-        uint32_t table = is_built_with_rows(e) ? place_to_lock(in, e) : COPY_NONE;
+        uint32_t table = table_of_entry(in, e);
 
-        /* The index of a materialized view, or of a table dropped meanwhile: later, with the other objects. */
-        if (table == COPY_NONE || full_leaves_out(t, in->schema, e))
+        if (table == COPY_NONE)
             continue;
-        e->is_of_copy = true;
-        in->entries[in->n_entries++] = (struct copy_jobs_entry){
+        const struct copy_jobs_entry whole = {
             .type = e->type,
             .name = e->name,
             .prelude = e->prelude,
@@ -475,6 +579,9 @@ static void list_entries(struct copy_input *in)
                      .depends = e->dependencies,
                      .n_depends = e->n_dependencies},
         };
+        e->is_of_copy = true;
+        if (!may_divide(in, e, table, n_on_table) || !add_divided(in, e, &whole))
+            add_entry(in, &whole);
     }
 }
 

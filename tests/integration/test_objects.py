@@ -103,6 +103,47 @@ def assert_told(pair: Pair, announced: list[str], run: Done) -> None:
     assert f"{len(told)} statements that the target could not take: " in run.out and "left-out.sql" in run.out, run.out
 
 
+KEYS = """
+CREATE TABLE many (id integer, code integer NOT NULL, name text, r int4range, extra text, filler text,
+    CONSTRAINT "many's key" PRIMARY KEY (id) INCLUDE (extra) WITH (fillfactor = 70), CONSTRAINT later UNIQUE (name, id) DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT by_code UNIQUE (code), CONSTRAINT apart EXCLUDE USING gist (r WITH &&));
+INSERT INTO many SELECT n, -n, md5(n::text), int4range(n, n + 1), 'e', repeat('f', 150) FROM generate_series(1, 50000) n;
+CREATE INDEX one ON many (name); CREATE INDEX two ON many (extra, code) WHERE id > 10;
+ALTER TABLE many CLUSTER ON "many's key"; ALTER TABLE many REPLICA IDENTITY USING INDEX by_code;
+COMMENT ON CONSTRAINT "many's key" ON many IS 'the key''s'; COMMENT ON INDEX by_code IS 'of codes';
+CREATE TABLE single (id bigint PRIMARY KEY, filler text); INSERT INTO single SELECT n, repeat('f', 300) FROM generate_series(1, 30000) n;
+CREATE TABLE parts (id integer, at integer, filler text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+CREATE TABLE part_1 PARTITION OF parts FOR VALUES FROM (0) TO (10); CREATE TABLE part_2 PARTITION OF parts FOR VALUES FROM (10) TO (20);
+CREATE INDEX ON parts (at); INSERT INTO parts SELECT n, n % 20, repeat('f', 500) FROM generate_series(1, 40000) n;
+CREATE TABLE referring (id integer PRIMARY KEY, many integer REFERENCES many, code integer REFERENCES many (code) DEFERRABLE);
+INSERT INTO referring SELECT n, n, -n FROM generate_series(1, 100) n;
+"""
+
+
+def test_keys_are_built_beside_other_indexes_and_are_what_they_were(world: World):
+    """Killed again and again, also between the index and the constraint that takes it. A table with one index is done with one statement."""
+    pair = world.pair(target_settings={"log_statement": "ddl"}, options=("--jobs", "3", "--accept", "all"))
+    pair.on_source(KEYS)
+    struck = 0
+    for fault in [f"copy.{where}=crash@{turn}" for turn in (2, 5, 3, 1, 4, 2, 6) for where in ("index_begin", "index_before_commit")]:
+        run = pair.pgtide.start("--until", "caught-up", faults=fault)
+        run.wait(90)
+        struck += run.status != OK
+        if run.status == OK:
+            break
+    if pair.pgtide.run.status != OK:
+        pair.pgtide.sync()
+    assert struck >= 3
+    assert structure(pair.source, "app") == structure(pair.target, "app")
+    pair.assert_equal()
+    log = pair.target.log_text()
+    for name in ("\"many's key\"", "later", "by_code", "part_1_pkey"):
+        assert f"CREATE UNIQUE INDEX {name}" in log, name
+    assert "CREATE UNIQUE INDEX single_pkey" not in log and "CREATE UNIQUE INDEX apart" not in log
+    assert pair.target_value("SELECT count(*) FROM pg_index WHERE NOT indisvalid OR NOT indisready") == 0
+    pair.assert_nothing_left()
+
+
 FOR_SUPERUSERS = """
     DROP EVENT TRIGGER "Event"; DROP EVENT TRIGGER off; DROP TYPE plain.base CASCADE; DROP TYPE plain.shell CASCADE; DROP FOREIGN DATA WRAPPER wrapper CASCADE; DROP LANGUAGE our_sql CASCADE;
     DROP FUNCTION plain.our_handler CASCADE; ALTER FUNCTION plain.short(integer) NOT LEAKPROOF; DROP OPERATOR FAMILY plain.family USING btree CASCADE; DROP TEXT SEARCH PARSER plain.parser CASCADE;
