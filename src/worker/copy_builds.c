@@ -140,7 +140,7 @@ static uint64_t rows_left(const struct copy_builds *b, const struct copy_credit 
 {
     const struct copy_table *t = &b->options->tables[table].plan;
     uint64_t left = t->has_rows ? t->bytes - atomic_load(&credits[table].credited) : 0;
-    bool is_split = t->can_split && t->bytes > COPY_SPLIT_ABOVE;
+    bool is_split = t->can_split && !b->options->rules.whole_tables && t->bytes > COPY_SPLIT_ABOVE;
 
     return is_split ? left / b->options->workers : left;
 }

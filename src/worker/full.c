@@ -505,6 +505,7 @@ static bool add_divided(struct copy_input *in, const struct entry *e, const stru
     for (unsigned i = 1; i < e->n_statements; i++)
         constraint.sql = arena_printf(a, "%s\n%s", constraint.sql, e->statements[i]);
     constraint.plan.kind = COPY_ENTRY_TAKE;
+    constraint.plan.bytes = 0;
     int *depends = arena_alloc(a, (e->n_dependencies + 1UL) * sizeof *depends);
     memcpy(depends, e->dependencies, e->n_dependencies * sizeof *depends);
     depends[e->n_dependencies] = -e->id;
