@@ -185,6 +185,13 @@ static const char *const every_session[] = {
     "bytea_output", "hex",
     "TimeZone", "UTC",
     "lc_monetary", "C",
+    "xmloption", "content", /* a document is content, too */
+    "array_nulls", "on",
+    "standard_conforming_strings", "on",
+    "quote_all_identifiers", "off",
+    "default_transaction_isolation", "read committed",
+    "default_transaction_deferrable", "off",
+    "client_min_messages", "warning",
     "row_security", "off",
     "statement_timeout", "0",
     "lock_timeout", "0",

@@ -283,3 +283,33 @@ def test_the_copy_of_wide_and_large_values_stays_small(pair: Pair):
     pair.on_source("UPDATE t SET a = a + 100; UPDATE t SET big = big || '\\x01' WHERE a < 104")
     pair.finish(120)
     assert pair.pgtide.run.status == OK
+
+
+HOSTILE = {"xmloption": "document", "array_nulls": "off", "DateStyle": "'SQL, DMY'", "IntervalStyle": "sql_standard", "extra_float_digits": "-15", "bytea_output": "escape", "TimeZone": "'Asia/Kathmandu'",
+           "standard_conforming_strings": "off", "quote_all_identifiers": "on", "transform_null_equals": "on", "default_transaction_isolation": "serializable",
+           "default_transaction_deferrable": "on", "default_transaction_read_only": "on", "client_min_messages": "debug1", "client_encoding": "LATIN1", "lock_timeout": "'1ms'",
+           "statement_timeout": "'20ms'", "idle_in_transaction_session_timeout": "'20ms'", "search_path": "nowhere"}
+
+
+def test_settings_of_roles_and_databases_change_no_value(world: World):
+    """What the source's role and the target's database set for their sessions. The types are those that travel as text."""
+    pair = world.pair()
+    for cluster, whom in ((pair.source, "ROLE postgres"), (pair.target, "DATABASE app")):
+        cluster.execute("; ".join(f"ALTER {whom} SET {name} = {value}" for name, value in HOSTILE.items()))
+    with pair.source.connect(pair.database, options="-c statement_timeout=0 -c " + " -c ".join(("array_nulls=on", "xmloption=content", "standard_conforming_strings=on", "search_path=public",
+                             "datestyle=ISO", "intervalstyle=postgres", "idle_in_transaction_session_timeout=0", "lock_timeout=0", "default_transaction_read_only=off"))) as session:
+        session.execute("CREATE TYPE c AS (t text[], x xml, v interval); CREATE TABLE v (id int PRIMARY KEY, r regclass, t text[], i int[], x xml, c c[], f float8, at timestamptz, d date, v interval, y bytea)")
+        row = """INSERT INTO v SELECT {}, 'v', '{{NULL,"NULL"}}', '{{1,NULL}}', 'a <b/> \\ é', ARRAY[ROW('{{NULL}}', 'q', '-1 day +02:03')::c, NULL], 0.1::float8 + 0.2, '2020-02-03 04:05+06', '2020-02-03',
+                 '1 year -2 days +03:04:05', '\\x00ff5c27'"""
+        session.execute(row.format(1))
+        pair.pgtide.follow("--accept", "all")
+        session.execute(row.format(2))
+        session.execute("UPDATE v SET t = t || NULL::text, d = d + 1 WHERE id = 1; ALTER TABLE v ADD n text[] DEFAULT '{NULL}'")
+    pair.pgtide.caught_up()
+    compared = pair.pgtide.call("compare")
+    assert compared.status == OK, compared
+    pair.pgtide.stop()
+    pair.source.execute("SET TRANSACTION READ WRITE; ALTER ROLE postgres RESET ALL")
+    pair.target.execute("ALTER DATABASE app RESET ALL")
+    pair.assert_equal()
+    pair.assert_nothing_left()
