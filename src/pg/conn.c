@@ -376,6 +376,8 @@ static const struct refusal refusals_of_libpq[] = {
      "authority that it trusts, or another TLS version."},
     {"certificate", ERROR_CONFIG,
      "Check the TLS certificates: sslrootcert for the server's, sslcert and sslkey for ours, and sslmode."},
+    {"unexpected eof", ERROR_TRANSIENT,
+     "The server, or what stands between, ended the connection within the TLS handshake."},
     {"does not support SSL", ERROR_CONFIG, "Turn ssl on on the server, or use sslmode=prefer or disable."},
     {"SSL error", ERROR_CONFIG, "Check TLS versions, sslmode and certificates of both sides."},
     {"Connection refused", ERROR_TRANSIENT,

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cluster import Cluster
 from harness.load import Mixed
-from harness.pgtide import OK
+from harness.pgtide import INTERRUPTED, OK, REFUSED
 from harness.proxy import Proxy
 from harness.wait import let_pass, wait_until
 from harness.world import BadPair, Pair, World
@@ -238,18 +238,45 @@ def test_a_slow_network_delays_and_changes_nothing(pair: BadPair, load: Mixed):
     go_on_and_finish(pair, load)
 
 
-def test_the_target_is_down_when_an_interrupted_sync_goes_on(pair: BadPair, load: Mixed):
+@pytest.mark.parametrize("side", SIDES)
+def test_a_sync_that_has_begun_waits_for_a_server_that_is_down_or_starting(world: World, side: str):
+    """After a power cut all start at the same time. Whoever begins, or checks, is told at once instead."""
+    pair = world.pair()
+    cluster = {"source": pair.source, "target": pair.target}[side]
+    pair.on_source("CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t VALUES (1)")
     pair.pgtide.follow()
-    pair.pgtide.run.interrupt()
-    pair.target.stop()
-    load.run_for(1)
-    pair.pgtide.start()
-    let_pass(2)
-    pair.target.start()
-    if not pair.pgtide.run.is_running:  # it may have said so and ended: then the same command goes on
-        assert "target" in pair.pgtide.run.err
-        pair.pgtide.start()
-    go_on_and_finish(pair, load)
+    assert pair.pgtide.run.interrupt() == INTERRUPTED
+    pair.on_source("INSERT INTO t VALUES (2)")
+    cluster.stop()
+    run = pair.pgtide.start()
+    wait_until(lambda: "trying again until it works" in run.err, 30, "it has found out")
+    assert f'could not connect to the {side} ' in run.err and "Connection refused" in run.err, run.err
+    assert pair.pgtide.call("check").status == REFUSED
+    other = world.pgtide(pair.pgtide.source, pair.pgtide.target)
+    assert "Connection refused" in other.start().expect(REFUSED, 20).out
+    # It answers, but takes nobody in
+    cluster.configure(hot_standby="off")
+    (cluster.data / "standby.signal").touch()
+    cluster.start(wait=False)
+    wait_until(lambda: "Hot standby mode is disabled" in cluster.log_text() or "is starting up" in cluster.log_text(), 30, "it was asked meanwhile")
+    let_pass(1)
+    assert run.is_running and pair.pgtide.status()["phase"] == "starting", run.err
+    done = pair.pgtide.call("check")
+    assert done.status == REFUSED and "57P03" in done.out, done
+    cluster.stop()
+    (cluster.data / "standby.signal").unlink()
+    cluster.start()
+    pair.pgtide.wait_phase("incremental", 60)
+    assert pair.pgtide.run is run
+    # Interrupted while it waits it is as resumable as before
+    assert run.interrupt() == INTERRUPTED
+    cluster.stop()
+    run = pair.pgtide.start()
+    wait_until(lambda: "trying again until it works" in run.err, 30, "it has found out")
+    assert run.interrupt() == INTERRUPTED
+    cluster.start()
+    pair.pgtide.follow()
+    pair.finish()
 
 
 def test_who_keeps_us_waiting_is_named(world: World):
