@@ -13,12 +13,12 @@
 
 /* What each row has; NULL where it means nothing for its kind. */
 enum account_cell {
-    ACCOUNT_KIND, /* "role", "membership", "setting", "comment" */
+    ACCOUNT_KIND, /* "role", "membership", "setting", "comment", "parameter" */
     ACCOUNT_IDENTITY,
     ACCOUNT_DEFINITION,
-    ACCOUNT_ROLE,      /* that it is about: of a membership the member */
+    ACCOUNT_ROLE,      /* that it is about: of a membership the member; NULL for what everybody may set */
     ACCOUNT_STATEMENT, /* that makes it; NULL for a role, and for a setting in the database, which comes with that */
-    ACCOUNT_SUBJECT,   /* the group of a membership, the name of a setting */
+    ACCOUNT_SUBJECT,   /* the group of a membership, the name of a setting or parameter */
     ACCOUNT_SUPERUSER,
     ACCOUNT_REPLICATION,
     ACCOUNT_BYPASSRLS,
@@ -32,7 +32,7 @@ enum account_order {
     ACCOUNTS_TO_MAKE,    /* by kind and role, bytewise; settings of a role as they were made */
 };
 
-/* `other`: INHERIT and SET of memberships are told when both servers know them. Roles of PostgreSQL itself are among the rows. */
+/* `other`: INHERIT and SET of memberships, and rights on parameters, are told when both servers know them. Roles of PostgreSQL itself are among the rows. */
 MUST_USE struct error *accounts_of(struct pg_conn *server, const struct pg_conn *other, struct arena *a,
                                    enum account_order order, struct pg_rows *out);
 

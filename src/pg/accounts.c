@@ -190,7 +190,7 @@ static const char *why_no_member(const struct creator *by, const struct pg_rows 
 static void judge_statement(struct arena *a, const struct creator *by, const struct pg_rows *mighty, char *const *cell,
                             struct account_list *list)
 {
-    const struct account *found = account_find(list, cell[ACCOUNT_ROLE]);
+    const struct account *found = cell[ACCOUNT_ROLE] == NULL ? NULL : account_find(list, cell[ACCOUNT_ROLE]);
     const char *subject = cell[ACCOUNT_SUBJECT], *reason = NULL, *what = "";
 
     if (found == NULL || !found->is_carried || cell[ACCOUNT_STATEMENT] == NULL)
@@ -202,6 +202,9 @@ static void judge_statement(struct arena *a, const struct creator *by, const str
     } else if (strcmp(cell[ACCOUNT_KIND], "setting") == 0) {
         reason = setting_refusal(&by->settings, subject);
         what = "comes without the setting";
+    } else if (strcmp(cell[ACCOUNT_KIND], "parameter") == 0) {
+        reason = by->roles.user_is_superuser ? NULL : "only a superuser may give that right";
+        what = "comes without the right to set";
     }
     if (reason != NULL)
         x->remark = join(a, x->remark, arena_printf(a, "%s \"%s\": %s", what, subject, reason));

@@ -133,7 +133,7 @@ MUST_USE static struct error *read_accounts(struct pg_conn *c, const struct pg_c
     TRY(accounts_of(c, other, a, ACCOUNTS_TO_COMPARE, &rows));
     *out = (struct objects){.rows = rows.rows};
     for (unsigned r = 0; r < rows.n_rows; r++)
-        if (!account_is_systems(rows.rows[r][ACCOUNT_ROLE]))
+        if (rows.rows[r][ACCOUNT_ROLE] == NULL || !account_is_systems(rows.rows[r][ACCOUNT_ROLE]))
             out->rows[out->n++] = rows.rows[r];
     return NULL;
 }
@@ -287,7 +287,7 @@ static bool source_has_role(const struct comparison *c, const char *role)
 /* A server may serve other databases with roles of their own. */
 static bool is_nobodys_concern(struct comparison *c, char **t)
 {
-    if (c->set != OBJECT_SET_ACCOUNTS || source_has_role(c, t[OBJECT_ROLE]))
+    if (c->set != OBJECT_SET_ACCOUNTS || t[OBJECT_ROLE] == NULL || source_has_role(c, t[OBJECT_ROLE]))
         return false;
     c->n_only_target += strcmp(t[OBJECT_KIND], "role") == 0;
     return true;

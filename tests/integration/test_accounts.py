@@ -28,6 +28,7 @@ CREATE ROLE taken LOGIN PASSWORD 'of the source' CONNECTION LIMIT 3;
 GRANT staff TO "Ödd ""role" WITH ADMIN OPTION; GRANT staff TO writer; GRANT taken TO writer; GRANT staff TO taken; GRANT pg_monitor TO ghost; GRANT boss TO writer; GRANT postgres TO staff; GRANT guard TO writer;
 ALTER ROLE writer SET search_path = "Sales", public; ALTER ROLE writer SET work_mem = '7MB'; ALTER ROLE writer IN DATABASE app SET statement_timeout = '5s';
 COMMENT ON ROLE staff IS 'who''s here';
+GRANT SET ON PARAMETER log_statement TO writer WITH GRANT OPTION; GRANT ALTER SYSTEM ON PARAMETER log_statement TO writer; GRANT SET ON PARAMETER log_duration TO taken;
 """
 OBJECTS = """
 CREATE SCHEMA sales AUTHORIZATION writer; CREATE TABLE sales.t (id integer PRIMARY KEY); ALTER TABLE sales.t OWNER TO writer; GRANT SELECT ON sales.t TO staff, "Ödd ""role";
@@ -38,6 +39,7 @@ SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, r
        shobj_description(oid, 'pg_authid') FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname COLLATE "C"
 """
 MEMBERS = "SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members WHERE member > 16000 ORDER BY 1, 2"
+PARAMETERS = "SELECT parname, paracl::text FROM pg_parameter_acl WHERE parname <> 'log_duration' ORDER BY 1"
 SETTINGS = "SELECT setrole::regrole::text, setdatabase <> 0, setconfig FROM pg_db_role_setting WHERE setrole <> 0 ORDER BY 1, 2"
 CARRIED = {"azure_app", "staff", 'Ödd "role', "writer", "ghost", "replicator"}
 
@@ -98,6 +100,7 @@ def test_roles_come_along_and_each_that_does_not_has_its_remark(pair: Pair):
     assert memberships == [row for row in pair.source.query(MEMBERS) if row[0] not in lifted and row[1] != "taken"]
     assert re.search('left out "GRANT postgres TO staff.*whole server', run.err) and re.search('left out "GRANT guard TO writer.*whole server', run.err)
     assert pair.target.query(SETTINGS) == pair.source.query(SETTINGS)
+    assert pair.target.query(PARAMETERS) == pair.source.query(PARAMETERS) != []
     for line in roles_dumped(pair.source) - roles_dumped(pair.target):
         about = [name for name, remark in {**found, **remarks}.items() if remark and name in line]
         assert about, (line, "is said in no remark")
@@ -151,7 +154,8 @@ def test_a_user_who_may_only_create_roles_makes_them_and_owns_nothing_more(world
     missing, more = roles_dumped(pair.source) - roles_dumped(pair.target), roles_dumped(pair.target) - roles_dumped(pair.source)
     for line in missing:
         assert [name for name, remark in remarks.items() if remark and name in line], (line, "is said in no remark")
-    assert {line for line in missing if "SET" in line and "IN DATABASE" not in line} == {"ALTER ROLE writer SET \"our.thing\" TO 'x';", "ALTER ROLE staff SET log_statement TO 'all';"}
+    assert 'without the right to set "log_statement": only a superuser' in remarks["writer"]
+    assert {line for line in missing if line.startswith("ALTER") and "SET" in line and "IN DATABASE" not in line} == {"ALTER ROLE writer SET \"our.thing\" TO 'x';", "ALTER ROLE staff SET log_statement TO 'all';"}
     assert not [line for line in more if not re.search("carrier|taken|replicator|mighty|guard", line)], more
     (file,) = pgtide.state_dir.glob("*/left-out.sql")
     assert [words for words in ("our.thing", "log_statement", "log_duration", "GRANT boss TO writer") if words not in file.read_text()] == []

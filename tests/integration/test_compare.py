@@ -399,6 +399,26 @@ def test_roles_are_compared(pair: Pair):
     assert sorted(found(document)) == [("membership", "only on source", "app in readers"), ("role", "different", "app"), ("setting", "different", "app: work_mem")]
 
 
+OPTIONS = ("ADMIN TRUE, INHERIT TRUE, SET TRUE", "ADMIN FALSE, INHERIT FALSE, SET TRUE", "ADMIN FALSE, INHERIT TRUE, SET FALSE", "ADMIN FALSE, INHERIT TRUE, SET TRUE")
+
+
+@pytest.mark.parametrize("majors", [(16, 18)], ids=["16-18"])
+def test_options_of_memberships_and_rights_on_parameters_are_compared(pair: Pair, majors: tuple[int, int]):
+    """One role for each set of options; on the target each gets the one before: no two are the same."""
+    for cluster in (pair.source, pair.target):
+        cluster.execute("CREATE ROLE staff; CREATE ROLE app; GRANT SET ON PARAMETER log_statement TO app; GRANT ALTER SYSTEM ON PARAMETER work_mem TO app WITH GRANT OPTION")
+        for n, options in enumerate(OPTIONS):
+            cluster.execute(f"CREATE ROLE m{n}; GRANT staff TO m{n} WITH {options}")
+    assert not different_entries(compare(pair, "--kind", "accounts"))
+    for n, _ in enumerate(OPTIONS):
+        pair.target.execute(f"REVOKE staff FROM m{n}; GRANT staff TO m{n} WITH {OPTIONS[n - 1]}")
+        assert found(compare(pair, "--kind", "accounts", status=DIFFERENT)) == [("membership", "different", f"m{n} in staff")]
+        pair.target.execute(f"REVOKE staff FROM m{n}; GRANT staff TO m{n} WITH {OPTIONS[n]}")
+    pair.target.execute("REVOKE SET ON PARAMETER log_statement FROM app; GRANT SET ON PARAMETER work_mem TO app; GRANT SET ON PARAMETER track_io_timing TO PUBLIC")
+    assert sorted(found(compare(pair, "--kind", "accounts", status=DIFFERENT))) == [
+        ("parameter", "different", "app on work_mem"), ("parameter", "only on source", "app on log_statement"), ("parameter", "only on target", "public on track_io_timing")]
+
+
 def test_reports_are_written(pair: Pair, tmp_path: Path):
     on_both(pair, "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT n, '<b>&' FROM generate_series(1, 1000) n")
     on_both(pair, "CREATE TABLE same (a int PRIMARY KEY)")
