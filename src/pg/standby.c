@@ -1,5 +1,6 @@
 #include "pg/standby.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "pg/slot.h"
 
@@ -152,6 +153,7 @@ MUST_USE static struct error *import(const struct taking *t, struct pg_snapshot 
     TRY(pg_execute_format(t->c, "importing the snapshot", "SET TRANSACTION SNAPSHOT %s",
                           pg_quote_literal(t->a, t->slot.snapshot)));
     TRY(read_snapshot(t->c, t->a, t->has_export, &row));
+    FAULT_POINT("standby.imported");
     TRY(pg_standby_watched(t->watch));
     return make(t->a, row, t->slot.consistent_point, out);
 }

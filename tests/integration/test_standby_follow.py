@@ -22,6 +22,9 @@ from test_standby import APP, compare, item, log_of
 DIFFERENT = 4
 PATIENT = {"hot_standby_feedback": "on"}
 ACCEPTS = ("--accept", "source-ddl")
+# Once the snapshot of the slot is imported beside it
+ENDED_WATCH = """SELECT pg_terminate_backend(w.pid) FROM pg_stat_activity w WHERE w.application_name ~ ' align$' AND w.state = 'idle in transaction' AND w.query = 'SELECT 1'
+    AND EXISTS (SELECT FROM pg_stat_activity i WHERE i.application_name = w.application_name AND i.state = 'idle in transaction' AND i.query LIKE '%pg_export_snapshot()%')"""
 
 
 @contextmanager
@@ -108,7 +111,7 @@ def test_a_standby_is_followed_through_kills_and_its_own_restart(world: World, n
 
 
 def test_a_standby_without_publication_is_told_of_and_its_idle_primary_hangs_nobody(world: World, newer: Installation):
-    """test_decoding; the slot that waits says for what; rows rewritten meanwhile; DDL stops it; no cutover; a promotion ends it."""
+    """test_decoding; the slot that waits says for what; rows rewritten meanwhile; DDL stops it; no cutover; a watch that is killed; a promotion ends it."""
     three = Three(world, newer, hot_standby_feedback="off")
     source, target, standby, pgtide = three.source, three.target, three.standby, three.pgtide
     source.execute("CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT a, 'x' FROM generate_series(1, 100) a; CREATE TABLE again AS SELECT 1 AS a;"
@@ -145,7 +148,23 @@ def test_a_standby_without_publication_is_told_of_and_its_idle_primary_hangs_nob
     pgtide.run.expect(FAILED)
     assert "wide" in pgtide.run.err and "c" in pgtide.run.err
     target.execute("ALTER TABLE wide ADD c int", APP)
-    pgtide.follow("--accept", "replica-identity")
+    pgtide.follow("--accept", "replica-identity", faults="standby.imported=wait@1:6000")
+    pgtide.caught_up()
+
+    # WAL that may come from an archive has no position at rest: snapshots come by a slot, and one that was not watched all the time is none
+    standby.configure(restore_command="/bin/false")
+    standby.reload()
+    wait_until(lambda: standby.value("SHOW restore_command") == "/bin/false", 10, "the standby has read its settings")
+    with hastening(source):
+        run = pgtide.begin("compare", "--kind", "values", "--json")
+        wait_until(lambda: standby.query(ENDED_WATCH), 30, "the session that watches is ended")
+        run.expect(FAILED)
+        assert "may have removed rows" in run.err and "hot_standby_feedback" in run.err, run.err
+        assert compare(pgtide, "--kind", "values")["aligned"]
+        target.execute("UPDATE wide SET b = 'wrong'", APP)
+        assert compare(pgtide, "--kind", "values", status=DIFFERENT)["aligned"]
+    standby.configure(restore_command="")
+    standby.reload()
 
     # Promoted, the slot goes on; a sync that begins again finds another timeline, and says so
     standby.execute("SELECT pg_promote()")
