@@ -881,3 +881,21 @@ char *pg_quote_literal(struct arena *a, const char *text)
     append_doubled(b, text, '\'', has_backslash);
     return arena_strdup(a, buffer_text(b));
 }
+
+const char *pg_text_array(struct arena *a, const char *const *texts, unsigned n)
+{
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    buffer_append_char(text, '{');
+    for (unsigned i = 0; i < n; i++) {
+        buffer_append_text(text, i == 0 ? "\"" : ",\"");
+        for (const char *at = texts[i]; *at != '\0'; at++) {
+            if (*at == '"' || *at == '\\')
+                buffer_append_char(text, '\\');
+            buffer_append_char(text, *at);
+        }
+        buffer_append_char(text, '"');
+    }
+    buffer_append_char(text, '}');
+    return arena_strdup(a, buffer_text(text));
+}

@@ -110,3 +110,6 @@ MUST_USE struct error *pg_conn_result(struct pg_conn *c, PGresult **out_result);
 char *pg_quote_identifier(struct arena *a, const char *name);
 char *pg_quote_name(struct arena *a, const char *schema, const char *name);
 char *pg_quote_literal(struct arena *a, const char *text);
+
+/* {"a.b","\"c\".d"}: a parameter of type text[]. In `a`. */
+const char *pg_text_array(struct arena *a, const char *const *texts, unsigned n);

@@ -11,30 +11,24 @@
 
 enum left_out_cell { LEFT_OUT_TEXT, LEFT_OUT_KIND, LEFT_OUT_NAME };
 
-/* What decides, of the target's user. */
-struct rights {
-    struct role_list roles;
-    bool sees_all_rows;
-};
-
 struct list {
     unsigned n;
     const char **texts;
 };
 
 /* Default privileges of a role can be set by its members; a role that we make is ours. One that is missing is told elsewhere. */
-static bool may_act_for(const struct rights *by, const char *role)
+static bool may_act_for(const struct role_list *roles, const char *role)
 {
-    const struct role *there = role_find(&by->roles, role);
+    const struct role *there = role_find(roles, role);
 
     return there == NULL || there->is_ours;
 }
 
-static bool lacks_role(const struct precheck *p, const struct rights *by, const char *role)
+static bool lacks_role(const struct precheck *p, const struct role_list *roles, const char *role)
 {
     const struct account *made = account_find(&p->accounts, role);
 
-    return role_find(&by->roles, role) == NULL && (made == NULL || !made->is_carried);
+    return role_find(roles, role) == NULL && (made == NULL || !made->is_carried);
 }
 
 /* Of those that come. */
@@ -60,34 +54,27 @@ MUST_USE static struct error *has_comment(struct precheck *p, const char *text, 
     return NULL;
 }
 
-MUST_USE static struct error *comes_along(struct precheck *p, const struct rights *by, char *const *cell, bool *out)
+MUST_USE static struct error *comes_along(struct precheck *p, const struct role_list *roles, char *const *cell,
+                                          bool *out)
 {
     const char *kind = cell[LEFT_OUT_KIND], *name = cell[LEFT_OUT_NAME];
 
-    *out = false;
     if (strcmp(kind, "comment") == 0) {
         *out = is_of_others(p, name);
         return *out ? NULL : has_comment(p, cell[LEFT_OUT_TEXT], out);
     }
-    if (strcmp(kind, "key") == 0)
-        *out = by->sees_all_rows;
-    else
-        *out = lacks_role(p, by, name) || (strcmp(kind, "default privileges") == 0 && may_act_for(by, name));
+    *out = lacks_role(p, roles, name) || (strcmp(kind, "default privileges") == 0 && may_act_for(roles, name));
     return NULL;
 }
 
 /* For who is no superuser. */
 MUST_USE static struct error *add_of_plain_user(struct precheck *p, struct list *list)
 {
-    struct rights by;
+    struct role_list roles;
     struct pg_rows rows;
     const char *oids = chosen_oids(p->a, p->chosen);
-    char *sees_all_rows = NULL;
 
-    TRY(schema_roles_read(p->target, p->a, &by.roles));
-    TRY(pg_query_text(p->target, p->a, "reading what the user may do",
-                      "SELECT rolbypassrls::text FROM pg_roles WHERE rolname = current_user", NULL, 0, &sees_all_rows));
-    by.sees_all_rows = cell_bool(sees_all_rows);
+    TRY(schema_roles_read(p->target, p->a, &roles));
     TRY(pg_query(p->source, p->a, "reading what only a superuser could set", sql_plain_left_out, &oids, 1, &rows));
     const char **texts = arena_alloc(p->a, (list->n + rows.n_rows + 1U) * sizeof *texts);
     for (unsigned i = 0; i < list->n; i++)
@@ -96,7 +83,7 @@ MUST_USE static struct error *add_of_plain_user(struct precheck *p, struct list 
     for (unsigned r = 0; r < rows.n_rows; r++) {
         bool comes = false;
 
-        TRY(comes_along(p, &by, rows.rows[r], &comes));
+        TRY(comes_along(p, &roles, rows.rows[r], &comes));
         if (!comes)
             texts[list->n++] = rows.rows[r][LEFT_OUT_TEXT];
     }

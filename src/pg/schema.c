@@ -444,20 +444,6 @@ struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool
     return NULL;
 }
 
-struct error *schema_is_unchecked(struct pg_conn *source, const struct entry *e, bool *out_is)
-{
-    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "constraint");
-    const char *params[] = {arena_printf(scratch, "%u", e->oid), e->name}; /* "table name" */
-    char *is = NULL;
-
-    TRY(pg_query_text(source, scratch, "looking for a constraint",
-                      "SELECT (EXISTS (SELECT FROM pg_constraint WHERE oid = $1::oid AND NOT convalidated"
-                      " AND right($2, length(conname) + 1) = ' ' || conname))::text",
-                      params, COUNT_OF(params), &is));
-    *out_is = cell_bool(is);
-    return NULL;
-}
-
 /* A materialized view is no table here: its indexes come with the other objects. Few are dropped: there is no index by dump id. */
 static bool adopt(const struct schema *schema, struct entry *e)
 {

@@ -84,9 +84,6 @@ MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, s
 /* Whether the object of an entry that has one (oid) is not on the source any more. */
 MUST_USE struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool *out_is_gone);
 
-/* Whether a CHECK is on the source as it was dumped: NOT VALID, and of that name. */
-MUST_USE struct error *schema_is_unchecked(struct pg_conn *source, const struct entry *e, bool *out_is);
-
 /*
  * Indexes and constraints that schema_resolve did not find get the table that they had in the dump. Where the target follows DDL they
  * are made there all the same: the statements that dropped them are still to come. Returns how many. After schema_forget_pre.

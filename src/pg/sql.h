@@ -46,6 +46,7 @@ extern const char sql_selection_relations[];
 extern const char sql_sequences[];
 extern const char sql_server_facts[];
 extern const char sql_session_facts[];
+extern const char sql_set_aside[];
 extern const char sql_state[];
 extern const char sql_structure[];
 extern const char sql_subscribed[];

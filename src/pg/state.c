@@ -338,7 +338,9 @@ struct error *state_drop(struct pg_conn *target, const char *task)
         "DELETE FROM pgtide.done WHERE task = %1$s; DELETE FROM pgtide.conflict WHERE task = %1$s;"
         "DELETE FROM pgtide.task WHERE task = %1$s;"
         /* Where the database is the source of another synchronization, its capture of DDL is in the schema, too. */
-        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pgtide.task) THEN "
+        "DO $$ BEGIN IF to_regclass('pgtide.aside') IS NOT NULL THEN DELETE FROM pgtide.aside WHERE task = %1$s; END "
+        "IF; "
+        "IF NOT EXISTS (SELECT FROM pgtide.task) THEN DROP TABLE IF EXISTS pgtide.aside; "
         "DROP TABLE pgtide.lane, pgtide.lane_table, pgtide.relation, pgtide.done, pgtide.conflict, pgtide.task; "
         "IF NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = 'pgtide'::regnamespace) AND NOT EXISTS "
         "(SELECT FROM pg_catalog.pg_proc WHERE pronamespace = 'pgtide'::regnamespace) THEN DROP SCHEMA pgtide; "

@@ -6,6 +6,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "pg/ddl_statement.h"
+#include "pg/forced_security.h"
 #include "pg/sql.h"
 
 /* What changes how a statement is read: the columns of these names hold the source's values. */
@@ -171,8 +172,9 @@ MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
     const struct ddl_run *run = self;
     struct pg_rows before;
     bool became = false;
-    const char *acting = NULL, *ignored = NULL;
+    const char *acting = NULL, *ignored = NULL, *forced = NULL;
 
+    TRY(forced_security_before(conn, run->arena, &forced));
     if (!run->is_replica)
         TRY(read_acting(run, conn, "{}", &acting, &ignored));
     TRY(become_role(run, conn, &became));
@@ -183,6 +185,7 @@ MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
     if (became)
         TRY(pg_execute(conn, "putting the role back", "RESET ROLE"));
     TRY(put_back(run, conn, &before));
+    TRY(forced_security_after(conn, run->arena, forced));
     return run->is_replica ? NULL : refuse_what_acts(run, conn, acting);
 }
 

@@ -7,10 +7,12 @@
 #include "pg/binary.h"
 #include "pg/cells.h"
 #include "pg/copy_table.h"
+#include "pg/forced_security.h"
 #include "pg/lineage.h"
 #include "pg/schema.h"
 #include "pg/schema_key.h"
 #include "pg/schema_select.h"
+#include "pg/set_aside.h"
 #include "pg/snapshot.h"
 #include "sync/pace.h"
 #include "worker/copy_jobs.h"
@@ -874,6 +876,35 @@ MUST_USE static struct error *read_late_input(struct copy_input *in, const uint3
     return list_late_tables(in, reasons);
 }
 
+/* A CHECK that is NOT VALID is one that old rows need not pass, and is there for the statements of the source. */
+MUST_USE static struct error *set_checks_aside(const struct copy_input *in)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "checks of late tables");
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+    const struct task *t = in->task;
+    const char **names = arena_alloc(scratch, (in->n_tables + 1) * sizeof *names);
+    unsigned n = 0;
+
+    for (uint32_t i = 0; i < in->n_tables; i++)
+        names[i] = pg_quote_name(scratch, in->tables[i].schema, in->tables[i].name);
+    TRY(task_connect_target(t, "checks", t->stop, &target));
+    TRY(set_aside_take(target, t->record->id, names, in->n_tables, &n));
+    if (n > 0)
+        log_info("%u CHECK%s NOT VALID: set aside until these tables are copied", n, n == 1 ? " is" : "s are");
+    return NULL;
+}
+
+/* Also what a process took away that was killed before it came to this. */
+MUST_USE static struct error *put_back_aside(const struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    if (!t->record->has_ddl)
+        return NULL;
+    TRY(task_connect_target(t, "checks", t->stop, &target));
+    return set_aside_put_back(target, t->record->id);
+}
+
 struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *oids, unsigned *n_oids)
 {
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
@@ -881,7 +912,10 @@ struct error *full_copy_late(struct task *t, uint64_t altered_since, uint32_t *o
     *in = (struct copy_input){.task = t, .schema = &t->schema, .altered_since = altered_since};
     TRY(read_late_input(in, oids, *n_oids));
     in->put_off = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *in->put_off);
+    TRY(set_checks_aside(in));
+    FAULT_POINT("full.checks_aside");
     TRY(copy_rows(in));
+    TRY(put_back_aside(t));
     take_put_off(in, oids, n_oids);
     return full_read_gates(t);
 }
@@ -964,6 +998,17 @@ static void count_built(const struct script *post)
         post->entries[i].is_made = post->entries[i].is_made || post->entries[i].is_of_copy;
 }
 
+/* Each start: a stop that was interrupted may have forced it already. */
+MUST_USE static struct error *lift_forced_security(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_source(t, "row security", t->stop, &source));
+    TRY(task_connect_target(t, "row security", t->stop, &target));
+    return forced_security_lift(source, target, t->chosen);
+}
+
 struct error *full_copy(struct task *t)
 {
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
@@ -971,6 +1016,7 @@ struct error *full_copy(struct task *t)
     progress_set_phase(t->progress, PHASE_STRUCTURE);
     TRY(open_schema(t, &t->schema, &t->schema_target));
     TRY(restore_structure(t, &t->schema, t->schema_target));
+    TRY(lift_forced_security(t));
     TRY(open_post(t, &t->schema));
     TRY(extras_copy(t));
     progress_set_phase(t->progress, PHASE_DATA);
@@ -986,6 +1032,7 @@ struct error *full_copy(struct task *t)
     uint32_t *late = arena_alloc(t->arena, (in->n_tables + 1) * sizeof *late);
     unsigned n_late = 0;
     take_put_off(in, late, &n_late);
-    TRY(full_objects_before_ddl(t, &(struct late_tables){late, n_late}));
+    TRY(put_back_aside(t));
+    TRY(full_objects_before_ddl(t));
     return n_late == 0 ? NULL : latecomers_copy(t, late, n_late);
 }

@@ -10,18 +10,12 @@
 /* Structure, rows, indexes and constraints. Afterwards every table has its gate: t->relations, t->consistent_lsn. */
 MUST_USE struct error *full_copy(struct task *t);
 
-/* Tables whose rows are not in yet. */
-struct late_tables {
-    const uint32_t *oids;
-    unsigned n;
-};
-
 /*
  * Where DDL is carried: what pg_dump restores after the data is made, as it was dumped, before the first statement of the source is run,
  * which may drop or alter it. What has to wait for the rows of one moment, and on a target where our sessions may not be
  * replicas what would act on rows, is left for full_objects.
  */
-MUST_USE struct error *full_objects_before_ddl(struct task *t, const struct late_tables *late);
+MUST_USE struct error *full_objects_before_ddl(struct task *t);
 
 /*
  * Foreign keys, triggers, rules, policies and all else that pg_dump restores after the data, while changes are being applied. On a target

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "model/cost.h"
+#include "pg/forced_security.h"
 #include "pg/foreign_keys.h"
 #include "pg/orphans.h"
 #include "pg/schema.h"
@@ -255,22 +256,6 @@ static bool waits(const struct task *t, const struct entry *e)
     return waits_for_rows(t, e) || full_leaves_out(t, &t->schema, e);
 }
 
-/* Rows of a table that is copied late may break its CHECK, which was NOT VALID and still is: COPY would be refused. */
-MUST_USE static struct error *waits_for_late(struct task *t, struct sides *s, const struct entry *e,
-                                             const struct late_tables *late, bool *out_waits)
-{
-    bool is_late = false;
-
-    for (unsigned i = 0; i < late->n && e->kind == ENTRY_CHECK && !is_late; i++)
-        is_late = late->oids[i] == e->table_oid;
-    *out_waits = false;
-    if (!is_late)
-        return NULL;
-    if (s->source == NULL)
-        TRY(task_connect_source(t, "checks", t->stop, &s->source));
-    return schema_is_unchecked(s->source, e, out_waits);
-}
-
 /* What cannot be made now is tried again later, and is an error only then. */
 MUST_USE static struct error *make_early(struct task *t, struct sides *s, struct entry *e)
 {
@@ -285,18 +270,15 @@ MUST_USE static struct error *make_early(struct task *t, struct sides *s, struct
     return NULL;
 }
 
-MUST_USE static struct error *make_all_early(struct task *t, const struct late_tables *late)
+MUST_USE static struct error *make_all_early(struct task *t)
 {
     CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
     const struct script *post = &t->schema.post;
 
     for (unsigned i = 0; i < post->n_entries; i++) {
         struct entry *e = &post->entries[i];
-        bool is_to_wait = e->is_made || waits(t, e);
 
-        if (!is_to_wait)
-            TRY(waits_for_late(t, s, e, late, &is_to_wait));
-        if (is_to_wait)
+        if (e->is_made || waits(t, e))
             continue;
         FAULT_POINT("full.early_object");
         TRY(make_early(t, s, e));
@@ -375,78 +357,121 @@ MUST_USE static struct error *run_entries(struct task *t, bool also_what_acts_on
 
 /* ---- foreign keys with other names ---- */
 
-static bool is_broken_key(const struct task *t, uint32_t oid)
+/* How often they have been looked at, and what that has to lead to. */
+struct look {
+    bool is_last;  /* of this round: what is open now is told */
+    bool is_final; /* the stream has ended: nothing will change any more */
+    unsigned n_open;
+};
+
+static struct entry *dumped_key(const struct task *t, uint32_t oid)
 {
     const struct script *post = &t->schema.post;
 
     for (unsigned i = 0; i < post->n_entries; i++)
-        if (post->entries[i].oid == oid && post->entries[i].kind == ENTRY_FOREIGN_KEY && post->entries[i].is_broken)
-            return true;
-    return false;
+        if (post->entries[i].oid == oid && post->entries[i].kind == ENTRY_FOREIGN_KEY)
+            return &post->entries[i];
+    return NULL;
 }
 
-/* *out_is_there: the source has a key of that name, so it needs no more waiting for. */
-MUST_USE static struct error *validate_key(struct task *t, struct sides *s, struct arena *a,
-                                           const struct foreign_key *key, bool *out_is_there)
+/* The source has it by another name, which is still to come, or not at all. */
+static void leave_unknown(const struct foreign_key *key, struct look *look)
 {
-    struct foreign_key theirs;
+    look->n_open++;
+    if (look->is_last && look->is_final)
+        log_warn("foreign key \"%s\" of table %s stays NOT VALID on the target: the source has none of that name",
+                 key->name, key->table);
+    else if (look->is_last)
+        log_info(
+            "foreign key \"%s\" of table %s is NOT VALID on the target, and the source has none of that name: it is "
+            "looked at again when the synchronization is stopped",
+            key->name, key->table);
+}
 
-    TRY(foreign_keys_find(s->source, a, key->table, key->name, out_is_there, &theirs));
-    if (!*out_is_there || !theirs.is_valid || is_broken_key(t, theirs.oid))
-        return NULL;
+/* *refused: the server's answer; taken. Of a table that is being renamed just now, or may not be read in whole. */
+MUST_USE static struct error *leave_refused(struct task *t, struct sides *s, struct arena *a,
+                                            const struct foreign_key *key, uint32_t oid, struct look *look,
+                                            struct error *refused)
+{
     const char *statement = foreign_key_validation(a, key);
+    struct entry *dumped = dumped_key(t, oid);
     const struct entry e = {.kind = ENTRY_FOREIGN_KEY,
                             .type = "FK CONSTRAINT",
                             .name = arena_printf(a, "%s %s", key->table, key->name),
-                            .oid = theirs.oid,
+                            .oid = oid,
                             .n_statements = 1,
                             .statements = &statement};
-    struct error *err = foreign_keys_validate(s->target, a, key);
-    if (err == NULL || error_kind(err) != ERROR_DATA)
-        return err;
-    return leave_broken(t, &s->target, &e, ENTRY_VALIDATE, err);
+
+    if (error_kind(refused) == ERROR_CONFIG && !look->is_last) {
+        log_debug("%s", error_message(refused));
+        error_free(refused);
+        look->n_open++;
+        return NULL;
+    }
+    if (dumped != NULL)
+        dumped->is_broken = true;
+    return leave_broken(t, &s->target, &e, ENTRY_VALIDATE, refused);
 }
 
-MUST_USE static struct error *validate_found(struct task *t, struct arena *a, unsigned *out_n_unknown)
+MUST_USE static struct error *validate_key(struct task *t, struct sides *s, struct arena *a,
+                                           const struct foreign_key *key, struct look *look)
+{
+    struct foreign_key theirs;
+    bool is_there = false;
+
+    TRY(foreign_keys_find(s->source, a, key->table, key->name, &is_there, &theirs));
+    if (!is_there) {
+        leave_unknown(key, look);
+        return NULL;
+    }
+    const struct entry *dumped = dumped_key(t, theirs.oid);
+    if (!theirs.is_valid || (dumped != NULL && dumped->is_broken))
+        return NULL;
+    struct error *err = foreign_keys_validate(s->target, a, key);
+    if (err == NULL || pg_conn_is_broken(s->target) ||
+        (error_kind(err) != ERROR_DATA && error_kind(err) != ERROR_CONFIG))
+        return err;
+    return leave_refused(t, s, a, key, theirs.oid, look, err);
+}
+
+MUST_USE static struct error *validate_found(struct task *t, struct arena *a, struct look *look)
 {
     CLEANUP(sides_close) struct sides *s = &(struct sides){.source = NULL};
     struct foreign_key *keys = NULL;
     unsigned n = 0;
 
-    *out_n_unknown = 0;
+    look->n_open = 0;
     TRY(task_connect_target(t, "objects", t->stop, &s->target));
     TRY(foreign_keys_unchecked(s->target, a, &keys, &n));
     if (n > 0)
         TRY(task_connect_source(t, "objects", t->stop, &s->source));
-    for (unsigned i = 0; i < n; i++) {
-        bool is_there = false;
-
-        TRY(validate_key(t, s, a, &keys[i], &is_there));
-        *out_n_unknown += !is_there;
-    }
+    for (unsigned i = 0; i < n; i++)
+        TRY(validate_key(t, s, a, &keys[i], look));
     return NULL;
 }
 
 /*
  * Those that were renamed, with their table too, and those that statements of the source made while the rows were of several moments
- * (pg/target_ddl). A name that the source does not have is waited for: the target follows.
+ * (pg/target_ddl). A name that the source does not have is waited for: the target follows. What is open then is looked at once more
+ * when everything is applied.
  */
-MUST_USE static struct error *validate_others(struct task *t)
+MUST_USE static struct error *validate_others(struct task *t, bool is_final)
 {
-    for (unsigned i = 0; t->record->has_ddl && t->may_be_replica && i < VALIDATE_TRIES; i++) {
+    if (!t->record->has_ddl || !t->may_be_replica)
+        return NULL;
+    for (unsigned i = 1;; i++) {
         CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "foreign keys");
-        unsigned n_unknown = 0;
-        struct error *err = validate_found(t, scratch, &n_unknown);
+        struct look look = {.is_last = is_final || i >= VALIDATE_TRIES, .is_final = is_final};
+        struct error *err = validate_found(t, scratch, &look);
 
-        if (err == NULL && n_unknown == 0)
+        if (err == NULL && (look.n_open == 0 || look.is_last))
             return NULL;
-        if (err != NULL && error_kind(err) != ERROR_TRANSIENT && error_kind(err) != ERROR_CONFIG)
+        if (err != NULL && error_kind(err) != ERROR_TRANSIENT)
             return err;
         error_free(err);
         if (stop_wait_ms(t->stop, VALIDATE_EVERY_MS))
             return stop_check(t->stop);
     }
-    return NULL;
 }
 
 /* Asked of a session as the lane's is one. */
@@ -464,20 +489,20 @@ MUST_USE static struct error *ask_replica(struct task *t, bool *out_may)
     return err;
 }
 
-struct error *full_objects_before_ddl(struct task *t, const struct late_tables *late)
+struct error *full_objects_before_ddl(struct task *t)
 {
     if (!t->record->has_ddl)
         return NULL;
     full_objects_weigh(t);
     TRY(ask_replica(t, &t->may_be_replica));
-    return make_all_early(t, late);
+    return make_all_early(t);
 }
 
 MUST_USE static struct error *make_objects(struct task *t)
 {
     TRY(ask_replica(t, &t->may_be_replica));
     TRY(run_entries(t, t->may_be_replica));
-    TRY(validate_others(t));
+    TRY(validate_others(t, false));
     return extras_populate(t);
 }
 
@@ -506,7 +531,21 @@ struct error *full_objects(struct task *t)
     return NULL;
 }
 
+/* After the keys: who is held to policies cannot check them. */
+MUST_USE static struct error *force_row_security(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_source(t, "row security", t->stop, &source));
+    TRY(task_connect_target(t, "row security", t->stop, &target));
+    TRY(forced_security_restore(source, target, t->chosen, t->left_out));
+    FAULT_POINT("full.forced");
+    return NULL;
+}
+
 struct error *full_finish(struct task *t)
 {
-    return t->may_be_replica ? NULL : run_entries(t, true);
+    TRY(t->may_be_replica ? validate_others(t, true) : run_entries(t, true));
+    return force_row_security(t);
 }

@@ -204,6 +204,9 @@ def test_what_comes_after_the_rows_is_altered_during_the_copy(world: World, is_k
     pair.on_source("ALTER TABLE fk_gone ADD FOREIGN KEY (p) REFERENCES parent_gone; CREATE TABLE checked (id integer PRIMARY KEY, n integer); INSERT INTO checked VALUES (1, -1), (2, 2);"
                    "ALTER TABLE checked ADD CONSTRAINT checked_1 CHECK (n > 0) NOT VALID; ALTER TABLE checked ADD CONSTRAINT checked_2 CHECK (n > -10) NOT VALID;"
                    "CREATE TABLE old_check (id integer PRIMARY KEY, n integer); INSERT INTO old_check VALUES (1, -1); ALTER TABLE old_check ADD CONSTRAINT old_check_1 CHECK (n > 0) NOT VALID;"
+                   "CREATE TABLE old_parts (id integer PRIMARY KEY, n integer); CREATE TABLE old_part (PRIMARY KEY (id)) INHERITS (old_parts); INSERT INTO old_part VALUES (1, -1), (2, -2);"
+                   "ALTER TABLE old_part ADD CONSTRAINT old_check_2 CHECK (n > 0) NOT VALID; ALTER TABLE old_parts ADD CONSTRAINT old_check_2 CHECK (n > 0) NOT VALID; ALTER TABLE old_part ADD CONSTRAINT \"old Check\" CHECK (n > 1) NOT VALID;"
+                   "COMMENT ON CONSTRAINT \"old Check\" ON old_part IS 'it''s old';"
                    "CREATE TABLE acted (id integer PRIMARY KEY, n integer); CREATE TABLE ruled (id integer PRIMARY KEY); CREATE TABLE secured (id integer PRIMARY KEY); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;"
                    "CREATE TABLE clustered (id integer PRIMARY KEY, v text); CREATE INDEX ON clustered (v); CREATE STATISTICS st_dropped ON id, v FROM clustered;"
                    "CREATE MATERIALIZED VIEW mv AS SELECT 1 AS id; CREATE MATERIALIZED VIEW mv_gone AS SELECT 1 AS id; CREATE MATERIALIZED VIEW mv_moved AS SELECT 1 AS id; CREATE EVENT TRIGGER et_dropped ON ddl_command_end EXECUTE FUNCTION et()")
@@ -222,12 +225,16 @@ def test_what_comes_after_the_rows_is_altered_during_the_copy(world: World, is_k
         for statements in AFTER_ROWS:
             for statement in statements.split("; "):
                 session.execute(statement)
-        session.execute("ALTER TABLE old_check ADD c integer")  # it is copied late, with a row that its CHECK would refuse
+        session.execute("ALTER TABLE old_check ADD c integer; ALTER TABLE old_check RENAME CONSTRAINT old_check_1 TO renamed_check")  # it is copied late, with a row that its CHECK would refuse
+        session.execute("ALTER TABLE old_parts ADD c integer; ALTER TABLE old_part RENAME CONSTRAINT \"old Check\" TO \"of a part\"")
     assert status(pair)["phase"] == "data"
     if is_killed:
         run.kill()
         pair.pgtide.start("--max-rate", "off", faults="full.early_object=crash@9").wait(60)
         pair.pgtide.start("--max-rate", "off", faults="target.after_ddl=crash@7").wait(60)
+        pair.pgtide.start("--max-rate", "off", faults="full.checks_aside=crash@1").wait(60)
+        assert pair.target_value("SELECT count(*) FROM pgtide.aside") == 4 and pair.target_value("SELECT count(*) FROM pg_constraint WHERE contype = 'c' AND NOT convalidated") == 0
+        pair.pgtide.start("--max-rate", "off", faults="set_aside.before_commit=crash@2").wait(60)
         run = pair.pgtide.start("--max-rate", "off")
     else:
         assert pair.pgtide.call("speed", "off").status == OK
@@ -236,7 +243,8 @@ def test_what_comes_after_the_rows_is_altered_during_the_copy(world: World, is_k
     assert pair.target_value("SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND NOT convalidated") == 0
     log = "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
     assert is_killed or "stays NOT VALID until the copy is complete" in log
-    pair.on_source("INSERT INTO acted VALUES (1, 1); INSERT INTO checked VALUES (2000, 3); UPDATE old_check SET n = 5 WHERE id = 1")
+    pair.on_source("INSERT INTO acted VALUES (1, 1); INSERT INTO checked VALUES (2000, 3); UPDATE old_check SET n = 5 WHERE id = 1; UPDATE old_parts SET n = 5 WHERE id = 1")
+    pair.on_source("ALTER TABLE old_parts RENAME CONSTRAINT old_check_2 TO of_all; ALTER TABLE old_check VALIDATE CONSTRAINT renamed_check")
     pair.finish()
 
 
@@ -310,3 +318,19 @@ def test_encodings_are_kept(world: World):
         pgtide.finish()
         assert target.value(f"SELECT pg_encoding_to_char(encoding) FROM pg_database WHERE datname = '{database}'") == encoding
         assert digest(source) == digest(target), encoding
+
+
+def test_a_foreign_key_of_another_name_is_looked_at_until_the_end(world: World):
+    """Renamed on the target when it is made and not checked yet: one gets its name back, the other never does, and that is said."""
+    pair = world.pair(options=("--accept", "all"))
+    pair.on_source("CREATE TABLE parent (id integer PRIMARY KEY); INSERT INTO parent VALUES (1); CREATE FUNCTION et() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER et ON sql_drop EXECUTE FUNCTION et()")
+    for name in ("child", "other"):
+        pair.on_source(f"CREATE TABLE {name} (id integer PRIMARY KEY, p integer CONSTRAINT \"Key\" REFERENCES parent); INSERT INTO {name} VALUES (1, 1)")
+    pair.pgtide.start(faults="full.object=crash@1").wait()
+    pair.target.execute("ALTER TABLE child RENAME CONSTRAINT \"Key\" TO mine; ALTER TABLE other RENAME CONSTRAINT \"Key\" TO \"Mine, too\"", "app")
+    run = pair.pgtide.follow()
+    assert 'foreign key "mine" of table public.child is NOT VALID on the target, and the source has none of that name' in run.err, run.err
+    pair.target.execute("ALTER TABLE child RENAME CONSTRAINT mine TO \"Key\"", "app")
+    pair.pgtide.finish()
+    assert 'foreign key "Mine, too" of table public.other stays NOT VALID on the target: the source has none of that name' in run.err, run.err
+    assert pair.target_value("SELECT string_agg(conname || ' ' || convalidated, ', ' ORDER BY conname) FROM pg_constraint WHERE contype = 'f'") == "Key true, Mine, too false"

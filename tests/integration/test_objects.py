@@ -78,7 +78,6 @@ def left_out(pair: Pair) -> list[tuple[str, str]]:
 WORDS = [
     (r"default privileges of role \"(.*)\"$", "we may not act for role", r"ALTER DEFAULT PRIVILEGES FOR ROLE \"?([^ \"]+)"),
     (r"comment of extension \"(.*)\":", "comments on extensions", r"COMMENT ON EXTENSION ([^ ]+)"),
-    (r"that foreign key .* of table (.*) was checked", "row-level security", r"ALTER TABLE (.*) VALIDATE CONSTRAINT"),
     (r"that \"(.*)\" granted", "in the name of another role", r"SET SESSION AUTHORIZATION \"?([^\";]+)"),
     (r"^(ALTER (?:DATABASE|ROLE) .*): [^:]*$", "granted SET on it|may not alter role|knows no such setting", r"(.*);$"),
 ]
@@ -148,7 +147,7 @@ FOR_SUPERUSERS = """
     DROP EVENT TRIGGER "Event"; DROP EVENT TRIGGER off; DROP TYPE plain.base CASCADE; DROP TYPE plain.shell CASCADE; DROP FOREIGN DATA WRAPPER wrapper CASCADE; DROP LANGUAGE our_sql CASCADE;
     DROP FUNCTION plain.our_handler CASCADE; ALTER FUNCTION plain.short(integer) NOT LEAKPROOF; DROP OPERATOR FAMILY plain.family USING btree CASCADE; DROP TEXT SEARCH PARSER plain.parser CASCADE;
     DROP TEXT SEARCH TEMPLATE plain.template CASCADE; DROP AGGREGATE plain.newest(ORDER BY anyelement)"""
-NOT_BY_A_PLAIN_USER = ("ALTER DATABASE app SET \"our.setting\"", "COMMENT ON EXTENSION hstore", "ADD CONSTRAINT child_parent_fkey", "ADD CONSTRAINT \"code fk\"", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres")
+NOT_BY_A_PLAIN_USER = ("ALTER DATABASE app SET \"our.setting\"", "COMMENT ON EXTENSION hstore", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres")
 
 
 def test_a_plain_user_on_the_target_brings_all_but_what_is_named(world: World):
@@ -174,7 +173,7 @@ def test_a_plain_user_on_the_target_brings_all_but_what_is_named(world: World):
     different = by_anybody(pair.source) ^ by_anybody(pair.target)
     assert {words for words in NOT_BY_A_PLAIN_USER if any(words in line for line in different)} == set(NOT_BY_A_PLAIN_USER)
     assert all(any(words in line for words in NOT_BY_A_PLAIN_USER) for line in different), different
-    assert "our hstore" in run.err + run.out and "stays NOT VALID" in run.err + run.out
+    assert "our hstore" in run.err + run.out
     assert_equal(pair.source, pair.target, "app", objects=False)
 
     def made_by_anybody(cluster: Cluster) -> list[tuple[object, ...]]:

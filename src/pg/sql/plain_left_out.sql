@@ -1,5 +1,5 @@
 -- What a target user who is no superuser may have to leave out: (text, kind, role or extension). Rights are granted by the owner instead of another who was allowed to;
--- default privileges of a role need membership in it; the comment of an extension needs its owner; a foreign key can be checked only by who sees all rows.
+-- default privileges of a role need membership in it; the comment of an extension needs its owner.
 -- $1: of these relations and their schemas only, null: all. Not what extensions bring. 10 to 18.
 with acl(what, acl, owner, class, oid) as (
     select case when relkind = 'S' then 'sequence ' else 'table ' end || oid::regclass, relacl, relowner, 'pg_class'::regclass, oid from pg_class
@@ -36,10 +36,5 @@ select left_out.text, left_out.kind, left_out.role
           from pg_default_acl d join pg_roles r on r.oid = d.defaclrole where $1::oid[] is null
         union all
         select format('comment of extension "%s": %s', e.extname, d.description), 'comment', e.extname::text
-          from pg_extension e join pg_description d on d.classoid = 'pg_extension'::regclass and d.objoid = e.oid where e.oid >= 16384
-        union all
-        select format('that foreign key %I of table %s was checked: it stays NOT VALID, for row security is forced', k.conname, k.conrelid::regclass), 'key', null
-          from pg_constraint k
-         where k.contype = 'f' and k.convalidated and coalesce(to_jsonb(k) ->> 'conparentid', '0') = '0' and ($1::oid[] is null or k.conrelid in (select unnest($1::oid[])))
-           and exists (select from pg_class c where c.oid in (k.conrelid, k.confrelid) and c.relrowsecurity and c.relforcerowsecurity)) as left_out
+          from pg_extension e join pg_description d on d.classoid = 'pg_extension'::regclass and d.objoid = e.oid where e.oid >= 16384) as left_out
  order by left_out.text collate "C"

@@ -55,6 +55,14 @@ create table if not exists pgtide.done (
     primary key (task, dump_id)
 );
 
+-- Constraints that are out of the way while rows are copied (pg/set_aside.h), as the statement that makes them again.
+create table if not exists pgtide.aside (
+    task text not null,
+    id bigint generated always as identity,
+    statement text not null,
+    primary key (task, id)
+);
+
 create table if not exists pgtide.conflict (
     task text not null,
     id bigint generated always as identity,
