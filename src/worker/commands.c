@@ -47,6 +47,17 @@ struct error *worker_check(const struct sync_options *options, bool fix, struct 
 
 /* ---- status ---- */
 
+/* It came to its end: what was counted on the way is not known any more, that it was all is. */
+static void show_completed(struct progress *progress)
+{
+    struct progress_counters *c = progress_counters(progress);
+    struct progress_step *const steps[] = {&c->structure, &c->data, &c->index, &c->objects, &c->whole};
+
+    progress_set_phase(progress, PHASE_COMPLETED);
+    for (size_t i = 0; i < COUNT_OF(steps); i++)
+        atomic_store(&steps[i]->state, STEP_DONE);
+}
+
 /* What the target remembers: the last position, and how many tables have their gate. */
 MUST_USE static struct error *read_target(const struct pair *p, struct progress_counters *c)
 {
@@ -58,6 +69,8 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     TRY(state_read(target, p->arena, p->record->id, &state));
     if (!state.exists)
         return NULL;
+    if (state.task.structure_done)
+        atomic_store(&c->structure.state, STEP_DONE);
     bool has_structure = state.n_relations > 0 && state.relations[0].source_oid == TASK_STRUCTURE;
     atomic_store(&c->tables_done, state.n_relations - has_structure);
     for (unsigned i = 0; i < state.n_relations; i++)
@@ -112,8 +125,10 @@ MUST_USE static struct error *status_at_rest(const struct pair *p, json_t **out_
         facts.task = p->record->id;
         facts.slot = p->record->is_once ? NULL : p->record->slot;
         facts.publication = p->record->is_once ? NULL : p->record->publication;
-        progress_set_phase(progress, p->record->is_completed ? PHASE_COMPLETED : PHASE_STARTING);
+        progress_set_phase(progress, PHASE_STARTING);
     }
+    if (facts.state == STATUS_COMPLETED)
+        show_completed(progress);
     if (p->record != NULL && p->record->is_selected)
         TRY(note_selection(p, &facts));
     if (facts.state == STATUS_INTERRUPTED) {
@@ -329,12 +344,20 @@ struct error *worker_resume(const struct sync_options *options, struct resume_de
 /* The running sync was asked; it ends by itself when everything is applied and removed. */
 MUST_USE static struct error *wait_for_end(struct pair *p)
 {
+    bool is_told = false;
+
     for (;;) {
         CLEANUP(json_decref) json_t *status = NULL;
         CLEANUP(error_free) struct error *err = pair_ask(p, "status", NULL, &status);
 
         if (err == NULL && status == NULL)
             break;
+        if (!is_told && status != NULL && !text_is(status, "phase", "incremental") &&
+            !text_is(status, "phase", "stopping"))
+            log_info("the running sync has not copied everything yet: it does, applies what was committed meanwhile, "
+                     "and then "
+                     "stops. To give it up instead: Ctrl-C here and there, then \"pgtide stop --force\"");
+        is_told = true;
         if (stop_wait_ms(p->stop, POLL_MS))
             return stop_check(p->stop);
     }

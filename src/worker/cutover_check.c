@@ -37,6 +37,13 @@ static struct check_item *add(struct checklist *l, const char *id, enum check_gr
 
 /* ---- the sync ---- */
 
+static bool is_following(const struct checklist *l)
+{
+    const char *phase = json_string_value(json_object_get(l->status, "phase"));
+
+    return phase != NULL && strcmp(phase, phase_name(PHASE_INCREMENTAL)) == 0;
+}
+
 MUST_USE static struct error *check_sync(struct checklist *l)
 {
     struct check_item *item = add(l, "sync", CHECK_TARGET_STATE, "the sync follows the source");
@@ -45,7 +52,7 @@ MUST_USE static struct error *check_sync(struct checklist *l)
     if (l->status == NULL) {
         item->result = CHECK_SKIPPED;
         item->reason = "no sync of this pair runs: the cutover goes on with the interrupted one";
-    } else if (phase == NULL || strcmp(phase, phase_name(PHASE_INCREMENTAL)) != 0) {
+    } else if (!is_following(l)) {
         item->result = CHECK_FAILED;
         item->reason = arena_printf(l->arena, "it is in phase %s", phase == NULL ? "unknown" : phase);
         item->fix = "pgtide wait SOURCE TARGET --for incremental";
@@ -96,6 +103,11 @@ MUST_USE static struct error *check_delay(struct checklist *l)
     if (l->status == NULL) {
         item->result = CHECK_SKIPPED;
         item->reason = "no sync of this pair runs";
+        return NULL;
+    }
+    if (!is_following(l)) {
+        item->result = CHECK_SKIPPED;
+        item->reason = "the sync does not follow yet";
         return NULL;
     }
     for (unsigned i = 0; i < LAG_TRIES && worst_us < (int64_t)LAG_MOST_MS * 1000; i++) {

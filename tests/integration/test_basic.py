@@ -206,7 +206,9 @@ def test_status_says_what_is(pair: Pair):
     text = pair.pgtide.call("status")
     assert text.status == OK and "following" in text.out, text
     pair.finish()
-    assert pair.pgtide.status()["state"] in ("completed", "none")
+    document = pair.pgtide.status()
+    assert document["state"] == document["phase"] == "completed"
+    assert all(step["percent"] == 100 and step["state"] == "done" for step in document["steps"].values()) and document["whole"]["percent"] == 100, document
 
 
 def test_wait_waits_for_a_sync_that_does_not_answer_for_a_while(pair: Pair):

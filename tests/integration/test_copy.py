@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from harness.cluster import Cluster
-from harness.pgtide import FAILED, OK, USAGE
+from harness.pgtide import FAILED, OK, REFUSED, USAGE
 from harness.wait import let_pass, wait_until
 from harness.world import Pair, World
 
@@ -45,11 +45,16 @@ def test_the_speed_is_limited_and_changed_while_it_runs(world: World):
     assert 0.5 * seconds * MB < after["bytes_copied"] - before["bytes_copied"] < 1.5 * seconds * MB + MB, (before["bytes_copied"], after["bytes_copied"], seconds)
     assert after["snapshot_age_seconds"] >= 4 and after["phase"] == "data"
     assert "limit" in pair.pgtide.call("status").out
+    early = pair.pgtide.call("cutover", "--yes", "--json", deadline_s=20)
+    assert early.status == REFUSED and {item["id"]: item["result"] for item in json.loads(early.out)["checklist"]}["delay"] == "SKIPPED", early
+    stop = pair.pgtide.begin("stop")
+    wait_until(lambda: "has not copied everything yet" in stop.err, 30, "a stop says what is done before")
+    stop.kill()
     changed = pair.pgtide.call("speed", "500,off@12:00-13:00", "--json")
     assert changed.status == OK and json.loads(changed.out) == {"max_rate": "500,off@12:00-13:00"}
-    pair.pgtide.wait_phase("incremental", 15)
-    assert status(pair)["snapshot_age_seconds"] is None
-    pair.finish()
+    pair.pgtide.run.expect(OK, 30)
+    pair.assert_equal()
+    pair.assert_nothing_left()
 
 
 def test_a_full_copy_ends_by_itself(world: World):
