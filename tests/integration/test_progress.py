@@ -93,7 +93,7 @@ def judge_time_left(events: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("rate", ["off", "3"])
 def test_the_time_left_of_a_run_of_a_minute_is_right_within_a_factor_of_two(world: World, rate: str):
     """Large tables with several indexes and a foreign key, and small ones; at full speed, and held back."""
-    scale = 190 if rate == "off" else 8
+    scale = 160 if rate == "off" else 8
     pair = world.pair(options=("--jobs", "2"), target_settings={"max_wal_size": "8GB"}, source_settings={"max_wal_size": "8GB", "autovacuum": "off"})
     pair.on_source(f"""CREATE TABLE parent (id integer PRIMARY KEY, v text);
         INSERT INTO parent SELECT n, md5(n::text) FROM generate_series(1, {scale} * 30000) n;
