@@ -8,6 +8,7 @@
 #include "pg/stream.h"
 #include "sync/commit_log.h"
 #include "sync/spool.h"
+#include "sys/file.h"
 #include "worker/history.h"
 #include "worker/intake.h"
 #include "worker/patience.h"
@@ -22,6 +23,10 @@ enum {
     FEEDBACKS_A_TIMEOUT = 4, /* at least, of wal_sender_timeout */
     MESSAGES_A_ROUND = 10000,
     WAIT_WHILE_FULL_MS = 100,
+    FULL_DISK_BYTES = 1024 * 1024, /* free is as good as nothing */
+    ROOM_BYTES = 4 * 1024 * 1024,  /* more free than before is worth a try */
+    ROOM_LOOKS = 60,
+    ROOM_EVERY_MS = 1000,
 };
 
 struct receiver {
@@ -257,7 +262,7 @@ MUST_USE static struct error *open_stream(struct receiver *r)
 }
 
 /* What a full disk has no room for is cut off, and its commits come again; what is applied makes room. */
-MUST_USE static struct error *break_spool(struct task *t)
+MUST_USE static struct error *break_spool(const struct task *t)
 {
     struct lsn before = spool_end(t->spool);
 
@@ -316,6 +321,33 @@ static void tell_broken(const struct error *err)
              hint == NULL ? "" : hint);
 }
 
+static uint64_t free_bytes(const struct task *t)
+{
+    uint64_t bytes = 0;
+    CLEANUP(error_free) struct error *err = disk_free_bytes(t->folder, &bytes);
+
+    return err == NULL ? bytes : UINT64_MAX;
+}
+
+/*
+ * Each new connection has the source decode from its restart point on and send what has no room again. So it is made when there is
+ * more room than what is cut off gave back: because somebody made some, or because what was applied is not kept any more; and
+ * from time to time, for who knows.
+ */
+static void wait_for_room(const struct task *t)
+{
+    if (free_bytes(t) > FULL_DISK_BYTES)
+        return;
+
+    CLEANUP(error_free) struct error *err = break_spool(t); /* tried again by the next session */
+    uint64_t before = free_bytes(t);
+    for (unsigned i = 0; i < ROOM_LOOKS && err == NULL && free_bytes(t) < before + ROOM_BYTES; i++) {
+        if (stop_wait_ms(t->stream_stop, ROOM_EVERY_MS))
+            return;
+        err = spool_trim(t->spool, (struct lsn){atomic_load(&t->durable_lsn)});
+    }
+}
+
 MUST_USE static struct error *receive_for_ever(struct receiver *r)
 {
     struct task *t = r->task;
@@ -337,6 +369,7 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
         if (patience.backoff.tries == 0)
             tell_broken(err);
         error_free(err);
+        wait_for_room(t);
         if (patience_wait(&patience, t->stream_stop))
             return NULL;
     }
