@@ -345,10 +345,27 @@ static void take_pair(struct comparison *c, char **s, char **t)
         report(c, ON_BOTH, s, t);
 }
 
+static int by_order(const void *left, const void *right)
+{
+    char **const *l = left, **const *r = right;
+    int order = order_of(*l, *r);
+
+    return order != 0 ? order : strcmp((*l)[OBJECT_DEFINITION], (*r)[OBJECT_DEFINITION]);
+}
+
+/* A server sorts the bytes of its own encoding; here both sides are in one. */
+static void sort(const struct objects *o)
+{
+    if (o->n > 1)
+        qsort((void *)o->rows, o->n, sizeof *o->rows, by_order);
+}
+
 static void merge(struct comparison *c)
 {
     unsigned i = 0, k = 0;
 
+    sort(&c->source);
+    sort(&c->target);
     while (i < c->source.n || k < c->target.n) {
         char **s = i < c->source.n ? c->source.rows[i] : NULL, **t = k < c->target.n ? c->target.rows[k] : NULL;
         int order = order_of(s, t);

@@ -85,6 +85,15 @@ static void give_columns(struct arena *a, struct compare_table *tables, unsigned
     }
 }
 
+/* A server sorts the bytes of its own encoding; the other side may have another one. */
+static int by_name(const void *left, const void *right)
+{
+    const struct compare_table *l = left, *r = right;
+    int order = strcmp(l->schema, r->schema);
+
+    return order != 0 ? order : strcmp(l->name, r->name);
+}
+
 struct error *compare_catalog_read(struct pg_conn *c, struct arena *a, struct compare_catalog *out)
 {
     struct pg_rows tables, columns;
@@ -98,6 +107,8 @@ struct error *compare_catalog_read(struct pg_conn *c, struct arena *a, struct co
     for (unsigned i = 0; i < tables.n_rows; i++)
         all[i] = table_of(a, tables.rows[i]);
     give_columns(a, all, tables.n_rows, &columns);
+    if (tables.n_rows > 1)
+        qsort(all, tables.n_rows, sizeof *all, by_name);
     *out = (struct compare_catalog){
         .version = pg_conn_version(c), .encoding = encoding, .n_tables = tables.n_rows, .tables = all};
     return NULL;

@@ -20,6 +20,7 @@
 struct lane_rules_options {
     const struct pg_endpoint *endpoint; /* the target */
     const char *application_name;
+    const char *encoding; /* of the source */
     const char *task;
     const struct stop *stop;
 };

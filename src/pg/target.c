@@ -276,6 +276,7 @@ static struct error *target_table(void *self, struct arena *a, const struct stre
     if (t->resolver == NULL)
         t->resolver = pg_table_resolver_new(
             t->arena, (struct pg_table_resolver_options){.endpoint = t->options.endpoint,
+                                                         .encoding = t->options.encoding,
                                                          .application_name = t->options.application_name,
                                                          .stop = t->options.stop});
     return pg_table_resolve(t->resolver, a, relation, out);

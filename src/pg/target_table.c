@@ -323,10 +323,11 @@ MUST_USE static struct error *connected(struct pg_table_resolver *r)
     if (r->conn != NULL && !pg_conn_is_broken(r->conn))
         return NULL;
     pg_conn_close(TAKE(r->conn));
-    return pg_connect(
-        r->options.endpoint,
-        (struct pg_connect_options){.application_name = r->options.application_name, .stop = r->options.stop},
-        &r->conn);
+    return pg_connect(r->options.endpoint,
+                      (struct pg_connect_options){.application_name = r->options.application_name,
+                                                  .encoding = r->options.encoding,
+                                                  .stop = r->options.stop},
+                      &r->conn);
 }
 
 /* Array types of the built-in types that a binary value may come in although the target's column has another. */

@@ -21,6 +21,7 @@
 struct pg_table_resolver_options {
     const struct pg_endpoint *endpoint; /* the target */
     const char *application_name;       /* "pgtide 0f3a… resolver" */
+    const char *encoding;               /* of the source: names are asked for as it has them */
     const struct stop *stop;            /* NULL: cannot be stopped */
 };
 

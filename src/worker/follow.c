@@ -735,6 +735,7 @@ MUST_USE static struct error *open_lanes(struct follow *f)
     f->lane_rules = lane_rules_new(f->arena, (struct lane_rules_options){
                                                  .endpoint = t->target,
                                                  .application_name = task_session_name(f->arena, t, "lane rules"),
+                                                 .encoding = t->source_facts.encoding,
                                                  .task = t->record->id,
                                                  .stop = t->stream_stop,
                                              });
@@ -749,6 +750,7 @@ MUST_USE static struct error *follow_open(struct follow *f, struct task *t)
     f->resolver = pg_table_resolver_new(f->arena, (struct pg_table_resolver_options){
                                                       .endpoint = t->target,
                                                       .application_name = task_session_name(f->arena, t, "resolver"),
+                                                      .encoding = t->source_facts.encoding,
                                                       .stop = t->stream_stop,
                                                   });
     f->source_rows = open_source_rows(f);

@@ -325,6 +325,31 @@ def test_encodings_are_kept(world: World):
         assert digest(source) == digest(target), encoding
 
 
+@pytest.mark.parametrize("encoding, client, tables, text", [("LATIN1", "UTF8", ("täb", "ütz", "zÿ"), "é"), ("EUC_JP", "UTF8", ("表", "名前", "列"), "日本")])
+def test_a_target_of_another_encoding(world: World, encoding: str, client: str, tables: tuple[str, ...], text: str):
+    """Names that the two servers write in other bytes, and sort in another order: found again, followed, compared."""
+    source, target = world.cluster("source"), world.cluster("target")
+    source.execute(f"CREATE DATABASE app TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'")
+    target.execute("CREATE DATABASE app TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
+    pgtide = world.pgtide(source.dsn("app"), target.dsn("app"), ("--accept", "all", "--lanes", "2"))
+    with source.connect("app", client_encoding=client) as session:
+        def run(statement: str) -> None:
+            session.execute(statement.encode("utf-8"))
+
+        for table in tables:
+            run(f'CREATE TABLE "{table}" (id int PRIMARY KEY, "{text}" text, "{table}" text DEFAULT \'{text}\'); INSERT INTO "{table}" SELECT n, \'{text}\' || n FROM generate_series(1, 100) n')
+        pgtide.follow()
+        for table in tables:
+            run(f'UPDATE "{table}" SET "{text}" = "{text}" || \'{text}\' WHERE id % 3 = 0; ALTER TABLE "{table}" ADD "{text}2" text DEFAULT \'{text}\'; DELETE FROM "{table}" WHERE id = 7')
+        run(f'CREATE TABLE "{text}" (a text PRIMARY KEY); INSERT INTO "{text}" VALUES (\'{text}\')')
+    pgtide.caught_up()
+    compared = pgtide.call("compare", "--json")
+    assert compared.status == OK and len([e for e in json.loads(compared.out)["entries"] if e["kind"] == "values"]) == 4, compared
+    pgtide.finish()
+    with target.connect("app", client_encoding="UTF8") as session:
+        assert session.execute(f'SELECT count(*), count(*) FILTER (WHERE "{text}" = \'{text}3{text}\') FROM "{tables[0]}"'.encode("utf-8")).fetchone() == (99, 1)
+
+
 def test_a_foreign_key_of_another_name_is_looked_at_until_the_end(world: World):
     """Renamed on the target when it is made and not checked yet: one gets its name back, the other never does, and that is said."""
     pair = world.pair(options=("--accept", "all"))
