@@ -66,6 +66,11 @@ static json_t *steps(struct progress *p, const struct meter_reading *reading)
     return all;
 }
 
+static json_t *done_of(const _Atomic uint64_t *done, const _Atomic uint64_t *total)
+{
+    return json_pack("{s:o, s:o}", "done", json_count(read_counter(done)), "total", json_count(read_counter(total)));
+}
+
 static json_t *whole(struct progress *p, const struct meter_reading *reading)
 {
     struct progress_step *step = &progress_counters(p)->whole;
@@ -197,9 +202,8 @@ void status_add_progress(json_t *document, struct progress *p, const struct mete
     json_object_set_new(document, "phase", json_string(phase_name(phase)));
     json_object_set_new(document, "whole", whole(p, reading));
     json_object_set_new(document, "steps", steps(p, reading));
-    json_object_set_new(document, "tables",
-                        json_pack("{s:o, s:o}", "done", json_count(read_counter(&c->tables_done)), "total",
-                                  json_count(read_counter(&c->tables_total))));
+    json_object_set_new(document, "tables", done_of(&c->tables_done, &c->tables_total));
+    json_object_set_new(document, "large_objects", done_of(&c->large_objects_done, &c->large_objects_total));
     add_counters(document, c);
     add_left_out(document, p);
     add_slot(document, c);

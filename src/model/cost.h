@@ -10,6 +10,9 @@
 /* Round trips, catalog rows and locks of one object, whatever is in it. */
 #define COST_OBJECT (UINT64_C(512) * 1024)
 
+/* A large object, whatever is in it. */
+#define COST_LARGE_OBJECT (UINT64_C(16) * 1024)
+
 uint64_t cost_rows(uint64_t table_bytes);
 
 /* `index_bytes` on the source; 0: not known, or it is a partitioned one, which holds nothing. */

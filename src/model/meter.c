@@ -122,6 +122,8 @@ static struct forecast_sample forecast_sample(struct progress *p, int64_t now_us
     take_step(&s, WORK_ROWS, &c->data);
     s.done[WORK_ROWS] += read_counter(&c->tables_done) * COST_OBJECT;
     s.total[WORK_ROWS] += read_counter(&c->tables_total) * COST_OBJECT;
+    s.done[WORK_ROWS] += read_counter(&c->large_objects_done) * COST_LARGE_OBJECT;
+    s.total[WORK_ROWS] += read_counter(&c->large_objects_total) * COST_LARGE_OBJECT;
     take_step(&s, WORK_BUILD, &c->index);
     take_step(&s, WORK_OBJECTS, &c->objects);
     for (enum work_kind kind = 0; kind < WORK_KINDS; kind++) {

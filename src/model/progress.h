@@ -68,9 +68,10 @@ struct progress_counters {
     struct progress_step structure, data, index, objects;
     struct progress_step whole; /* data, index and objects: in milliseconds, as model/forecast weighs them */
     _Atomic uint64_t tables_done, tables_total;
-    _Atomic unsigned workers;               /* of the copy */
-    _Atomic unsigned at_work[WORK_KINDS];   /* how many are at such a job just now */
-    _Atomic uint64_t uncounted[WORK_KINDS]; /* cost of what they are at that is not in `done` yet */
+    _Atomic uint64_t large_objects_done, large_objects_total; /* their bytes are of the data step */
+    _Atomic unsigned workers;                                 /* of the copy */
+    _Atomic unsigned at_work[WORK_KINDS];                     /* how many are at such a job just now */
+    _Atomic uint64_t uncounted[WORK_KINDS];                   /* cost of what they are at that is not in `done` yet */
     _Atomic uint64_t
         chain[WORK_OBJECTS];   /* cost left of the table that has most: what no further worker would shorten */
     _Atomic uint64_t paced_ms; /* workers waited so long, all together, because of the limit of speed */

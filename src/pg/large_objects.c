@@ -31,6 +31,7 @@ struct sync {
     struct role_list roles;
     struct large_object_counts counts;
     struct left_out *left_out; /* statements about owners, comments and rights */
+    struct large_object_watch watch;
 };
 
 /* Objects of the source in order of their oids; `target` has what the target says of the same ones, NULL where it has none. */
@@ -178,7 +179,7 @@ MUST_USE static struct error *copy_contents(struct sync *s, struct arena *a, str
             oids),
         .in_sql = "COPY pg_temp.pgtide_slice FROM STDIN (FORMAT binary)",
     };
-    TRY(copy_pump(s->source, s->target, &statement, 1, (struct copy_watch){0}, &outcome));
+    TRY(copy_pump(s->source, s->target, &statement, 1, s->watch.copy, &outcome));
     return pg_query_text(
         s->target, a, "filling large objects",
         "SELECT count(*)::text FROM (SELECT lo_put(object, at, data) FROM pg_temp.pgtide_slice OFFSET 0) AS put", NULL,
@@ -308,17 +309,39 @@ MUST_USE static struct error *sync_pages(struct sync *s)
         page.last = is_last ? NULL : page.oids[page.n - 1];
         TRY(sync_page(s, scratch, &page));
         s->counts.seen += page.n;
+        if (s->watch.page_done != NULL)
+            s->watch.page_done(s->watch.copy.self, page.n);
         if (!is_last)
             after = cell_u32(page.last);
     }
     return NULL;
 }
 
-struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
-                                 struct left_out *left_out, struct large_object_counts *out)
+/* A row of the catalog is 2 kB of contents; where nobody has counted them, their size, which is less if they are compressed. */
+struct error *large_objects_measure(struct pg_conn *source, uint64_t *out_n, uint64_t *out_bytes)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "large objects");
-    struct sync s = {.source = source, .target = target, .may_remove = may_remove, .left_out = left_out};
+    struct pg_rows found;
+
+    TRY(pg_query(source, scratch, "measuring large objects",
+                 "SELECT (SELECT count(*) FROM pg_largeobject_metadata)::text,"
+                 " greatest(reltuples::bigint * 2048, pg_relation_size(oid))::text"
+                 " FROM pg_class WHERE oid = 'pg_catalog.pg_largeobject'::regclass",
+                 NULL, 0, &found));
+    if (found.n_rows != 1)
+        return error_new(ERROR_BUG, "there are %u catalogs of large objects", found.n_rows);
+    *out_n = cell_u64(found.rows[0][0]);
+    *out_bytes = *out_n == 0 ? 0 : cell_u64(found.rows[0][1]);
+    return NULL;
+}
+
+struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
+                                 struct left_out *left_out, struct large_object_watch watch,
+                                 struct large_object_counts *out)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "large objects");
+    struct sync s = {
+        .source = source, .target = target, .may_remove = may_remove, .left_out = left_out, .watch = watch};
     char *any = NULL;
 
     TRY(pg_query_text(source, scratch, "looking for large objects",

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "pg/conn.h"
+#include "pg/copy.h"
 #include "pg/left_out.h"
 
 struct large_object_counts {
@@ -19,10 +20,20 @@ struct large_object_counts {
     uint64_t removed;
 };
 
+/* How many there are, and about how large they are together. */
+MUST_USE struct error *large_objects_measure(struct pg_conn *source, uint64_t *out_n, uint64_t *out_bytes);
+
+/* Told of what passes, slices as rows of statement 0, and of each page of objects that is done. Zero: nobody is. */
+struct large_object_watch {
+    struct copy_watch copy;
+    void (*page_done)(void *self, uint64_t objects); /* self: copy.self; NULL for none */
+};
+
 /*
  * Makes the target's large objects like those of the source, with owner, comment and grants where the roles exist. `source` may be in a
  * transaction with a snapshot. `may_remove`: what the source has not is removed from the target. Objects of more than the rights of the
  * user are an error of the source that names them.
  */
 MUST_USE struct error *large_objects_sync(struct pg_conn *source, struct pg_conn *target, bool may_remove,
-                                          struct left_out *left_out, struct large_object_counts *out);
+                                          struct left_out *left_out, struct large_object_watch watch,
+                                          struct large_object_counts *out);

@@ -60,6 +60,8 @@ static void forget_progress(struct task *t)
     forget_step(&c->whole);
     atomic_store(&c->tables_done, 0);
     atomic_store(&c->tables_total, 0);
+    atomic_store(&c->large_objects_done, 0);
+    atomic_store(&c->large_objects_total, 0);
     atomic_store(&c->snapshot_since_us, 0);
     progress_set_phase(t->progress, PHASE_STARTING);
 }

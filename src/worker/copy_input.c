@@ -1,6 +1,7 @@
 #include "worker/copy_input.h"
 
 #include "base/log.h"
+#include "model/cost.h"
 #include "pg/binary.h"
 #include "pg/copy_table.h"
 #include "pg/lineage.h"
@@ -456,4 +457,26 @@ struct error *copy_input_read(struct copy_input *in)
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
     return NULL;
+}
+
+void copy_input_show(const struct copy_input *in)
+{
+    struct progress_counters *c = in->task->counters;
+    uint64_t rows = 0, builds = 0, n = 0;
+
+    for (uint32_t i = 0; i < in->n_tables; i++) {
+        const struct copy_table *t = &in->tables[i].plan;
+
+        rows += t->has_rows ? t->bytes : 0;
+        builds += t->has_rows ? cost_analyze(t->bytes) : 0;
+        n += t->has_rows;
+    }
+    for (uint32_t i = 0; i < in->n_entries; i++)
+        builds += copy_entry_cost(&in->entries[i].plan, in->tables[in->entries[i].plan.table].plan.bytes);
+    atomic_store(&c->data.total, rows);
+    atomic_store(&c->index.total, builds);
+    atomic_store(&c->tables_total, n);
+    atomic_store(&c->workers, in->task->options->jobs);
+    atomic_store(&c->data.state, STEP_RUNNING);
+    atomic_store(&c->whole.state, STEP_RUNNING);
 }

@@ -261,7 +261,7 @@ MUST_USE static struct error *step_large_objects(struct cutover *c)
         return NULL;
     }
     TRY(pg_execute(c->source, "beginning to read", "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-    TRY(large_objects_sync(c->source, c->target, false, NULL, &counts));
+    TRY(large_objects_sync(c->source, c->target, false, NULL, (struct large_object_watch){.page_done = NULL}, &counts));
     TRY(pg_execute(c->source, "ending the snapshot", "COMMIT"));
     step_detail(c, CUTOVER_LARGE_OBJECTS,
                 arena_printf(c->arena, "%" PRIu64 " of %" PRIu64 " copied again", counts.copied, counts.seen));

@@ -552,12 +552,13 @@ struct error *full_copy(struct task *t)
     TRY(restore_structure(t, &t->schema, t->schema_target));
     TRY(lift_forced_security(t));
     TRY(open_post(t, &t->schema));
-    TRY(extras_copy(t));
     progress_set_phase(t->progress, PHASE_DATA);
     *in = (struct copy_input){.task = t, .schema = &t->schema, .names_are_targets = t->holder != NULL};
     TRY(copy_input_read(in));
     TRY(watch_for_ddl(in));
     memory_trim();
+    copy_input_show(in);
+    TRY(extras_copy(t));
     TRY(copy_rows(in));
     count_built(&t->schema.post);
     memory_trim();

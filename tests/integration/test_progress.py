@@ -62,6 +62,18 @@ def test_an_index_that_takes_long_is_counted_while_it_is_built(world: World):
     judge_percentages(run)
 
 
+def test_large_objects_are_part_of_the_rows_and_of_their_limit(world: World):
+    pair = world.pair(options=("--jobs", "2", "--max-rate", "2", "--accept", "large-objects"))
+    pair.on_source("""CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000);
+        SELECT lo_from_bytea(0, (SELECT string_agg(decode(md5((n * 100000 + i)::text), 'hex'), '') FROM generate_series(1, 16384) i)) FROM generate_series(1, 36) n""")
+    events = judge_percentages(pair.pgtide.sync("--json"))
+    copying = [event for event in events if event["phase"] == "data" and event["tables"]["done"] == 0]
+    percents = {event["steps"]["data"]["percent"] for event in copying}
+    assert len(copying) >= 3 and len(percents) >= 3, percents    # 9 MB at 2 MB/s
+    assert events[-1]["large_objects"] == {"done": 36, "total": 36} and events[-1]["bytes_copied"] > 36 * 256 * 1024
+    assert copying[-1]["whole"]["percent"] > 20, copying[-1]["whole"]
+
+
 def judge_percentages(run: Run) -> list[dict[str, Any]]:
     events = [event for event in run.events() if event["event"] in ("progress", "done")]
     for step in ("structure", "data", "index", "objects"):
