@@ -19,9 +19,10 @@ enum value_state {
 };
 
 struct value {
-    const char *bytes; /* NULL unless TEXT or BINARY; not NUL-terminated */
+    const char *bytes; /* NULL unless TEXT or BINARY; not NUL-terminated, unless has_nul */
     uint32_t length;
-    enum value_state state;
+    enum value_state state : 8;
+    bool has_nul; /* behind its bytes: a large one need not be copied to get it */
 };
 
 static inline bool value_has_bytes(const struct value *v)

@@ -4,6 +4,8 @@
 #include "pg/conn.h"
 #include "pg/error.h"
 
+enum { LARGE_BYTES = 16 * 1024 * 1024 };
+
 struct pg_source_rows {
     struct pg_source_rows_options options;
     struct pg_conn *conn;
@@ -88,7 +90,7 @@ static const struct value *row_of(struct arena *a, const PGresult *rows, unsigne
     for (unsigned i = 0; i < n; i++) {
         if (PQgetisnull(rows, 0, (int)i))
             continue; /* zeros are a NULL */
-        row[i] = (struct value){.state = VALUE_TEXT, .length = (uint32_t)PQgetlength(rows, 0, (int)i)};
+        row[i] = (struct value){.state = VALUE_TEXT, .length = (uint32_t)PQgetlength(rows, 0, (int)i), .has_nul = true};
         row[i].bytes = memcpy(arena_bytes(a, row[i].length + 1UL), PQgetvalue(rows, 0, (int)i), row[i].length + 1UL);
     }
     return row;
@@ -112,20 +114,21 @@ MUST_USE static struct error *ask(struct pg_source_rows *r, struct arena *a, con
                                   const struct value **out_row)
 {
     struct key_params p = key_params(a, change);
-    PGresult *result = NULL;
+    PGresult *result = NULL, *end = NULL;
 
     if (PQsendQueryParams(pg_conn_handle(r->conn), statement(a, change), (int)change->table->n_key, p.types, p.bytes,
                           p.lengths, p.formats, 0) == 0)
         return error_new(ERROR_TRANSIENT, "%s", PQerrorMessage(pg_conn_handle(r->conn)));
     TRY(pg_conn_flush(r->conn));
     TRY(pg_conn_result(r->conn, &result));
-    struct error *err = take_result(a, result, change, out_row);
+    struct error *err = pg_conn_result(r->conn, &end); /* of the command */
+    PQclear(end);
+    if (PQresultMemorySize(result) > LARGE_BYTES) /* libpq never gives back what it read it into */
+        pg_conn_close(TAKE(r->conn));
+    if (err == NULL)
+        err = take_result(a, result, change, out_row);
     PQclear(result);
-    if (err != NULL)
-        return err;
-    TRY(pg_conn_result(r->conn, &result)); /* the end of the command */
-    PQclear(result);
-    return NULL;
+    return err;
 }
 
 static struct error *fetch(void *self, struct arena *a, const struct row_change *change, const struct value **out_row)

@@ -16,6 +16,8 @@ enum {
 /* A parameter's largest size; the server refuses more than 1 GiB - 1 in one value. */
 #define VALUE_BYTES_MAX ((size_t)0x3fffffff)
 
+enum { LARGE_BYTES = 16 * 1024 * 1024 }; /* a buffer that large is not kept */
+
 /* ---- which columns take part, and how ---- */
 
 static bool has_match(const struct statement_input *in)
@@ -517,7 +519,10 @@ void statement_params_clear(struct statement_params *p)
 {
     p->n = 0;
     p->bytes = 0;
-    buffer_clear(p->data);
+    if (p->data->capacity > LARGE_BYTES)
+        buffer_drop(p->data);
+    else
+        buffer_clear(p->data);
 }
 
 static unsigned next_param(struct statement_params *p)
@@ -536,6 +541,16 @@ static unsigned next_param(struct statement_params *p)
     return p->n++;
 }
 
+/* Lives until the parameters are sent. */
+static void add_in_place(struct statement_params *p, const char *bytes, size_t length)
+{
+    unsigned i = next_param(p);
+
+    p->values[i] = bytes;
+    p->lengths[i] = (int)length;
+    p->bytes += length;
+}
+
 /* libpq takes text parameters with a NUL behind them; what comes from the stream has none. */
 static void add_copied(struct statement_params *p, const char *bytes, size_t length)
 {
@@ -552,17 +567,15 @@ void statement_params_add(struct statement_params *p, const struct value *v)
 {
     switch (v->state) {
     case VALUE_TEXT:
-        add_copied(p, v->bytes, v->length);
+        if (v->has_nul)
+            add_in_place(p, v->bytes, v->length);
+        else
+            add_copied(p, v->bytes, v->length);
         return;
-    case VALUE_BINARY: {
-        unsigned i = next_param(p);
-
-        p->values[i] = v->bytes == NULL ? "" : v->bytes;
-        p->lengths[i] = (int)v->length;
-        p->formats[i] = 1;
-        p->bytes += v->length;
+    case VALUE_BINARY:
+        add_in_place(p, v->bytes == NULL ? "" : v->bytes, v->length);
+        p->formats[p->n - 1] = 1;
         return;
-    }
     case VALUE_NULL:
     case VALUE_UNCHANGED:
     case VALUE_STATE_COUNT:

@@ -14,6 +14,7 @@ enum {
     COPY_ROWS_MIN = 1000,  /* below it a statement is cheaper than the round trips that COPY needs */
     COPY_CHUNK = 64 * 1024,
     ASSERTED_ROWS_MAX = 100,
+    LARGE_BYTES = 16 * 1024 * 1024,
 };
 
 /* ---- the session ---- */
@@ -74,6 +75,7 @@ MUST_USE static struct error *connect_anew(struct pg_target *t)
     TRY(set_up(t, conn));
     TRY(pipe_new(conn, &t->pipe));
     t->prepares_open = 0;
+    t->largest = 0;
     t->pid = pg_conn_pid(conn); /* libpq forgets it with a lost connection */
     statement_cache_forget(t->cache);
     t->move = (struct prepared){.name = "move", .state = PREPARED_NOT};
@@ -235,6 +237,7 @@ struct error *target_send(struct pg_target *t, const struct statement_input *in)
     statement_key(t->key, &form);
     TRY(find_prepared(t, &form, expect, &prepared));
     TRY(statement_bind(&form, t->params));
+    t->largest = t->params->bytes > t->largest ? t->params->bytes : t->largest;
     return pipe_execute(t->pipe, prepared, t->params, expect);
 }
 
@@ -282,11 +285,20 @@ static struct error *target_table(void *self, struct arena *a, const struct stre
     return pg_table_resolve(t->resolver, a, relation, out);
 }
 
+/* libpq never gives back the memory in which it sent a large value: a session that had one makes place for another. */
+MUST_USE static struct error *renew(struct pg_target *t)
+{
+    give_up(t);
+    return connect_anew(t);
+}
+
 static struct error *target_begin(void *self)
 {
     struct pg_target *t = self;
 
     TRY(target_connected(t));
+    if (t->largest > LARGE_BYTES)
+        TRY(renew(t));
     pipe_forget(t->pipe);
     t->in_transaction = true;
     t->has_savepoint = false;

@@ -237,6 +237,11 @@ void window_count_bytes(struct window *w, size_t bytes)
  * Transactions count as rows, so that empty ones fill a window too. Inside a transaction there is a quarter more, because a
  * window that reaches its end saves the target a savepoint and a commit.
  */
+bool window_is_oversized(const struct window *w)
+{
+    return w->n_bytes >= 2 * w->limits.bytes;
+}
+
 bool window_is_full(const struct window *w)
 {
     size_t rows = w->limits.rows, bytes = w->limits.bytes;

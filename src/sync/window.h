@@ -101,8 +101,9 @@ void window_set_upto(struct window *w, struct lsn upto);
 void window_count_bytes(struct window *w, size_t bytes);
 
 bool window_is_full(const struct window *w);
-bool window_is_empty(const struct window *w); /* nothing to execute: no transaction, message or upto */
-bool window_is_open(const struct window *w);  /* inside a transaction */
+bool window_is_oversized(const struct window *w); /* a row is in it that alone is larger than a window */
+bool window_is_empty(const struct window *w);     /* nothing to execute: no transaction, message or upto */
+bool window_is_open(const struct window *w);      /* inside a transaction */
 
 /* Ends the filling: nothing may be added until window_reset. Calling it again does nothing. */
 void window_close(struct window *w);

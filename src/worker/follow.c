@@ -378,7 +378,7 @@ MUST_USE static struct error *apply_ourselves(struct follow *f, struct window *w
     return err;
 }
 
-/* To the lane, which then has it, or applied here. */
+/* To the lane, which then has it, or applied here. Behind a barrier, and a row of hundreds of megabytes, nothing is read until it is applied. */
 MUST_USE static struct error *send_on(struct follow *f, struct window *w, enum feeder_state state, bool *out_has_left,
                                       bool *out_goes_on)
 {
@@ -386,8 +386,9 @@ MUST_USE static struct error *send_on(struct follow *f, struct window *w, enum f
     *out_has_left = !is_for_us(f, w, state);
     if (!*out_has_left)
         return apply_ourselves(f, w);
+    bool is_alone = state == FEEDER_BARRIER || window_is_oversized(w);
     *out_goes_on = hand_over(f, w);
-    return state == FEEDER_BARRIER && *out_goes_on ? wait_for_lane(f) : NULL;
+    return is_alone && *out_goes_on ? wait_for_lane(f) : NULL;
 }
 
 /* Fills one window and hands it over. *out_goes_on is false when the lane has ended or a stop was requested. */

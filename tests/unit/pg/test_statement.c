@@ -379,6 +379,20 @@ static void ends_text_parameters_with_a_nul(void **state)
     assert_null(params->values[1001]);
 }
 
+static void leaves_a_value_that_has_its_nul_where_it_is(void **state)
+{
+    (void)state;
+    CLEANUP(statement_params_free) struct statement_params *params = statement_params_new();
+    struct value part = {.bytes = "abc", .length = 3, .state = VALUE_TEXT, .has_nul = true};
+
+    statement_params_clear(params);
+    statement_params_add(params, &part);
+    assert_null(statement_params_finish(params));
+    assert_ptr_equal(params->values[0], part.bytes);
+    assert_int_equal(params->lengths[0], 3);
+    assert_int_equal(params->formats[0], 0);
+}
+
 static void sends_what_cannot_be_unnested_as_lists(void **state) /* F12 */
 {
     (void)state;
@@ -500,6 +514,7 @@ int main(void)
         cmocka_unit_test(encodes_binary_arrays_with_nulls),
         cmocka_unit_test(quotes_every_element_of_a_text_array),
         cmocka_unit_test(ends_text_parameters_with_a_nul),
+        cmocka_unit_test(leaves_a_value_that_has_its_nul_where_it_is),
         cmocka_unit_test(sends_what_cannot_be_unnested_as_lists),
         cmocka_unit_test(copies_rows_of_one_format),
         cmocka_unit_test(escapes_text_for_copy),

@@ -423,6 +423,7 @@ static void a_window_is_full_by_rows_or_by_bytes_and_takes_one_row_that_is_large
         one_transaction(&b, b.t, "U1|a|x");
     assert_int_equal(fill(&b), FEEDER_FULL);
     assert_in_range(window_n_changes(b.window), 1, 10);
+    assert_false(window_is_oversized(b.window));
     teardown(&b);
 
     setup(&b, (struct window_limits){.rows = 10});
@@ -433,6 +434,9 @@ static void a_window_is_full_by_rows_or_by_bytes_and_takes_one_row_that_is_large
     script_commit(b.script);
     assert_int_equal(fill(&b), FEEDER_IDLE);
     assert_int_equal(window_n_changes(b.window), 1);
+    assert_false(window_is_oversized(b.window));
+    window_count_bytes(b.window, (size_t)32 * 1024 * 1024); /* twice as much as a window takes */
+    assert_true(window_is_oversized(b.window));
     teardown(&b);
 }
 
