@@ -220,7 +220,7 @@ enum {
 static const struct word sync_types[] = {
     {"full", SYNC_FULL},
     {"full+incremental", SYNC_FULL_INCREMENTAL},
-    {"incremental", SYNC_INCREMENTAL, "this version always begins with a copy"},
+    {"incremental", SYNC_INCREMENTAL},
     {0},
 };
 static const struct word until_words[] = {{"caught-up", UNTIL_CAUGHT_UP}, {0}};
@@ -242,7 +242,7 @@ const struct option_spec option_specs[] = {
     {.name = "until", .value = "caught-up|LSN", .commands = OF_RUN, .kind = OPTION_UNTIL, .words = until_words,
      .help = "stop and clean up when all that was committed at that moment, or up to LSN, is applied; default: follow"},
     {.name = "type", .value = "TYPE", .commands = OF_TASK, .kind = OPTION_WORD, FIELD(sync.type), .words = sync_types,
-     .help = "full, full+incremental (default) or incremental"},
+     .help = "full, full+incremental (default) or incremental: nothing is copied, changes are carried from now on, or from where an existing --slot is"},
     {.name = "for", .value = "incremental|caught-up", .commands = ON(WAIT), .kind = OPTION_WORD, FIELD(wait_for),
      .words = wait_words, .is_required = true, .help = "what to wait for"},
     {.name = "timeout", .value = "SECONDS", .commands = ON(WAIT), .kind = OPTION_NUMBER, FIELD(timeout_s), .least = 1,
@@ -346,7 +346,7 @@ const struct option_spec option_specs[] = {
     {.name = "publication", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.publication),
      .help = "use this publication, which somebody made and which stays; default: one of our own"},
     {.name = "slot", .value = "NAME", .commands = OF_TASK, .kind = OPTION_TEXT, FIELD(sync.slot),
-     .help = "make the replication slot under this name; default: pgtide_ and the task's id"},
+     .help = "make the replication slot under this name; default: pgtide_ and the task's id; with --type incremental one that exists is read from where it is, and stays"},
     {.name = "state-dir", .value = "DIR", .commands = OF_PAIR | ON(SLOTS), .kind = OPTION_TEXT, FIELD(sync.state_dir),
      .help = "where the state of syncs is kept; default $PGTIDE_STATE_DIR, else ~/.local/state/pgtide"},
 

@@ -394,14 +394,40 @@ struct error *check_roles(struct precheck *p, struct check_item *item)
 
 /* ---- the target's content ---- */
 
+/* Where nothing is copied each table of the source has to be there. */
+MUST_USE static struct error *check_target_has_tables(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows wanted, have;
+
+    if (p->target_is_missing) {
+        item_is(p, item, CHECK_FAILED,
+                "the database is not there; with --type incremental nothing is copied, so it has to be");
+        return NULL;
+    }
+    TRY(pg_query(p->source, p->a, "reading the names of tables", sql_table_names, NULL, 0, &wanted));
+    chosen_filter_rows(p->chosen, &wanted, 1);
+    TRY(pg_query(p->target, p->a, "reading the names of tables", sql_table_names, NULL, 0, &have));
+    struct pg_rows missing = precheck_select(p, &wanted, &have, false);
+    item_objects_from_rows(p, item, &missing);
+    if (missing.n_rows == 0)
+        item_is(p, item, CHECK_PASSED,
+                "all tables are there, as --type incremental needs; whether they are equal \"pgtide compare\" tells");
+    else
+        item_is(p, item, CHECK_FAILED,
+                "%s not there; with --type incremental nothing is copied: bring structure and rows over before",
+                counted(p->a, missing.n_rows, "table is", "tables are"));
+    return NULL;
+}
+
 struct error *check_target_empty(struct precheck *p, struct check_item *item)
 {
     bool may_exist = p->options->sync->if_not_empty != NOT_EMPTY_REFUSE;
     struct pg_rows wanted, have;
 
-    if (p->target_is_missing || !precheck_copies(p)) {
-        item_is(p, item, CHECK_PASSED,
-                p->target_is_missing ? "the database is created" : "the structure is not copied");
+    if (!precheck_copies(p))
+        return check_target_has_tables(p, item);
+    if (p->target_is_missing) {
+        item_is(p, item, CHECK_PASSED, "the database is created");
         return NULL;
     }
     TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));

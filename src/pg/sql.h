@@ -51,6 +51,7 @@ extern const char sql_state[];
 extern const char sql_structure[];
 extern const char sql_subscribed[];
 extern const char sql_superuser_objects[];
+extern const char sql_table_names[];
 extern const char sql_tables[];
 extern const char sql_target_blocking_index[];
 extern const char sql_target_columns[];

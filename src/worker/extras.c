@@ -154,5 +154,5 @@ struct error *extras_finish(struct task *t, struct pg_conn *source, struct pg_co
     TRY(database_config_tables_copy(source, target));
     TRY(sync_large_objects(t, source, target, (struct large_object_watch){.page_done = NULL}));
     TRY(pg_execute(source, "ending the snapshot", "COMMIT"));
-    return database_properties_copy(source, target, t->left_out);
+    return t->record->has_no_copy ? NULL : database_properties_copy(source, target, t->left_out);
 }

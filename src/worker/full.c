@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "pg/cells.h"
 #include "pg/forced_security.h"
+#include "pg/lineage.h"
 #include "pg/schema.h"
 #include "pg/schema_select.h"
 #include "pg/set_aside.h"
@@ -543,8 +544,40 @@ MUST_USE static struct error *lift_forced_security(struct task *t)
     return forced_security_lift(source, target, t->chosen);
 }
 
+/*
+ * --type incremental: what the target has is what the source had at the slot's position, says who asked for it. There are no gates, so all
+ * of the stream is carried.
+ */
+MUST_USE static struct error *take_as_copied(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+    struct progress_counters *c = t->counters;
+    struct pg_conn *guard = NULL;
+    uint32_t *ignored = NULL;
+
+    TRY(task_connect_source(t, "structure", t->stop, &source));
+    if (!t->state.task.structure_done) {
+        if (t->holder != NULL)
+            TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
+        TRY(drift_remember(t, source));
+        TRY(prepare_guard(t, &guard));
+        FAULT_POINT("full.before_structure");
+        TRY(state_set_structure_done(guard, t->record->id));
+    }
+    pg_snapshot_release(TAKE(t->holder));
+    TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
+    t->ignored = ignored;
+    atomic_store(&c->structure.state, STEP_DONE);
+    atomic_store(&c->data.state, STEP_DONE);
+    atomic_store(&c->index.state, STEP_DONE);
+    return full_read_gates(t);
+}
+
 struct error *full_copy(struct task *t)
 {
+    if (t->record->has_no_copy)
+        return take_as_copied(t);
+
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
 
     progress_set_phase(t->progress, PHASE_STRUCTURE);

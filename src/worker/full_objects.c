@@ -515,7 +515,7 @@ struct error *full_objects(struct task *t)
     atomic_store(&c->objects.state, STEP_RUNNING);
     atomic_store(&t->rows_are_of_one_moment, true);
     atomic_store(&c->at_work[WORK_OBJECTS], 1);
-    struct error *err = make_objects(t);
+    struct error *err = t->record->has_no_copy ? ask_replica(t, &t->may_be_replica) : make_objects(t);
     atomic_store(&c->at_work[WORK_OBJECTS], 0);
     show_begun(t, 0);
     if (err != NULL)
@@ -546,6 +546,8 @@ MUST_USE static struct error *force_row_security(struct task *t)
 
 struct error *full_finish(struct task *t)
 {
+    if (t->record->has_no_copy)
+        return NULL;
     TRY(t->may_be_replica ? validate_others(t, true) : run_entries(t, true));
     return force_row_security(t);
 }

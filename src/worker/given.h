@@ -1,6 +1,6 @@
 /*
  * Names that the operator gave: --publication names one that somebody made, which is used and stays; --slot names the slot
- * that is to be made.
+ * that is to be made, or with --type incremental one that somebody made, which is read from where it is, and stays.
  *
  * Checked before the task's record is written, so that nothing of somebody else is ever taken for ours (R1).
  */
@@ -10,8 +10,8 @@
 #include "worker/task.h"
 
 /*
- * Of a task that is to begin: puts the names into its record. ERROR_CONFIG for a slot that exists, for a publication that
- * does not, or that does not publish every change of every table.
+ * Of a task that is to begin: puts the names into its record. ERROR_CONFIG for a slot that exists and may not be read, for a publication
+ * that does not exist, or that does not publish every change of every table.
  */
 MUST_USE struct error *given_take(struct task *t);
 

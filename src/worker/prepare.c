@@ -430,11 +430,33 @@ MUST_USE static struct error *try_slot(struct task *t, struct pg_conn *source, b
     return NULL;
 }
 
+/* What somebody made: changes are read from where it is. */
+MUST_USE static struct error *take_slot(struct task *t, struct pg_conn *source, struct pg_conn *target)
+{
+    struct state_task task = t->state.task;
+    struct pg_slot_facts facts;
+    bool exists = false;
+
+    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
+    if (!exists)
+        return error_new(ERROR_CONFIG, "replication slot \"%s\" is gone from the source", t->record->slot);
+    t->is_test_decoding = strcmp(facts.plugin, TEST_DECODING) == 0;
+    task.slot = t->record->slot;
+    task.slot_lsn = facts.confirmed;
+    log_info("reading changes of replication slot \"%s\" from %s on", task.slot, lsn_format(task.slot_lsn).text);
+    TRY(spool_reset_to(t->spool, task.slot_lsn));
+    TRY(state_set_slot(target, &task));
+    t->state.task = task;
+    return NULL;
+}
+
 /* A busy source may have too many transactions for an exported snapshot, or be restarted just now. */
 MUST_USE static struct error *make_slot(struct task *t, struct pg_conn *source, struct pg_conn *target)
 {
     struct state_task task = t->state.task;
 
+    if (!t->record->owns_slot)
+        return take_slot(t, source, target);
     log_info("making replication slot \"%s\" on the source", t->record->slot);
     for (unsigned i = 1;; i++) {
         struct error *err = try_slot(t, source, i == SLOT_TRIES, &task);

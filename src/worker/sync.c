@@ -312,11 +312,13 @@ MUST_USE static struct error *check_type(const struct task *t)
 {
     if (t->record->is_once)
         log_info("this copy was begun with --type full: it ends by itself");
-    if (t->options->type != SYNC_FULL || t->record->is_once)
+    bool is_same = t->options->type == SYNC_FULL          ? t->record->is_once
+                   : t->options->type == SYNC_INCREMENTAL ? t->record->has_no_copy
+                                                          : true;
+    if (is_same)
         return NULL;
-    return error_hint(
-        error_new(ERROR_CONFIG, "this synchronization was begun as one that follows, without --type full"),
-        "Leave the option out to go on. Another type needs a \"pgtide stop\" and a new start.");
+    return error_hint(error_new(ERROR_CONFIG, "this synchronization was begun with another --type"),
+                      "Leave the option out to go on. Another type needs a \"pgtide stop\" and a new start.");
 }
 
 MUST_USE static struct error *open_record(struct task *t)
@@ -353,6 +355,7 @@ MUST_USE static struct error *open_record(struct task *t)
         t->record->is_once = true;
         t->record->owns_slot = t->record->owns_publication = false;
     }
+    t->record->has_no_copy = t->options->type == SYNC_INCREMENTAL;
     TRY(given_take(t));
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);

@@ -24,6 +24,7 @@ struct task_record {
     bool owns_slot;          /* false: --slot or --publication named one that somebody else made */
     bool owns_publication;
     bool is_once;     /* --type full: ends with the copy; made nothing on the source */
+    bool has_no_copy; /* --type incremental: structure and rows were on the target before */
     unsigned dml;     /* kinds of changes that are carried: enum dml_kind; never 0 */
     bool is_selected; /* table level: file `selection` says which relations (worker/selecting.h) */
     bool has_ddl;     /* the capture of DDL is, or is about to be, on the source */
