@@ -132,6 +132,41 @@ static void a_constraint_is_built_alone_and_indexes_side_by_side(void **state)
     expect(p, NEXT_FINISHED);
 }
 
+/* The index of a key among others, the largest first; its constraint when none of them is left. */
+static void a_key_is_built_with_the_others_and_taken_at_the_end(void **state)
+{
+    (void)state;
+    static const int needs[] = {-3};
+    const struct copy_table tables[] = {table_of(100 * MB)};
+    const struct copy_entry entries[] = {
+        {.dump_id = 1, .kind = COPY_ENTRY_SHARED, .table = 0, .bytes = 10 * MB},
+        {.dump_id = 2, .kind = COPY_ENTRY_SHARED, .table = 0, .bytes = 5 * MB},
+        {.dump_id = -3, .kind = COPY_ENTRY_SHARED, .table = 0, .bytes = 20 * MB},
+        {.dump_id = 3, .kind = COPY_ENTRY_TAKE, .table = 0, .depends = needs, .n_depends = 1},
+        {.dump_id = 4, .kind = COPY_ENTRY_EXCLUSIVE, .table = 0},
+    };
+    struct copy_plan *p = plan_of(tables, 1, entries, 5);
+
+    do_next(p, JOB_TABLE);
+    struct copy_job *alone = next(p, JOB_BUILD);
+    assert_int_equal(alone->entries[0], 4);
+    expect(p, NEXT_WAIT);
+    copy_plan_done(p, alone, 0);
+    struct copy_job *key = next(p, JOB_BUILD), *large = next(p, JOB_BUILD), *small = next(p, JOB_BUILD);
+    assert_int_equal(key->entries[0], 2);
+    assert_int_equal(large->entries[0], 0);
+    assert_int_equal(small->entries[0], 1);
+    copy_plan_done(p, key, 0);
+    expect(p, NEXT_WAIT);
+    copy_plan_done(p, small, 0);
+    copy_plan_done(p, large, 0);
+    struct copy_job *taken = next(p, JOB_BUILD);
+    assert_int_equal(taken->entries[0], 3);
+    copy_plan_done(p, taken, 0);
+    do_next(p, JOB_ANALYZE);
+    expect(p, NEXT_FINISHED);
+}
+
 static void no_more_builders_than_allowed(void **state)
 {
     (void)state;
@@ -859,6 +894,7 @@ int main(void)
         cmocka_unit_test(the_longest_chain_of_table_and_indexes_goes_first),
         cmocka_unit_test(indexes_of_a_finished_table_overlap_the_copy_of_others),
         cmocka_unit_test(a_constraint_is_built_alone_and_indexes_side_by_side),
+        cmocka_unit_test(a_key_is_built_with_the_others_and_taken_at_the_end),
         cmocka_unit_test(no_more_builders_than_allowed),
         cmocka_unit_test(an_index_gets_the_memory_that_its_size_needs),
         cmocka_unit_test(on_few_processors_nothing_is_split),
