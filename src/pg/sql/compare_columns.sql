@@ -35,7 +35,10 @@ select q.attrelid::text, q.attname, q.attnum::text, q.atttypid::text, q.type_tex
   from (select ''::"char" as attgenerated) before_12
  cross join lateral (
        select a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod) as type_text,
-              attgenerated, a.attnotnull, a.attidentity <> '' as is_identity,
+              attgenerated, a.attidentity <> '' as is_identity,
+              a.attnotnull and not exists (select from pg_constraint c -- NOT NULL NOT VALID, from 18 on
+                                            where current_setting('server_version_num')::int >= 180000 and c.contype = 'n' and c.conrelid = a.attrelid and not c.convalidated
+                                              and a.attnum = any (c.conkey)) as attnotnull,
               case when t.typtype = 'b' and (t.oid < 16384 or t.typlen = -1 and t.typelem between 1 and 16383)
                         or t.typtype = 'd' and t.typbasetype < 16384
                         or t.typtype = 'r' and exists (select from pg_range r where r.rngtypid = t.oid and r.rngsubtype < 16384)

@@ -45,7 +45,9 @@ select o.oid::text,
            and not exists (select
                              from generate_series(0, i.n_key - 1) g
                              join pg_attribute a on a.attrelid = o.oid and a.attnum = (i.indkey::int2[])[g]
-                            where not a.attnotnull)
+                            where not a.attnotnull
+                               or exists (select from pg_constraint c -- NOT NULL NOT VALID, from 18 on
+                                           where current_setting('server_version_num')::int >= 180000 and c.contype = 'n' and c.conrelid = a.attrelid and not c.convalidated and a.attnum = any (c.conkey)))
          order by i.indisprimary desc, i.n_key, i.indexrelid
          limit 1),
        o.relpersistence::text
