@@ -82,7 +82,7 @@ bench: ## pgtide beside its peers, in one run; about two hours. BENCH_ARGS='--on
 
 install: all ## below PREFIX (/usr/local); DESTDIR works
 	@meson configure $(BUILD) --prefix $(abspath $(PREFIX))
-	@ninja -C $(BUILD) src/bin/pgtide
+	@ninja -C $(BUILD) src/bin/pgtide src/bin/pgtide.1
 	@meson install -C $(BUILD) --no-rebuild
 
 clean: ## remove all build folders

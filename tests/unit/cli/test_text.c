@@ -11,6 +11,7 @@
 #include "cli/format.h"
 #include "cli/help.h"
 #include "cli/hide.h"
+#include "cli/man.h"
 #include "model/nearest.h"
 
 static void counts_have_separators(void **state)
@@ -182,6 +183,30 @@ static void help_tells_of_every_command_and_option(void **state)
     }
 }
 
+/* man(7): every command and option, and no line that groff takes for a request but those of ours. */
+static void the_manual_page_tells_all_of_it(void **state)
+{
+    static const char *const requests[] = {".TH ", ".SH ", ".SS ", ".TP\n", ".B ", ".I ", ".BR "};
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+    char needle[128];
+
+    (void)state;
+    man_page(text);
+    for (enum command c = 0; c < COMMAND_COUNT; c++) {
+        snprintf(needle, sizeof needle, "\n.SS pgtide %s", command_spec(c)->name);
+        assert_non_null(strstr(buffer_text(text), needle));
+    }
+    assert_non_null(strstr(buffer_text(text), "\\fB\\-\\-on\\-conflict\\fR \\fIerror|ignore|overwrite\\fR\n"));
+    assert_non_null(strstr(buffer_text(text), "\n.B 130\n"));
+    for (const char *at = strstr(buffer_text(text), "\n."); at != NULL; at = strstr(at + 1, "\n.")) {
+        size_t i = 0;
+
+        while (i < COUNT_OF(requests) && strncmp(at + 1, requests[i], strlen(requests[i])) != 0)
+            i++;
+        assert_true(i < COUNT_OF(requests));
+    }
+}
+
 static void the_tables_make_sense(void **state)
 {
     (void)state;
@@ -256,6 +281,7 @@ int main(void)
         cmocka_unit_test(colours_are_switched_off_after_each_piece),
         cmocka_unit_test(no_more_lines_than_the_screen_has_room_for),
         cmocka_unit_test(help_tells_of_every_command_and_option),
+        cmocka_unit_test(the_manual_page_tells_all_of_it),
         cmocka_unit_test(the_tables_make_sense),
         cmocka_unit_test(exit_statuses_are_those_of_the_contract),
         cmocka_unit_test(arguments_that_may_hold_a_password_are_hidden),
