@@ -1,6 +1,7 @@
 /* The statements of src/pg/sql/NAME.sql, embedded at build by tools/embed_sql.py. */
 #pragma once
 
+extern const char sql_accounts_parameters[];
 extern const char sql_acting[];
 extern const char sql_build_progress[];
 extern const char sql_build_progress_12[];

@@ -1,4 +1,4 @@
--- As build_progress_12.sql, with those that gather statistics, of which servers tell from 13 on: the rest is sorting the samples.
+-- Since 13. As build_progress_12.sql, with those that gather statistics: the rest is sorting the samples.
 SELECT pid::text,
        (CASE WHEN phase LIKE '%scanning table%' THEN 500 * scanned
              WHEN phase LIKE '%sorting%' THEN 500

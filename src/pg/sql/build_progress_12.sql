@@ -1,4 +1,4 @@
--- How far the sessions of this database are that build an index: thousandths of what it takes. Where a phase has no counts, as a sort,
+-- Since 12. How far the sessions of this database are that build an index: thousandths of what it takes. Where a phase has no counts, as a sort,
 -- where it begins. A B-tree spends about half of its time on reading the table, a fifth on sorting, the rest on writing.
 SELECT pid::text,
        (CASE WHEN phase LIKE '%scanning table%' THEN 500 * scanned
