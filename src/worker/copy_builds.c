@@ -110,7 +110,7 @@ static void credit_told(struct copy_builds *b, const struct build_progress *told
 
 struct error *copy_builds_ask(struct copy_builds *b, struct pg_conn *target, struct arena *scratch)
 {
-    unsigned turns[PROGRESS_ITEMS_MAX];
+    unsigned turns[PROGRESS_ITEMS_MAX] = {0};
     struct build_progress *told = NULL;
     unsigned n = 0;
 
@@ -136,18 +136,23 @@ struct chain {
     uint64_t largest; /* of these */
 };
 
+static unsigned workers_of(const struct copy_builds *b)
+{
+    return b->options->workers == 0 ? 1 : b->options->workers;
+}
+
 static uint64_t rows_left(const struct copy_builds *b, const struct copy_credit *credits, uint32_t table)
 {
     const struct copy_table *t = &b->options->tables[table].plan;
     uint64_t left = t->has_rows ? t->bytes - atomic_load(&credits[table].credited) : 0;
     bool is_split = t->can_split && !b->options->rules.whole_tables && t->bytes > COPY_SPLIT_ABOVE;
 
-    return is_split ? left / b->options->workers : left;
+    return is_split ? left / workers_of(b) : left;
 }
 
 static uint64_t build_left(const struct copy_builds *b, const struct chain *c)
 {
-    uint64_t side_by_side = c->together / b->options->workers;
+    uint64_t side_by_side = c->together / workers_of(b);
 
     return c->alone + (side_by_side > c->largest ? side_by_side : c->largest);
 }
