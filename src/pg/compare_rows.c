@@ -1,5 +1,7 @@
 #include "pg/compare_rows.h"
 
+#include <inttypes.h>
+
 #include "base/clock.h"
 #include "model/buckets.h"
 #include "pg/cells.h"
@@ -261,6 +263,35 @@ static unsigned buckets_for(const struct compare_plan *plan)
     return buckets_for_rows(was_never_analyzed ? (double)plan->source->bytes / 64 : rows);
 }
 
+/*
+ * (C1) A snapshot does not see the rows of a table that was truncated, or written anew by ALTER TABLE, after it was taken. The catalog is read under the
+ * snapshot, pg_relation_filenode says what is now, and the lock that was taken to read the rows keeps it so.
+ */
+MUST_USE static struct error *check_intact(struct pg_conn *c, struct arena *a, const struct compare_table *t,
+                                           const char *side)
+{
+    static const char sql[] =
+        "WITH RECURSIVE tree(oid) AS ("
+        "  SELECT $1::oid UNION ALL SELECT i.inhrelid FROM tree JOIN pg_inherits i ON i.inhparent = tree.oid"
+        "    JOIN pg_class k ON k.oid = i.inhrelid AND k.relispartition)"
+        " SELECT count(*)::text FROM tree JOIN pg_class c ON c.oid = tree.oid"
+        "  WHERE c.relkind = 'r' AND c.relfilenode <> coalesce(pg_relation_filenode(c.oid), 0)";
+    const char *oid = arena_printf(a, "%" PRIu32, t->oid);
+    char *n = NULL;
+
+    TRY(pg_query_text(c, a, "looking whether the snapshot fits the table", sql, &oid, 1, &n));
+    if (strcmp(n, "0") == 0)
+        return NULL;
+    return error_new(ERROR_DATA,
+                     "on the %s it was truncated, written anew or dropped after the moment of the comparison", side);
+}
+
+MUST_USE static struct error *check_both_intact(const struct compare_rows_options *o, struct arena *a)
+{
+    TRY(check_intact(o->source, a, o->plan->source, "source"));
+    return check_intact(o->target, a, o->plan->target, "target");
+}
+
 struct error *compare_rows_run(const struct compare_rows_options *options, struct compare_rows_counts *out)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "compare table");
@@ -269,6 +300,7 @@ struct error *compare_rows_run(const struct compare_rows_options *options, struc
     unsigned *numbers = NULL;
 
     TRY(sum_up(&p, 1));
+    TRY(check_both_intact(options, a));
     *out = (struct compare_rows_counts){.source_rows = buckets_rows(p.source), .target_rows = buckets_rows(p.target)};
     if (options->progress != NULL)
         atomic_fetch_add(&options->progress->rows, out->source_rows);
@@ -300,6 +332,7 @@ struct error *compare_rows_count(const struct compare_rows_options *options, str
 
     TRY(count(options->source, a, options->plan, options->plan->from_source, &counts.source_rows));
     TRY(count(options->target, a, options->plan, options->plan->from_target, &counts.target_rows));
+    TRY(check_both_intact(options, a));
     if (options->progress != NULL)
         atomic_fetch_add(&options->progress->rows, counts.source_rows);
     *out = counts;

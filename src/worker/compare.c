@@ -220,7 +220,7 @@ MUST_USE static struct error *compare_job(struct compare_run *run, struct table_
     struct error *err = compare_table(run, job, s);
     if (err == NULL) {
         mark_done(run, job);
-        return compare_sessions_savepoint(s, "RELEASE pgtide");
+        return compare_sessions_savepoint(s, COMPARE_GIVE_BACK);
     }
     bool is_over = error_kind(err) == ERROR_CANCELLED || pg_conn_is_broken(s->source) || pg_conn_is_broken(s->target);
     not_compared(run, job, err);
@@ -228,7 +228,7 @@ MUST_USE static struct error *compare_job(struct compare_run *run, struct table_
         return err;
     error_free(err);
     mark_done(run, job);
-    return compare_sessions_savepoint(s, "ROLLBACK TO pgtide");
+    return compare_sessions_savepoint(s, COMPARE_GIVE_BACK);
 }
 
 /* ---- the workers ---- */

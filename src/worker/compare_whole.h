@@ -28,6 +28,12 @@ unsigned compare_wholes_count(const struct compare_whole_work *w);
 MUST_USE struct error *compare_wholes_run(const struct compare_whole_work *w);
 
 /* On both sides. An error in a part of a comparison is that part's; the snapshots live on. */
+/*
+ * What follows "SAVEPOINT pgtide" and a look at a table, well or badly ended. The snapshot stays, the locks go: a session that kept those of thousands
+ * of tables would leave the server's applications without any, and the table's owner waiting.
+ */
+#define COMPARE_GIVE_BACK "ROLLBACK TO pgtide; RELEASE pgtide"
+
 MUST_USE struct error *compare_sessions_savepoint(struct compare_sessions *s, const char *statement);
 
 /* The error with its hint, as a reason why something was not compared. */
