@@ -19,7 +19,7 @@ MUST_USE static struct error *tolerate(struct left_out *left_out, struct error *
 
 /* ---- properties ---- */
 
-enum property_cell { PROPERTY_STATEMENT, PROPERTY_ROLE, PROPERTY_SETTING };
+enum property_cell { PROPERTY_STATEMENT, PROPERTY_ROLE, PROPERTY_SETTING, PROPERTY_GRANTOR };
 
 /* What a statement needs on the target. */
 struct property_rights {
@@ -71,6 +71,26 @@ static const char *why_not(struct arena *a, const struct property_rights *by, co
     return setting == NULL ? NULL : setting_refusal(&by->settings, setting);
 }
 
+/* In the name of who granted it; only a superuser can, others grant as the owner. */
+static void grant_for(struct arena *a, const struct property_rights *by, char **cell)
+{
+    const char *grantor = cell[PROPERTY_GRANTOR];
+
+    if (grantor != NULL && by->settings.is_superuser && role_find(&by->roles, grantor) != NULL)
+        cell[PROPERTY_STATEMENT] = arena_printf(a, "SET SESSION AUTHORIZATION %s; %s; RESET SESSION AUTHORIZATION",
+                                                pg_quote_identifier(a, grantor), cell[PROPERTY_STATEMENT]);
+}
+
+static const char *not_in_its_name(struct arena *a, const struct property_rights *by, const struct account_list *made,
+                                   char *const *cell)
+{
+    const char *grantor = cell[PROPERTY_GRANTOR];
+
+    if (grantor == NULL || by->settings.is_superuser || lacks_role(by, made, grantor))
+        return NULL;
+    return arena_printf(a, "SET SESSION AUTHORIZATION %s", pg_quote_identifier(a, grantor));
+}
+
 struct error *database_properties_read(struct pg_conn *source, struct pg_conn *target, struct arena *a,
                                        const char *database, const struct account_list *made,
                                        struct database_properties *out)
@@ -80,12 +100,15 @@ struct error *database_properties_read(struct pg_conn *source, struct pg_conn *t
 
     TRY(rights_read(target, a, database, &by));
     TRY(pg_query(source, a, "reading the properties of the database", sql_database_properties, &database, 1, &rows));
+    for (unsigned r = 0; r < rows.n_rows; r++)
+        grant_for(a, &by, rows.rows[r]);
     out->properties = arena_alloc(a, (rows.n_rows + 1U) * sizeof *out->properties);
     for (out->n = 0; out->n < rows.n_rows; out->n++)
         out->properties[out->n] = (struct database_property){
             .statement = rows.rows[out->n][PROPERTY_STATEMENT],
             .left_out = why_not(a, &by, made, rows.rows[out->n]),
             .lacks_role = lacks_role(&by, made, rows.rows[out->n][PROPERTY_ROLE]),
+            .not_in_its_name = not_in_its_name(a, &by, made, rows.rows[out->n]),
         };
     return NULL;
 }
@@ -100,11 +123,13 @@ struct error *database_properties_copy(struct pg_conn *source, struct pg_conn *t
     for (unsigned i = 0; i < all.n; i++) {
         const struct database_property *x = &all.properties[i];
 
-        if (x->left_out != NULL)
+        if (x->left_out != NULL) {
             left_out_tell(left_out, x->statement, x->left_out);
-        else
-            TRY(tolerate(left_out, pg_execute(target, "setting a property of the database", x->statement),
-                         x->statement));
+            continue;
+        }
+        if (x->not_in_its_name != NULL)
+            left_out_tell(left_out, x->not_in_its_name, "only a superuser can grant in the name of another role");
+        TRY(tolerate(left_out, pg_execute(target, "setting a property of the database", x->statement), x->statement));
     }
     return NULL;
 }

@@ -14,8 +14,9 @@
 
 struct database_property {
     const char *statement;
-    const char *left_out; /* why; NULL: it is run */
-    bool lacks_role;      /* that is why */
+    const char *left_out;        /* why; NULL: it is run */
+    bool lacks_role;             /* that is why */
+    const char *not_in_its_name; /* it is run as the owner would; NULL */
 };
 
 struct database_properties {

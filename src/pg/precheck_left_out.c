@@ -63,7 +63,8 @@ MUST_USE static struct error *comes_along(struct precheck *p, const struct role_
         *out = is_of_others(p, name);
         return *out ? NULL : has_comment(p, cell[LEFT_OUT_TEXT], out);
     }
-    *out = lacks_role(p, roles, name) || (strcmp(kind, "default privileges") == 0 && may_act_for(roles, name));
+    *out = name != NULL &&
+           (lacks_role(p, roles, name) || (strcmp(kind, "default privileges") == 0 && may_act_for(roles, name)));
     return NULL;
 }
 
@@ -120,16 +121,37 @@ MUST_USE static struct error *owner_remark(struct precheck *p, const char **out)
     return NULL;
 }
 
+/* Whom a database sends its changes to, and whose it takes, is a matter of its server. */
+MUST_USE static struct error *replication_remark(struct precheck *p, const char **out)
+{
+    char *names = NULL;
+
+    *out = "";
+    if (p->chosen != NULL)
+        return NULL;
+    TRY(pg_query_text(
+        p->source, p->a, "reading publications and subscriptions",
+        "SELECT string_agg(kind || quote_ident(name), ', ' ORDER BY kind, name COLLATE \"C\") FROM (SELECT "
+        "'publication ', pubname::text FROM pg_publication WHERE pubname !~ '^pgtide_' UNION ALL SELECT "
+        "'subscription ', subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND "
+        "d.datname = current_database()) AS x(kind, name)",
+        NULL, 0, &names));
+    if (names != NULL)
+        *out = arena_printf(p->a, "; publications and subscriptions are not carried: %s", names);
+    return NULL;
+}
+
 struct error *check_left_out(struct precheck *p, struct check_item *item)
 {
     struct list list = {.n = 0};
-    const char *owner = NULL;
+    const char *owner = NULL, *replication = NULL;
 
     if (!precheck_copies(p)) {
         item_is(p, item, CHECK_PASSED, "nothing is copied");
         return NULL;
     }
     TRY(owner_remark(p, &owner));
+    TRY(replication_remark(p, &replication));
     if (p->chosen == NULL) /* what is the database's is no part of a selection */
         TRY(add_of_database(p, &list));
     if (!p->target_facts.user_is_superuser)
@@ -137,10 +159,10 @@ struct error *check_left_out(struct precheck *p, struct check_item *item)
     item->objects = list.texts;
     item->n_objects = list.n;
     if (list.n == 0)
-        item_is(p, item, CHECK_PASSED, "nothing%s", owner);
+        item_is(p, item, CHECK_PASSED, "nothing%s%s", owner, replication);
     else
-        item_is(p, item, CHECK_ALARM, "%s not be set on the target by user \"%s\" and will be as %s there%s",
+        item_is(p, item, CHECK_ALARM, "%s not be set on the target by user \"%s\" and will be as %s there%s%s",
                 counted(p->a, list.n, "thing may", "things may"), p->target_facts.user,
-                agreeing(list.n, "it is", "they are"), owner);
+                agreeing(list.n, "it is", "they are"), owner, replication);
     return NULL;
 }

@@ -4,6 +4,7 @@
 #include "pg/cells.h"
 #include "pg/precheck_context.h"
 #include "pg/publication.h"
+#include "pg/setting_rights.h"
 #include "pg/sql.h"
 
 /* ---- row-level security ---- */
@@ -98,8 +99,28 @@ struct error *check_partitions(struct precheck *p, struct check_item *item)
 
 /* ---- what only superusers may make ---- */
 
+/* Of the settings that functions of the source have those that the target's user may not give them. */
+MUST_USE static struct error *refused_settings(struct precheck *p, const char **out)
+{
+    struct setting_rights rights;
+    struct pg_rows rows;
+    unsigned n = 0;
+
+    TRY(setting_rights_read(p->target, p->a, &rights));
+    TRY(pg_query(p->source, p->a, "reading which settings functions have",
+                 "SELECT DISTINCT split_part(c, '=', 1) FROM pg_proc, unnest(proconfig) c WHERE oid >= 16384", NULL, 0,
+                 &rows));
+    const char **refused = arena_alloc(p->a, (rows.n_rows + 1U) * sizeof *refused);
+    for (unsigned r = 0; r < rows.n_rows; r++)
+        if (setting_refusal(&rights, rows.rows[r][0]) != NULL)
+            refused[n++] = rows.rows[r][0];
+    *out = pg_text_array(p->a, refused, n);
+    return NULL;
+}
+
 struct error *check_superuser_objects(struct precheck *p, struct check_item *item)
 {
+    const char *settings = NULL;
     struct pg_rows rows;
 
     if (!precheck_copies(p)) {
@@ -110,7 +131,9 @@ struct error *check_superuser_objects(struct precheck *p, struct check_item *ite
         item_is(p, item, CHECK_SKIPPED, "not checked because not the whole database is copied");
         return NULL;
     }
-    TRY(pg_query(p->source, p->a, "reading which objects only superusers make", sql_superuser_objects, NULL, 0, &rows));
+    TRY(refused_settings(p, &settings));
+    TRY(pg_query(p->source, p->a, "reading which objects only superusers make", sql_superuser_objects, &settings, 1,
+                 &rows));
     if (rows.n_rows == 0 || p->target_facts.user_is_superuser) {
         item_is(p, item, CHECK_PASSED, rows.n_rows == 0 ? "there are none" : "%u, and user \"%s\" is a superuser",
                 rows.n_rows, p->target_facts.user);

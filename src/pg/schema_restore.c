@@ -139,6 +139,7 @@ struct outcome {
     bool is_already_there;
     bool is_owner_denied;  /* the new owner has no CREATE in the schema, which only a superuser need not care about */
     bool is_refused_whole; /* the text of all jobs, because of the grammar of one of them */
+    bool is_grant_denied;  /* rights on what belongs to another: of the system, of an extension */
 };
 
 /* The job and statement that the n-th result of a batch belongs to. */
@@ -155,11 +156,68 @@ static const struct job *job_of_result(const struct job *jobs, unsigned n_jobs, 
     return &jobs[n_jobs - 1];
 }
 
+/*
+ * Who has some right, but not that of giving it, gets a warning and no error. libpq tells of it at once, maybe before the result of the statement
+ * before: only of a single statement it is known what it is about.
+ */
+struct listener {
+    const struct job *jobs;
+    unsigned n_jobs;
+    unsigned n_results; /* that came */
+    char *warning;      /* the first one; freed by free() */
+};
+
+static void hear_warning(void *self, const PGresult *notice)
+{
+    struct listener *l = self;
+    const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+
+    if (l->warning == NULL && text != NULL && (pg_result_is(notice, "01006") || pg_result_is(notice, "01007")))
+        l->warning = strdup(text);
+}
+
+MUST_USE static struct error *take_results(struct pg_conn *target, struct listener *l, struct outcome *out)
+{
+    for (;; l->n_results++) {
+        CLEANUP(pgresult_clear) PGresult *result = NULL;
+
+        TRY(pg_conn_result(target, &result));
+        if (result == NULL)
+            return NULL;
+        bool is_good = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
+        if (is_good || out->failure != NULL)
+            continue;
+        const char *statement;
+        const struct job *job = job_of_result(l->jobs, l->n_jobs, l->n_results, &statement);
+        bool is_denied = pg_result_is(result, "42501");
+
+        out->failure = name_failure(target, result, job, statement);
+        out->is_already_there = is_already_there(result, job->entry);
+        out->is_owner_denied = is_denied && is_owner_statement(statement);
+        out->is_grant_denied = is_denied && job->entry->kind == ENTRY_ACL;
+        out->is_refused_whole = pg_result_is(result, "42601") && l->n_results == 0;
+    }
+}
+
+/* Of several statements: they are to be run one by one. */
+static void heed_warning(const struct schema_target *t, const struct listener *l, struct outcome *out)
+{
+    if (l->warning == NULL || out->failure != NULL)
+        return;
+    if (l->n_jobs == 1 && l->jobs[0].n_statements == 1) {
+        left_out_tell(t->left_out, l->jobs[0].statements[0], l->warning);
+        return;
+    }
+    out->failure = error_new(ERROR_CONFIG, "%s", l->warning);
+    out->is_grant_denied = true;
+}
+
 /* All statements of all jobs in one round trip. The server answers one by one and stops at the first that fails. */
-static struct error *run_jobs(struct pg_conn *target, const struct job *jobs, unsigned n_jobs, struct outcome *out)
+static struct error *run_jobs(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
+                              unsigned n_jobs, struct outcome *out)
 {
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
-    unsigned n_results = 0;
+    struct listener listener = {.jobs = jobs, .n_jobs = n_jobs};
 
     *out = (struct outcome){.failure = NULL};
     for (unsigned i = 0; i < n_jobs; i++)
@@ -170,24 +228,12 @@ static struct error *run_jobs(struct pg_conn *target, const struct job *jobs, un
     if (PQsendQuery(pg_conn_handle(target), buffer_text(sql)) == 0)
         return pg_error(pg_conn_handle(target), NULL, "restoring the structure");
 
-    for (;;) {
-        CLEANUP(pgresult_clear) PGresult *result = NULL;
-
-        TRY(pg_conn_result(target, &result));
-        if (result == NULL)
-            return NULL;
-        bool is_good = PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK;
-        if (!is_good && out->failure == NULL) {
-            const char *statement;
-            const struct job *job = job_of_result(jobs, n_jobs, n_results, &statement);
-
-            out->failure = name_failure(target, result, job, statement);
-            out->is_already_there = is_already_there(result, job->entry);
-            out->is_owner_denied = pg_result_is(result, "42501") && is_owner_statement(statement);
-            out->is_refused_whole = pg_result_is(result, "42601") && n_results == 0;
-        }
-        n_results++;
-    }
+    PQnoticeReceiver before = PQsetNoticeReceiver(pg_conn_handle(target), hear_warning, &listener);
+    struct error *err = take_results(target, &listener, out);
+    PQsetNoticeReceiver(pg_conn_handle(target), before, NULL);
+    heed_warning(t, &listener, out);
+    free(listener.warning);
+    return err;
 }
 
 static struct error *record(struct pg_conn *target, const struct schema_target *t, const struct job *jobs,
@@ -211,7 +257,7 @@ static struct error *run_transaction(struct pg_conn *target, const struct schema
     TRY(pg_execute(target, "beginning to restore the structure", "BEGIN; SET LOCAL synchronous_commit = off"));
     TRY(pg_execute(target, "setting up to restore the structure",
                    schema_prelude_for(scratch, jobs[0].entry->prelude, t->version)));
-    TRY(run_jobs(target, jobs, n_jobs, out));
+    TRY(run_jobs(target, t, jobs, n_jobs, out));
     if (out->failure != NULL)
         return pg_execute(target, "giving up a part of the structure", "ROLLBACK");
     FAULT_POINT("schema.before_record");
@@ -274,6 +320,47 @@ static struct error *restore_owned(struct pg_conn *target, const struct schema_t
     return outcome.failure;
 }
 
+MUST_USE static struct error *try_grant(struct pg_conn *target, const struct schema_target *t, const struct entry *e,
+                                        const char *statement)
+{
+    const struct job job = {.entry = e, .n_statements = 1, .statements = &statement};
+    struct outcome outcome = {.failure = NULL};
+
+    TRY(pg_execute(target, "a savepoint", "SAVEPOINT pgtide"));
+    TRY(run_jobs(target, t, &job, 1, &outcome));
+    if (outcome.failure == NULL)
+        return pg_execute(target, "a savepoint", "RELEASE pgtide");
+    if (!outcome.is_grant_denied)
+        return outcome.failure;
+    left_out_tell(t->left_out, statement, error_message(outcome.failure));
+    error_free(outcome.failure);
+    return pg_execute(target, "a savepoint", "ROLLBACK TO pgtide");
+}
+
+MUST_USE static struct error *try_grants(struct pg_conn *target, const struct schema_target *t, struct arena *a,
+                                         const struct job *job)
+{
+    TRY(pg_execute(target, "setting up to grant rights", schema_prelude_for(a, job->entry->prelude, t->version)));
+    for (unsigned i = 0; i < job->n_statements; i++)
+        TRY(try_grant(target, t, job->entry, job->statements[i]));
+    return record(target, t, job, 1);
+}
+
+/* One by one: those that only somebody else may give are left out. */
+MUST_USE static struct error *restore_grants(struct pg_conn *target, const struct schema_target *t,
+                                             const struct job *job)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "rights");
+
+    TRY(pg_execute(target, "beginning to grant rights", "BEGIN"));
+    struct error *err = try_grants(target, t, scratch, job);
+    if (err == NULL)
+        return pg_execute(target, "committing rights", "COMMIT");
+    if (!pg_conn_is_broken(target))
+        error_free(pg_execute(target, "giving up to grant rights", "ROLLBACK")); /* the first error says why */
+    return err;
+}
+
 /*
  * The answer to COMMIT must be COMMIT, but after errors we never send one (P5): a failed transaction cannot get
  * there.
@@ -290,10 +377,13 @@ static struct error *restore_jobs(struct pg_conn *target, const struct schema_ta
     }
     bool may_be_there =
         outcome.is_already_there && t->may_stay != EXISTING_NONE && (n_jobs > 1 || may_stay(t, jobs[0].entry));
-    if (!may_be_there && !outcome.is_owner_denied && (n_jobs == 1 || !outcome.is_refused_whole))
+    if (!may_be_there && !outcome.is_owner_denied && !outcome.is_grant_denied &&
+        (n_jobs == 1 || !outcome.is_refused_whole))
         return outcome.failure;
     error_free(outcome.failure);
 
+    if (n_jobs == 1 && outcome.is_grant_denied)
+        return restore_grants(target, t, &jobs[0]);
     if (n_jobs == 1 && outcome.is_owner_denied)
         return restore_owned(target, t, &jobs[0]);
     if (n_jobs == 1) {
@@ -469,7 +559,7 @@ static struct error *run_claimed(struct pg_conn *target, const struct schema_tar
                                  const struct job *job, struct outcome *out)
 {
     TRY(pg_execute(target, "setting up to restore an entry", schema_prelude_for(a, job->entry->prelude, t->version)));
-    TRY(run_jobs(target, job, 1, out));
+    TRY(run_jobs(target, t, job, 1, out));
     if (out->failure != NULL)
         return NULL;
     FAULT_POINT("schema.before_entry_commit");
@@ -500,6 +590,10 @@ struct error *schema_run_entry(struct pg_conn *target, const struct schema_targe
     if (err != NULL || outcome.failure == NULL) {
         error_free(outcome.failure);
         return err;
+    }
+    if (outcome.is_grant_denied) {
+        error_free(outcome.failure);
+        return restore_grants(target, t, &job);
     }
     if (!outcome.is_already_there || !may_stay(t, e))
         return outcome.failure;

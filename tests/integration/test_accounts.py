@@ -26,7 +26,7 @@ CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'secret four';
 CREATE ROLE rds_guard NOLOGIN; CREATE ROLE guard NOLOGIN; CREATE ROLE azure_app NOLOGIN; CREATE ROLE azure_pg_admin NOLOGIN;
 CREATE ROLE taken LOGIN PASSWORD 'of the source' CONNECTION LIMIT 3;
 GRANT staff TO "Ödd ""role" WITH ADMIN OPTION; GRANT staff TO writer; GRANT taken TO writer; GRANT staff TO taken; GRANT pg_monitor TO ghost; GRANT boss TO writer; GRANT postgres TO staff; GRANT guard TO writer;
-ALTER ROLE writer SET search_path = "Sales", public; ALTER ROLE writer SET work_mem = '7MB'; ALTER ROLE writer IN DATABASE app SET statement_timeout = '5s';
+ALTER ROLE writer SET search_path = "Sales", public; ALTER ROLE writer SET work_mem = '7MB'; ALTER ROLE "Ödd ""role" SET search_path = ''; ALTER ROLE writer IN DATABASE app SET statement_timeout = '5s';
 COMMENT ON ROLE staff IS 'who''s here';
 GRANT SET ON PARAMETER log_statement TO writer WITH GRANT OPTION; GRANT ALTER SYSTEM ON PARAMETER log_statement TO writer; GRANT SET ON PARAMETER log_duration TO taken;
 """

@@ -79,6 +79,8 @@ WORDS = [
     (r"default privileges of role \"(.*)\"$", "we may not act for role", r"ALTER DEFAULT PRIVILEGES FOR ROLE \"?([^ \"]+)"),
     (r"comment of extension \"(.*)\":", "comments on extensions", r"COMMENT ON EXTENSION ([^ ]+)"),
     (r"that \"(.*)\" granted", "in the name of another role", r"SET SESSION AUTHORIZATION \"?([^\";]+)"),
+    (r"^rights on function (?:plain\.)?(\w+)", "privileges were granted|privileges could be revoked|permission denied for function", r"(?:GRANT|REVOKE) .* ON FUNCTION \w+\.(\w+)\("),
+    (r"^rights on column rolname of table (pg_authid)", "permission denied for column", r"GRANT .* ON TABLE pg_catalog\.(\w+) TO"),
     (r"^(ALTER (?:DATABASE|ROLE) .*): [^:]*$", "granted SET on it|may not alter role|knows no such setting", r"(.*);$"),
 ]
 
@@ -147,7 +149,7 @@ FOR_SUPERUSERS = """
     DROP EVENT TRIGGER "Event"; DROP EVENT TRIGGER off; DROP TYPE plain.base CASCADE; DROP TYPE plain.shell CASCADE; DROP FOREIGN DATA WRAPPER wrapper CASCADE; DROP LANGUAGE our_sql CASCADE;
     DROP FUNCTION plain.our_handler CASCADE; ALTER FUNCTION plain.short(integer) NOT LEAKPROOF; DROP OPERATOR FAMILY plain.family USING btree CASCADE; DROP TEXT SEARCH PARSER plain.parser CASCADE;
     DROP TEXT SEARCH TEMPLATE plain.template CASCADE; DROP AGGREGATE plain.newest(ORDER BY anyelement)"""
-NOT_BY_A_PLAIN_USER = ("ALTER DATABASE app SET \"our.setting\"", "COMMENT ON EXTENSION hstore", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres")
+NOT_BY_A_PLAIN_USER = ("ALTER DATABASE app SET \"our.setting\"", "COMMENT ON EXTENSION hstore", "SESSION AUTHORIZATION", "FUNCTION pg_catalog.", "pg_authid", "hstore_to_json", "ALTER DEFAULT PRIVILEGES FOR ROLE postgres")
 
 
 def test_a_plain_user_on_the_target_brings_all_but_what_is_named(world: World):

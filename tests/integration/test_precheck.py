@@ -239,11 +239,13 @@ def test_what_a_target_user_without_superuser_cannot_make(case: Case):
     case.on_source("CREATE FUNCTION f(integer) RETURNS integer LANGUAGE internal AS 'int4abs'; CREATE EXTENSION pageinspect;"
                    "CREATE AGGREGATE anybodys(integer) (sfunc = int4pl, stype = integer); CREATE TYPE span AS RANGE (subtype = float8);"
                    "CREATE FUNCTION g() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';"
-                   "CREATE EVENT TRIGGER et ON ddl_command_start EXECUTE FUNCTION g()")
-    case.finds("superuser-objects", "PASSED", "2, and user")
+                   "CREATE EVENT TRIGGER et ON ddl_command_start EXECUTE FUNCTION g(); CREATE FUNCTION h() RETURNS void LANGUAGE sql SET search_path = '' SET \"our.setting\" = 'x' AS '';"
+                   "CREATE FUNCTION s(integer) RETURNS SETOF integer LANGUAGE sql SUPPORT generate_series_int4_support AS 'SELECT 1'")
+    case.finds("superuser-objects", "PASSED", "3, and user")
     case.finds("extension-versions", "PASSED")
     case.as_users(target="owner")
-    case.finds("superuser-objects", "FAILED", "function public.f(integer) in language internal", "event trigger et")
+    case.finds("superuser-objects", "FAILED", "function public.f(integer) in language internal", "event trigger et", "function public.h() sets our.setting",
+               "function public.s(integer) with a support function")
     case.finds("extension-versions", "FAILED", "pageinspect", "needs a superuser")
     case.finds("target-privileges", "PASSED", "made at the end")
 
@@ -258,12 +260,16 @@ def test_what_a_target_user_without_superuser_may_not_set(case: Case):
     assert found["objects"] == []
     case.on_source(f"COMMENT ON EXTENSION hstore IS 'ours'; ALTER DATABASE {case.name} SET work_mem = '5MB'; ALTER DATABASE {case.name} SET our.setting = '1'; ALTER DATABASE {case.name} SET log_statement = 'all';"
                    "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO owner; ALTER DEFAULT PRIVILEGES FOR ROLE owner GRANT SELECT ON TABLES TO modest;"
-                   "GRANT SELECT (a), INSERT ON q TO modest WITH GRANT OPTION; SET ROLE modest; GRANT SELECT (a), INSERT ON q TO postgres")
-    found = case.finds("left-out", "ALARM", "6 things may not be set")
+                   "GRANT SELECT (a), INSERT ON q TO modest WITH GRANT OPTION; SET ROLE modest; GRANT SELECT (a), INSERT ON q TO postgres; RESET ROLE;"
+                   f"GRANT EXECUTE ON FUNCTION pg_read_file(text) TO owner; GRANT EXECUTE ON FUNCTION hstore_to_json(hstore) TO owner; GRANT CONNECT ON DATABASE {case.name} TO modest WITH GRANT OPTION;"
+                   f"SET ROLE modest; GRANT CONNECT ON DATABASE {case.name} TO owner; RESET ROLE; CREATE PUBLICATION \"Their pub\"")
+    found = case.finds("left-out", "ALARM", "9 things may not be set", "not carried: publication \"Their pub\"")
     assert [line.split(" SET ", 1)[1] for line in found["objects"][:2]] == [
         "\"our.setting\" TO '1': the target does not know it, so only a superuser or who was granted SET on it may set it",
         "log_statement TO 'all': only a superuser or who was granted SET on it may set it"]
-    assert found["objects"][2:] == ['comment of extension "hstore": ours', 'default privileges of role "postgres"', 'that "modest" granted rights on column a of table public.q: its owner does',
+    assert found["objects"][2:] == ['comment of extension "hstore": ours', 'default privileges of role "postgres"', "rights on function pg_read_file(text), which belongs to the system or an extension",
+                                    "rights on function public.hstore_to_json(public.hstore), which belongs to the system or an extension", 'that "modest" granted rights on column a of table public.q: its owner does',
+                                    f'that "modest" granted rights on database {case.name}: its owner does',
                                     'that "modest" granted rights on table public.q: its owner does']
     case.as_users()
     case.finds("left-out", "PASSED")

@@ -42,7 +42,8 @@ with membership as (
            case when not is_of_database then
                 format('ALTER ROLE %I SET %I TO %s', rolname, name,
                        case when lower(name) in ('local_preload_libraries', 'search_path', 'session_preload_libraries', 'temp_tablespaces') and value <> ''
-                            then value else quote_literal(value) end) end,
+                            then regexp_replace(value, '(^|, )""(?=, |$)', '\1''''', 'g') -- an empty name
+                            else quote_literal(value) end) end,
            name, n, null, null, null, null, null, null
       from setting
     union all

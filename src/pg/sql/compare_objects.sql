@@ -391,7 +391,7 @@ with ours as (
     union all
     select 'comment', i.type || ' ' || i.identity, d.description
       from pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
-     where d.classoid <> 'pg_largeobject'::regclass -- told with the objects themselves
+     where d.classoid not in ('pg_largeobject'::regclass, 'pg_publication'::regclass, 'pg_subscription'::regclass) -- told with the objects themselves; not carried
        and (d.objoid >= 16384 or d.classoid = 'pg_namespace'::regclass and d.objoid in (select oid from ours))
        and not exists (select from member m where m.classid = d.classoid and m.objid = d.objoid)
        and coalesce(i.schema, '') not in ('pgtide', 'pg_toast')

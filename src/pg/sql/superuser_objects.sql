@@ -15,6 +15,13 @@ select o.text
           from pg_proc p join pg_language l on l.oid = p.prolang
          where p.proleakproof and l.lanpltrusted and p.oid >= 16384
         union all
+        select 'function ' || p.oid::regprocedure || ' with a support function', 'pg_proc'::regclass, p.oid
+          from pg_proc p where p.oid >= 16384 and coalesce(to_jsonb(p) ->> 'prosupport', '-') <> '-'
+        union all
+        -- Of these it is asked which may be set
+        select 'function ' || p.oid::regprocedure || ' sets ' || split_part(c, '=', 1), 'pg_proc'::regclass, p.oid
+          from pg_proc p cross join unnest(p.proconfig) c where p.oid >= 16384 and split_part(c, '=', 1) = any ($1::text[])
+        union all
         select 'language ' || quote_ident(lanname), 'pg_language'::regclass, oid from pg_language where oid >= 16384
         union all
         select 'base type ' || t.oid::regtype, 'pg_type'::regclass, t.oid

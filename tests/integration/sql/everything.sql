@@ -319,6 +319,10 @@ SET SESSION AUTHORIZATION reader; GRANT SELECT ON LARGE OBJECT 900001 TO writer;
 ALTER LARGE OBJECT 900004 OWNER TO writer; REVOKE UPDATE ON LARGE OBJECT 900004 FROM writer;
 COMMENT ON LARGE OBJECT 900002 IS 'empty; it''s';
 
+-- ---- rights on what nobody here made ----
+GRANT EXECUTE ON FUNCTION pg_read_file(text) TO reader; REVOKE EXECUTE ON FUNCTION pg_sleep(float8) FROM PUBLIC; GRANT SELECT (rolname) ON pg_authid TO reader;
+GRANT EXECUTE ON FUNCTION plain.hstore_to_json(plain.hstore) TO reader; REVOKE ALL ON FUNCTION plain.hstore_to_jsonb(plain.hstore) FROM PUBLIC;
+
 -- ---- the database itself ----
 DO $database$
 BEGIN
@@ -331,5 +335,9 @@ BEGIN
     EXECUTE format('GRANT CREATE, TEMP ON DATABASE %I TO reader', current_database());
     EXECUTE format('REVOKE TEMP ON DATABASE %I FROM PUBLIC', current_database());
     EXECUTE format('ALTER ROLE reader IN DATABASE %I SET statement_timeout = %L', current_database(), '5min');
+    EXECUTE format('ALTER ROLE writer IN DATABASE %I SET search_path = %L', current_database(), '');
+    EXECUTE format('ALTER DATABASE %I IS_TEMPLATE true', current_database());
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO writer WITH GRANT OPTION', current_database());
+    EXECUTE format('SET ROLE writer; GRANT CONNECT ON DATABASE %I TO "select"; RESET ROLE', current_database());
 END
 $database$;
