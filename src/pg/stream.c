@@ -70,9 +70,10 @@ static const char *start_command(struct arena *a, const struct pg_stream_options
         return arena_printf(a,
                             "START_REPLICATION SLOT %s LOGICAL %s (\"include-xids\" 'on', \"include-timestamp\" 'on')",
                             pg_quote_identifier(a, o->slot), lsn_format(o->from).text);
-    return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s%s%s)",
+    return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s%s%s%s)",
                         pg_quote_identifier(a, o->slot), lsn_format(o->from).text, protocol_version(version),
-                        publication_list(a, o), has_more ? ", messages 'true', streaming 'on'" : "",
+                        publication_list(a, o), has_more ? ", messages 'true'" : "",
+                        has_more && !o->is_whole ? ", streaming 'on'" : "",
                         has_more && o->binary ? ", binary 'true'" : "");
 }
 

@@ -46,6 +46,7 @@ struct pg_stream_options {
     struct lsn from;               /* LSN_NONE: where the slot was confirmed up to */
     bool is_test_decoding;         /* the slot's output plugin; publications and binary mean nothing then */
     bool binary;                   /* from 14 on; older servers send text */
+    bool is_whole;                 /* transactions come when they are committed, however large */
     unsigned decoding_work_mem_kb; /* logical_decoding_work_mem of the session, from 13 on; 0: the server's */
     unsigned nap_us;               /* PG_STREAM_NAP_US, for each megabyte a second; 0: never nap */
     const struct stop *stop;       /* NULL: cannot be stopped */

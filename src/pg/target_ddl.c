@@ -166,6 +166,15 @@ MUST_USE static struct error *run_sql(const struct ddl_run *run, struct pg_conn 
     return pg_execute(conn, "releasing a savepoint", "RELEASE SAVEPOINT pgtide_keys");
 }
 
+/*
+ * Some statements (ALTER DOMAIN … DROP CONSTRAINT) end with messages about what they changed that only a later command which writes lets the
+ * session see. Until then no savepoint may be set: "cannot start a subtransaction when there are unprocessed inval messages".
+ */
+MUST_USE static struct error *let_it_be_seen(struct pg_conn *conn)
+{
+    return pg_execute(conn, "ending a statement", "DELETE FROM pgtide.lane WHERE false");
+}
+
 /* Event triggers of the target do not fire where our session is a replica. */
 MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
 {
@@ -185,6 +194,7 @@ MUST_USE static struct error *run_statement(void *self, struct pg_conn *conn)
     if (became)
         TRY(pg_execute(conn, "putting the role back", "RESET ROLE"));
     TRY(put_back(run, conn, &before));
+    TRY(let_it_be_seen(conn));
     TRY(forced_security_after(conn, run->arena, forced));
     return run->is_replica ? NULL : refuse_what_acts(run, conn, acting);
 }

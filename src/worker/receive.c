@@ -47,6 +47,7 @@ struct receiver {
     unsigned silences; /* connections given up one after the other */
     bool reply_requested;
     bool was_full;
+    bool is_whole; /* no transactions in progress any more: their decoding failed */
 };
 
 /* (P4) Until the spool has it, a keepalive is nothing but a number to show. */
@@ -254,6 +255,7 @@ MUST_USE static struct error *open_stream(struct receiver *r)
                                                      .n_publications = t->publications.n,
                                                      .from = spool_end(t->spool),
                                                      .binary = t->is_binary,
+                                                     .is_whole = r->is_whole,
                                                      .decoding_work_mem_kb = decoding_work_mem_kb(t->options),
                                                      .is_test_decoding = t->is_test_decoding,
                                                      .nap_us = PG_STREAM_NAP_US,
@@ -299,10 +301,31 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     return NULL;
 }
 
-/* PostgreSQL's own defect, met in decoding: reading on is impossible, and what was not received yet cannot be had from this slot. */
+/* PostgreSQL's own defect, met in decoding. */
+static bool is_defect(const struct error *err)
+{
+    return strstr(error_message(err), "SQLSTATE XX") != NULL;
+}
+
+/*
+ * Some of them are met only while a transaction is in progress that alters tables and is rolled back in part: once it has ended, the source
+ * knows which of its changes count. Then it is the source that holds large transactions, on its own disk.
+ */
+static bool may_wait_for_commits(struct receiver *r, const struct error *err)
+{
+    if (r->is_whole || r->task->is_test_decoding || !is_defect(err))
+        return false;
+    r->is_whole = true;
+    log_warn("the source could not decode a transaction that is in progress; from now on each comes when it is "
+             "committed: %s",
+             error_message(err));
+    return true;
+}
+
+/* Reading on is impossible, and what was not received yet cannot be had from this slot. */
 static struct error *explain(const struct receiver *r, struct error *err)
 {
-    if (err == NULL || strstr(error_message(err), "SQLSTATE XX") == NULL)
+    if (!is_defect(err))
         return err;
     return error_hint(
         error_new(ERROR_HISTORY, "history broken: the source cannot decode its WAL for slot \"%s\": %s",
@@ -364,6 +387,10 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
         if (clock_now_us() - began_us > INT64_C(10) * 1000000 || lsn_before(reached, r->durable))
             patience_renew(&patience); /* what has no room on the disk came in vain */
         reached = r->durable;
+        if (may_wait_for_commits(r, err)) {
+            error_free(err);
+            continue;
+        }
         if (!patience_allows(&patience, err))
             return explain(r, err);
         if (patience.backoff.tries == 0)

@@ -97,6 +97,25 @@ def test_statements_and_rows_in_one_transaction(pair: Pair):    # P1
     pair.finish()
 
 
+def test_a_schema_is_renamed_before_rows_and_among_them(pair: Pair):
+    """Servers before 16 would go on telling of its tables by the former name, which may be another's by then."""
+    pair.on_source("CREATE SCHEMA s; CREATE TABLE s.t (id integer PRIMARY KEY); CREATE TABLE s.u (id integer PRIMARY KEY); INSERT INTO s.t VALUES (1); INSERT INTO s.u VALUES (1)")
+    pair.pgtide.caught_up()
+    pair.on_source("ALTER SCHEMA s RENAME TO s2")
+    pair.on_source("INSERT INTO s2.t VALUES (2); INSERT INTO s2.u VALUES (2)")
+    pair.on_source("BEGIN; INSERT INTO s2.t VALUES (3); ALTER SCHEMA s2 RENAME TO s3; INSERT INTO s3.t VALUES (4); COMMIT")
+    pair.on_source("CREATE SCHEMA s2; CREATE TABLE s2.t (id integer PRIMARY KEY); INSERT INTO s2.t VALUES (5); INSERT INTO s3.t VALUES (6); INSERT INTO s3.u VALUES (6)")
+    pair.finish()
+
+
+def test_a_statement_whose_effect_is_seen_late_is_followed_by_a_savepoint(pair: Pair):
+    """After ALTER DOMAIN … DROP the server sets none until something was written: "unprocessed inval messages"."""
+    pair.on_source("CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE TABLE of_domain (id integer PRIMARY KEY, d positive); INSERT INTO of_domain VALUES (1, 1), (2, 2)")
+    pair.on_source("BEGIN; ALTER DOMAIN positive DROP CONSTRAINT positive_check; UPDATE of_domain SET d = -1 WHERE id = 1; DELETE FROM of_domain WHERE d < 0; ALTER DOMAIN positive ADD CONSTRAINT positive_check CHECK (VALUE > 0); COMMIT")
+    pair.on_source("BEGIN; ALTER DOMAIN positive DROP CONSTRAINT positive_check; ALTER DOMAIN positive ADD CONSTRAINT positive_check CHECK (VALUE > 1); COMMIT")
+    pair.finish()
+
+
 def test_many_statements_in_one_string(pair: Pair):
     with pair.source.connect(pair.database) as session:
         session.pgconn.exec_(b"""

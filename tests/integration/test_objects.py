@@ -10,6 +10,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from harness.cluster import Cluster
 from harness.compare import assert_equal
 from harness.load import SQL
@@ -219,11 +221,13 @@ def test_materialized_views_stay_empty_unless_asked_for(world: World):
     assert pair.target_value("SELECT relispopulated FROM pg_class WHERE relname = 'm'") is False
 
 
-def test_large_objects_that_change_while_following_are_copied_again_at_the_stop(world: World):
+@pytest.mark.parametrize("how", [(), ("--no-ddl",)], ids=["ddl", "no-ddl"])
+def test_large_objects_that_change_while_following_are_copied_again_at_the_stop(world: World, how: tuple[str, ...]):
+    """Their rights and comments come as statements, too, but not without DDL."""
     pair = world.pair(options=("--accept", "large-objects"))
     pair.on_source("SELECT lo_from_bytea(g, convert_to('object ' || g, 'UTF8')) FROM generate_series(50001, 51203) g")
     pair.on_source("SELECT lo_create(40000); COMMENT ON LARGE OBJECT 50002 IS 'x'; GRANT SELECT ON LARGE OBJECT 50005 TO PUBLIC")
-    pair.pgtide.follow()
+    pair.pgtide.follow(*how)
     assert large_objects(pair.source) == large_objects(pair.target)
     pair.on_source("SELECT lo_put(50001, 3, 'changed'); SELECT lo_unlink(50600), lo_unlink(51203); SELECT lo_from_bytea(60000, 'new')")
     pair.on_source("SELECT lo_put(40000, 0, 'full'); SELECT lo_truncate(lo_open(50003, x'60000'::int), 0)")

@@ -3,7 +3,7 @@
     writers ──▶ source ⚡──(proxy ⚡)── pgtide ⚡ ──(proxy ⚡)── target ⚡
 
 The writers: Mixed (inserts, updates, deletes, key changes, swaps, partitions, savepoints, rollbacks), and beside it prepared transactions,
-transactions larger than a window with subtransactions, truncates, and DDL mixed with rows. The plan of mishaps comes from the seed alone: the same --seed strikes in the
+transactions larger than a window with subtransactions, truncates, DDL mixed with rows, and whatever else there is (harness/zoo). The plan of mishaps comes from the seed alone: the same --seed strikes in the
 same order. What the writers do depends on the moment too, so a failure prints plan and seed and may need several runs to come again.
 
 CI runs a round or two of each in about two minutes; `make torture` sets PGTIDE_TORTURE_SECONDS and runs hours.
@@ -22,10 +22,11 @@ from typing import Callable, Optional
 import psycopg
 import pytest
 
+from harness import zoo
 from harness.load import Session
 from harness.pgtide import FAILED, INTERRUPTED, REFUSED
 from harness.wait import let_pass, wait_until
-from harness.world import BadPair, World
+from harness.world import BadPair, Pair, World
 
 SECONDS = float(os.environ.get("PGTIDE_TORTURE_SECONDS", "20"))
 QUIET_EVERY = 6    # mishaps between two quiet points
@@ -45,8 +46,8 @@ CREATE SCHEMA ddl; CREATE SEQUENCE ddl.names;
 class Writer:
     """One thread with one session that goes on through crashes of the source."""
 
-    def __init__(self, pair: BadPair, rng: random.Random, deed: Callable[[Session, random.Random], None]) -> None:
-        self._pair, self._rng, self._deed = pair, rng, deed
+    def __init__(self, pair: Pair, rng: random.Random, deed: Callable[[Session, random.Random], None], pause_s: float = 1) -> None:
+        self._pair, self._rng, self._deed, self._pause_s = pair, rng, deed, pause_s
         self._stop = threading.Event()
         self._error: Optional[BaseException] = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -64,7 +65,7 @@ class Writer:
                 with psycopg.connect(self._pair.source.dsn(self._pair.database), autocommit=True, connect_timeout=5) as session:
                     while not self._stop.is_set():
                         self._deed(session, self._rng)
-                        self._stop.wait(self._rng.random())
+                        self._stop.wait(self._rng.random() * self._pause_s)
             except psycopg.OperationalError as error:
                 if not isinstance(error, (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)) and error.sqlstate is not None and error.sqlstate[:2] not in ("57", "08"):
                     print(f"a writer goes on after {error!r}")
@@ -275,6 +276,9 @@ class Torture:
             except psycopg.errors.NotNullViolation:
                 pass    # the default of a key went with the table whose sequence it used
 
+    def anything(self, session: Session, rng: random.Random) -> None:
+        zoo.write(session, rng, self.may_alter)
+
     def check_end(self) -> None:
         """It ends by itself when it was asked to, or when it lost a server before it followed or before it began; never with a worse error."""
         run = self.pair.pgtide.run
@@ -299,7 +303,7 @@ class Torture:
         """Writers write, things go wrong; then quiet, and everything is equal."""
         self.rounds += 1
         load = self.world.mixed(self.pair.source, self.pair.database, self.seed + self.rounds).start()
-        writers = [Writer(self.pair, random.Random(self.seed * 100 + self.rounds * 10 + n), deed) for n, deed in enumerate((*WRITERS, self.alter))]
+        writers = [Writer(self.pair, random.Random(self.seed * 100 + self.rounds * 10 + n), deed) for n, deed in enumerate((*WRITERS, self.alter, self.anything))]
         try:
             for _ in range(QUIET_EVERY):
                 self.follows()
@@ -330,6 +334,7 @@ LANES = [("--lanes", "4", "--decoding-work-mem", "64kB"), ("--lanes", "2"), ()]
 def test_random_histories_under_random_mishaps(world: World, seed: int, options: list[tuple[str, ...]]):
     pair = world.bad_pair(source_settings={"max_prepared_transactions": 20, "logical_decoding_work_mem": "256kB"})
     pair.fill_mixed().on_source(TABLES)
+    pair.on_source(zoo.SCHEMA)
     torture = Torture(world, pair, seed, options)
     until = time.monotonic() + SECONDS
     try:
@@ -339,4 +344,22 @@ def test_random_histories_under_random_mishaps(world: World, seed: int, options:
         print(f"seed {seed}, round {torture.rounds}, plan {' '.join(torture.plan)}")
         raise
     wait_until(torture.follows, 60, "it follows", every_s=0.2)
+    pair.finish(180)
+
+
+def test_statements_of_every_kind_by_several_sessions(world: World, seed: int):
+    """Without mishaps, so that what is wrong is wrong with what was written. In pieces: before 16 or so the source fails to decode some of these before they have ended."""
+    pair = world.pair(source_settings={"max_prepared_transactions": 20, "logical_decoding_work_mem": "64kB"})
+    pair.on_source(zoo.SCHEMA)
+    pair.pgtide.follow("--lanes", "3", "--decoding-work-mem", "64kB")
+    until, rounds = time.monotonic() + SECONDS / 2, 0
+    while rounds == 0 or time.monotonic() < until:
+        rounds += 1
+        writers = [Writer(pair, random.Random(seed * 100 + rounds * 10 + n), zoo.write, pause_s=0) for n in range(3)]
+        let_pass(5)
+        for writer in writers:
+            writer.stop()
+        pair.pgtide.caught_up(180)
+        pair.assert_equal(objects=False, sequences=False)
+        assert pair.pgtide.status()["conflicts"] == 0
     pair.finish(180)

@@ -220,7 +220,8 @@ begin
                                                                 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY', 'DROP COLLATION')
                                                      and relreplident in ('d', 'i'))
                         union select inhrelid from pg_inherits join concerned on inhparent = concerned.oid)
-                 select r.oid::regclass as name, r.relkind, pg_relation_size(r.oid) > 0 and tg_tag in ('CREATE TABLE AS', 'SELECT INTO') as has_rows,
+                 select r.oid::regclass as name, r.relkind, -- Its size takes a lock: of others than a new table that would be one that the statement has not, and a deadlock.
+                        case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_relation_size(r.oid) > 0 else false end as has_rows,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
                         and not exists (select from pg_publication_rel join pg_publication p on p.oid = prpubid
                                          where prrelid = r.oid and pubname like 'pgtide\_@%')
@@ -243,6 +244,15 @@ begin
             continue when not c.is_keyless or not (c.is_listed or c.is_to_list);
             again := again || format('alter table %s replica identity full', c.name);
         end loop;
+    end if;
+
+    -- Before 16 pgoutput goes on telling of tables by the schema's former name. A publication that is altered, if to what it is, makes it look anew.
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER SCHEMA' then
+        again := again || array(select format('alter publication pgtide_@ set (publish = %L)',
+                                              concat_ws(',', case when pubinsert then 'insert' end, case when pubupdate then 'update' end,
+                                                        case when pubdelete then 'delete' end,
+                                                        case when (to_jsonb(p) ->> 'pubtruncate')::boolean then 'truncate' end))
+                                  from pg_publication p where pubname = 'pgtide_@');
     end if;
 
     if n_ours = 0 then -- nobody's concern, and no reason to do anything about it

@@ -677,6 +677,29 @@ static void a_stopped_change_is_decided_about(void **state)
         }
 }
 
+/* What was in the way was taken away after the decision: it is carried out all the same, though the change would go through. */
+static void a_decision_holds_when_its_cause_is_gone(void **state)
+{
+    (void)state;
+    struct bench b;
+
+    setup(&b);
+    model_target_put(b.target, T, "1|u1|old");
+    start(&b);
+    transaction(&b, 1, b.t, "I1|u5|x I2|u2|x");
+    expect_error(engine_run(&b.engine), ERROR_DATA, "key (a) = (1)");
+    const struct apply_decision decision = {apply_stopped(b.engine.apply)->place, {.choice = RESUME_SKIP_CHANGE}};
+    teardown(&b);
+
+    setup(&b); /* the same source, and a target without that row */
+    b.options.apply.decisions = (struct decisions){&decision, 1};
+    start(&b);
+    transaction(&b, 1, b.t, "I1|u5|x I2|u2|x");
+    expect_ok(engine_run(&b.engine));
+    assert_string_equal(rows(&b, T), "2|u2|x");
+    teardown(&b);
+}
+
 /* A TRUNCATE that was skipped is recorded for each of its tables. */
 static void a_truncate_can_be_skipped(void **state)
 {
@@ -912,6 +935,7 @@ int main(void)
         cmocka_unit_test(a_decision_that_is_rolled_back_leaves_no_record),
         cmocka_unit_test(a_missing_row_is_completed_from_the_source),
         cmocka_unit_test(a_stopped_change_is_decided_about),
+        cmocka_unit_test(a_decision_holds_when_its_cause_is_gone),
         cmocka_unit_test(a_truncate_can_be_skipped),
         cmocka_unit_test(a_commit_whose_answer_was_lost_is_not_done_again),
         cmocka_unit_test(a_keepalive_is_shown_and_never_stored),
