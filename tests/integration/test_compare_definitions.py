@@ -8,6 +8,7 @@ Each property has objects of its own, so all are changed at once and exactly the
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -198,6 +199,9 @@ PROPERTIES: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [
     (TRIGGER, "COMMENT ON TRIGGER @ ON @ IS 'x'", (("comment", "trigger @ on public.@"),)),
     (POLICY, "COMMENT ON POLICY @ ON @ IS 'x'", (("comment", "policy @ on public.@"),)),
     (VIEW, "COMMENT ON COLUMN @.a IS 'x'", (("comment", "view column public.@.a"),)),
+    ("CREATE SCHEMA pgtide_@", "COMMENT ON SCHEMA pgtide_@ IS 'x'", (("comment", "schema pgtide_@"),)),
+    ("CREATE TABLE @ (a integer); CREATE RULE @ AS ON DELETE TO @ DO INSTEAD NOTHING", "COMMENT ON RULE @ ON @ IS 'x'", (("comment", "rule @ on public.@"),)),
+    ("CREATE FUNCTION @_f() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER pgtide_@ ON sql_drop EXECUTE FUNCTION @_f()", "ALTER EVENT TRIGGER pgtide_@ DISABLE", (("event trigger", "pgtide_@"),)),
     ("CREATE SCHEMA @; COMMENT ON SCHEMA @ IS 'x'", "COMMENT ON SCHEMA @ IS 'y'", (("comment", "schema @"),)),
     ("SELECT", "COMMENT ON SCHEMA public IS 'x'", (("comment", "schema public"),)),
     ("CREATE DOMAIN @ AS integer CONSTRAINT @ CHECK (VALUE > 0)", "COMMENT ON CONSTRAINT @ ON DOMAIN @ IS 'x'", (("comment", "domain constraint @ on public.@"),)),
@@ -225,8 +229,16 @@ NEWER: list[tuple[str, str, tuple[tuple[str, str], ...]]] = [
 ]
 
 
-def compared(pair: Pair, status: int) -> set[tuple[str, str]]:
-    done = pair.pgtide.call("compare", "--kind", "object", "--json", deadline_s=120)
+def of_domains() -> set[tuple[str, str]]:
+    """Constraints of domains: of no relation."""
+    return {(kind, identity.replace("@", f"m{n}")) for n, (made, _, found) in enumerate(PROPERTIES) if made.startswith("CREATE DOMAIN") for kind, identity in found if kind == "constraint"}
+
+
+OF_RELATIONS = {"table", "view", "materialized view", "foreign table", "parent", "column", "index", "constraint", "trigger", "rule", "policy", "statistics", "sequence", "comment", "grant"}
+
+
+def compared(pair: Pair, status: int, *options: str) -> set[tuple[str, str]]:
+    done = pair.pgtide.call("compare", "--kind", "object", "--json", *options, deadline_s=120)
     assert done.status == status, f"{done}"
     document = json.loads(done.out)
     assert not [entry["reason"] for entry in document["entries"] if entry["reason"]], "all is compared"
@@ -246,8 +258,14 @@ def test_each_property_that_differs_is_found_and_nothing_else(world: World, majo
             cluster.execute(made.replace("@", name), pair.database)
         expected += [(kind, identity.replace("@", name)) for kind, identity in found]
     assert len(set(expected)) == len(expected), "one would hide another"
+    pair.on_source("CREATE PUBLICATION kept; COMMENT ON PUBLICATION kept IS 'here'")    # nobody carries it
     assert compared(pair, OK) == set()
     for n, (_, changed, _) in enumerate(properties):
         pair.target.execute(changed.replace("@", f"m{n}"), pair.database)
     found = compared(pair, DIFFERENT)
     assert found == set(expected), f"not found: {sorted(set(expected) - found)}; found besides: {sorted(found - set(expected))}"
+
+    # Of chosen relations what belongs to them; the others are those of all
+    of_chosen = compared(pair, DIFFERENT, "--select", "public.*")
+    belongs = re.compile(r"(public\.|(table|sequence|column) public\.|(table|view|foreign table) column public\.|(table constraint|index|trigger|rule|policy|statistics object) .*public\.)")
+    assert of_chosen == {(kind, identity) for kind, identity in found if kind in OF_RELATIONS and belongs.match(identity) and (kind, identity) not in of_domains()}

@@ -366,7 +366,7 @@ with ours as (
     select 'event trigger', quote_ident(e.evtname), format('on %s, tags %s, execute %s, enabled %s, owner %I', e.evtevent, e.evttags, e.evtfoid::regprocedure,
                                                             e.evtenabled, pg_get_userbyid(e.evtowner))
       from pg_event_trigger e
-     where e.evtname !~ '^!?pgtide_'
+     where e.evtname !~ '^!?pgtide_[0-9a-f]{12}_'
        and not exists (select from member m where m.classid = 'pg_event_trigger'::regclass and m.objid = e.oid)
     union all
     select 'foreign data wrapper', quote_ident(fdwname),
@@ -395,8 +395,15 @@ with ours as (
        and (d.objoid >= 16384 or d.classoid = 'pg_namespace'::regclass and d.objoid in (select oid from ours))
        and not exists (select from member m where m.classid = d.classoid and m.objid = d.objoid)
        and coalesce(i.schema, '') not in ('pgtide', 'pg_toast')
-       and i.identity !~ '^"?pgtide'
-       and ($1::text[] is null or d.classoid = 'pg_class'::regclass and d.objoid in (select oid from rel))
+       and i.identity !~ '^"?!?pgtide_[0-9a-f]{12}_'
+       and i.type not like 'publication%' and i.type <> 'subscription'
+       and ($1::text[] is null or (d.classoid, d.objoid) in (select 'pg_class'::regclass, oid from rel
+                                                             union all select 'pg_class'::regclass, indexrelid from pg_index where indrelid in (select oid from rel)
+                                                             union all select 'pg_constraint'::regclass, oid from pg_constraint where conrelid in (select oid from rel)
+                                                             union all select 'pg_trigger'::regclass, oid from pg_trigger where tgrelid in (select oid from rel)
+                                                             union all select 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class in (select oid from rel)
+                                                             union all select 'pg_policy'::regclass, oid from pg_policy where polrelid in (select oid from rel)
+                                                             union all select 'pg_statistic_ext'::regclass, oid from pg_statistic_ext where stxrelid in (select oid from rel)))
     union all
     select 'security label', i.type || ' ' || i.identity, format('%s: %s', l.provider, l.label)
       from pg_seclabel l, pg_identify_object(l.classoid, l.objoid, l.objsubid) i
