@@ -82,10 +82,11 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     return NULL;
 }
 
-/* It ended because of a change that somebody must decide about. */
+/* It ended because of a change that somebody must decide about, or because of another error. */
 MUST_USE static struct error *note_stopped(const struct pair *p, struct status_facts *facts)
 {
     struct stopped stopped;
+    char *why = NULL;
 
     if (p->record->reset_reason != NULL) {
         facts->state = STATUS_FAILED;
@@ -93,9 +94,10 @@ MUST_USE static struct error *note_stopped(const struct pair *p, struct status_f
         return NULL;
     }
     TRY(stopped_read(p->arena, p->folder, &stopped));
-    if (stopped.is_stopped) {
+    TRY(ended_read(p->arena, p->folder, &why));
+    if (stopped.is_stopped || why != NULL) {
         facts->state = STATUS_FAILED;
-        facts->problem = stopped.cause;
+        facts->problem = stopped.is_stopped ? stopped.cause : why;
     }
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "control/json.h"
 #include "sys/file.h"
 
@@ -228,4 +229,32 @@ bool stopped_is_past(const struct stopped *s, struct lsn position)
     for (unsigned i = 0; i < s->n_decisions; i++)
         is_past = is_past && lsn_before(s->decisions[i].place.commit, position);
     return is_past;
+}
+
+static const char *ended_path(struct arena *a, const char *folder)
+{
+    return arena_printf(a, "%s/ended", folder);
+}
+
+void ended_note(const char *folder, const char *why)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "ended");
+    CLEANUP(error_free) struct error *err = file_replace(ended_path(a, folder), why, strlen(why));
+
+    if (err != NULL)
+        log_warn("why it ended could not be written down for \"pgtide status\": %s", error_message(err));
+}
+
+struct error *ended_read(struct arena *a, const char *folder, char **out_why)
+{
+    size_t length = 0;
+
+    return file_read(a, ended_path(a, folder), out_why, &length);
+}
+
+struct error *ended_forget(const char *folder)
+{
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "ended");
+
+    return file_remove(ended_path(a, folder));
 }

@@ -38,6 +38,14 @@ MUST_USE struct error *stopped_decide(const char *folder, struct resume_decision
 /* Removes the file; a missing one is fine. */
 MUST_USE struct error *stopped_forget(const char *folder);
 
+/*
+ * Why the last run ended, in a file of its own, for whoever asks later: nothing when it was interrupted or died. A run that begins forgets it. What
+ * cannot be written is only said in the log.
+ */
+void ended_note(const char *folder, const char *why);
+MUST_USE struct error *ended_read(struct arena *a, const char *folder, char **out_why); /* NULL: nothing is known */
+MUST_USE struct error *ended_forget(const char *folder);
+
 /* As the file and the control socket say it: "skip-change". */
 const char *stopped_choice_name(enum resume_choice choice);
 bool stopped_choice_parse(const char *name, enum resume_choice *out);

@@ -411,6 +411,7 @@ MUST_USE static struct error *run_task(struct task *t, struct stop *stop)
     TRY(control_server_start(t->folder, (struct control_handler){.self = t, .handle = handle, .tick = sample},
                              &server));
     TRY(open_record(t));
+    TRY(ended_forget(t->folder));
     TRY(left_out_open(progress_left_out_file(t->progress), &t->counters->statements_left_out, &t->left_out));
     atomic_store(&t->has_record, true);
     atomic_store(&t->counters->is_once, t->record->is_once);
@@ -462,6 +463,8 @@ struct error *worker_sync(const struct sync_options *options, struct progress *p
     struct error *err = stop_new(&t.stop);
     if (err == NULL)
         err = run_task(&t, stop);
+    if (err != NULL && error_kind(err) != ERROR_CANCELLED && atomic_load(&t.has_record))
+        ended_note(t.folder, error_message(err));
     free_task(&t);
     return err;
 }

@@ -176,8 +176,11 @@ def test_p6_a_slot_that_was_dropped_is_not_made_anew(pair: Pair):
     start_following_and_interrupt(pair)
     slot = pair.source.value(SLOT)
     pair.source.execute(f"SELECT pg_drop_replication_slot('{slot}')")
+    assert pair.pgtide.status()["state"] == "interrupted"
     assert slot in broken_history(pair)
     assert pair.source.query(SLOT) == []
+    document = pair.pgtide.status()
+    assert document["state"] == "failed" and "history broken" in document["problem"], "whoever asks later is told, too"
     pair.pgtide.stop("--force")
     pair.assert_nothing_left()
 
