@@ -76,6 +76,7 @@ static const struct check {
     {"large-objects", CHECK_SOURCE_FACTS, "there are no large objects", NEEDS_SOURCE, check_large_objects},
     {"foreign-tables", CHECK_SOURCE_FACTS, "there are no foreign tables", NEEDS_SOURCE, check_foreign_tables},
     {"tablespaces", CHECK_SOURCE_FACTS, "only the default tablespace is used", NEEDS_SOURCE, check_tablespaces},
+    {"reserved-schema", CHECK_SOURCE_FACTS, "nothing of yours is in our schema", NEEDS_SOURCE, check_reserved_schema},
     {"source-ddl", CHECK_SOURCE_FACTS, "the structure stays as it is", NEEDS_SOURCE, check_source_ddl},
     {"source-truncate", CHECK_SOURCE_FACTS, "the source sends TRUNCATE", NEEDS_SOURCE, check_source_truncate},
     {"long-transactions", CHECK_SOURCE_FACTS, "no old transaction delays the start", NEEDS_SOURCE,

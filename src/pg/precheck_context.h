@@ -80,8 +80,8 @@ bool precheck_copies(const struct precheck *p);  /* structure and rows are to be
 
 extern precheck_function check_source_reachable, check_source_wal_level, check_source_slots, check_accounts,
     check_source_senders, check_source_privileges, check_source_standby, check_replica_identity, check_unlogged,
-    check_large_objects, check_foreign_tables, check_tablespaces, check_source_ddl, check_source_truncate,
-    check_long_transactions, check_source_locks;
+    check_large_objects, check_foreign_tables, check_tablespaces, check_reserved_schema, check_source_ddl,
+    check_source_truncate, check_long_transactions, check_source_locks;
 extern precheck_function check_selected_objects, check_dependencies;
 extern precheck_function check_target_reachable, check_versions, check_target_privileges, check_target_empty,
     check_encoding, check_extensions, check_roles, check_target_settings, check_pg_dump;

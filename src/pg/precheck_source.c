@@ -394,6 +394,31 @@ struct error *check_foreign_tables(struct precheck *p, struct check_item *item)
     return NULL;
 }
 
+/* Whatever is in it is taken for ours everywhere else. A source may be the target or the source of another synchronization. */
+struct error *check_reserved_schema(struct precheck *p, struct check_item *item)
+{
+    struct pg_rows rows;
+
+    TRY(pg_query(p->source, p->a, "looking into schema \"pgtide\"",
+                 "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.oid::text FROM pg_class c "
+                 "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'pgtide' "
+                 "AND c.relkind IN ('r', 'p', 'v', 'm', 'f') "
+                 "AND c.relname NOT IN ('task', 'lane', 'lane_table', 'relation', 'done', 'aside', 'conflict') "
+                 "AND c.relname !~ '^(ddl|chosen)_[0-9a-f]{12}$' ORDER BY 1",
+                 NULL, 0, &rows));
+    item_objects_from_rows(p, item, &rows);
+    if (rows.n_rows == 0) {
+        item_is(p, item, CHECK_PASSED, "there is nothing");
+        return NULL;
+    }
+    item_is(
+        p, item, CHECK_ALARM,
+        "schema \"pgtide\" is where pgtide keeps its own: %s in it would be neither copied nor followed nor compared",
+        counted(p->a, rows.n_rows, "relation", "relations"));
+    item_fix_each(p, item, ON_SOURCE, "ALTER TABLE ", " SET SCHEMA public; -- or another schema");
+    return NULL;
+}
+
 struct error *check_tablespaces(struct precheck *p, struct check_item *item)
 {
     struct pg_rows rows;

@@ -157,6 +157,7 @@ FINDINGS = [
      ["public.f"]),
     ("tablespaces", "ALARM", "SET allow_in_place_tablespaces = on; -- alone:CREATE TABLESPACE apart LOCATION ''\nCREATE TABLE t (a integer PRIMARY KEY) TABLESPACE apart",
      "", ["apart"]),
+    ("reserved-schema", "ALARM", "CREATE SCHEMA pgtide; CREATE TABLE pgtide.task (a int); CREATE TABLE pgtide.mine (a integer PRIMARY KEY)", "", ["pgtide.mine", "SET SCHEMA"]),
     ("unlogged-tables", "ALARM", "CREATE UNLOGGED TABLE u (a integer PRIMARY KEY)", "", ['"public"."u"', "SET LOGGED"]),
     ("libraries", "FAILED", "CREATE FUNCTION own() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';"
      "UPDATE pg_proc SET probin = '$libdir/not_there' WHERE proname = 'own'", "", ["$libdir/not_there"]),
