@@ -246,13 +246,17 @@ begin
         end loop;
     end if;
 
-    -- Before 16 pgoutput goes on telling of tables by the schema's former name. A publication that is altered, if to what it is, makes it look anew.
-    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER SCHEMA' then
-        again := again || array(select format('alter publication pgtide_@ set (publish = %L)',
-                                              concat_ws(',', case when pubinsert then 'insert' end, case when pubupdate then 'update' end,
-                                                        case when pubdelete then 'delete' end,
-                                                        case when (to_jsonb(p) ->> 'pubtruncate')::boolean then 'truncate' end))
-                                  from pg_publication p where pubname = 'pgtide_@');
+    -- Before 16 pgoutput goes on telling of tables by the schema's former name, until something is told of the table: that it is published, for one.
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER SCHEMA' and current_setting('server_version_num')::int < 160000
+       and exists (select from pg_publication where pubname = 'pgtide_@') then
+        select again || array['create publication pgtide_@_renamed for table only ' || string_agg(r.oid::regclass::text, ', only ' order by r.oid),
+                              'drop publication pgtide_@_renamed']
+          into again
+          from pg_class r
+         where r.relnamespace in (select objid from pg_event_trigger_ddl_commands() where classid = 'pg_namespace'::regclass)
+           and r.relkind = 'r' and r.relpersistence = 'p'
+        having count(*) > 0;
+        again := coalesce(again, '{}');
     end if;
 
     if n_ours = 0 then -- nobody's concern, and no reason to do anything about it
