@@ -389,15 +389,15 @@ static void leave_unknown(const struct foreign_key *key, struct look *look)
 }
 
 /* *refused: the server's answer; taken. Of a table that is being renamed just now, or may not be read in whole. */
-MUST_USE static struct error *leave_refused(struct task *t, struct sides *s, struct arena *a,
-                                            const struct foreign_key *key, uint32_t oid, struct look *look,
-                                            struct error *refused)
+MUST_USE static struct error *leave_refused(struct task *t, struct sides *s, const struct foreign_key *key,
+                                            uint32_t oid, struct look *look, struct error *refused)
 {
-    const char *statement = foreign_key_validation(a, key);
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "refused key");
+    const char *statement = foreign_key_validation(scratch, key);
     struct entry *dumped = dumped_key(t, oid);
     const struct entry e = {.kind = ENTRY_FOREIGN_KEY,
                             .type = "FK CONSTRAINT",
-                            .name = arena_printf(a, "%s %s", key->table, key->name),
+                            .name = arena_printf(scratch, "%s %s", key->table, key->name),
                             .oid = oid,
                             .n_statements = 1,
                             .statements = &statement};
@@ -431,7 +431,7 @@ MUST_USE static struct error *validate_key(struct task *t, struct sides *s, stru
     if (err == NULL || pg_conn_is_broken(s->target) ||
         (error_kind(err) != ERROR_DATA && error_kind(err) != ERROR_CONFIG))
         return err;
-    return leave_refused(t, s, a, key, theirs.oid, look, err);
+    return leave_refused(t, s, key, theirs.oid, look, err);
 }
 
 MUST_USE static struct error *validate_found(struct task *t, struct arena *a, struct look *look)
