@@ -50,13 +50,28 @@ static void count_notice(void *self, const PGresult *notice)
     p->notices++;
 }
 
+/* Our sessions have pg_catalog alone on their search_path, as pg_restore's: somebody else's would decide which function is meant. */
+static const char unqualified[] = "A function in a CHECK, an index, a domain or a generated column of this table names "
+                                  "something without its schema, and "
+                                  "pgtide's search_path is pg_catalog, as pg_restore's. ALTER FUNCTION ... SET "
+                                  "search_path = ... on both sides, then run the same command "
+                                  "again.";
+
+/* Undefined table, function, object or schema. */
+static bool names_nothing(const PGresult *result)
+{
+    return pg_result_is(result, "42P01") || pg_result_is(result, "42883") || pg_result_is(result, "42704") ||
+           pg_result_is(result, "3F000");
+}
+
 /* The server's own words about `what`; `result` is not COMMAND_OK. */
 MUST_USE static struct error *refusal(struct pg_conn *c, const struct pump *p, const PGresult *result)
 {
     struct error *err = pg_error(pg_conn_handle(c), result, "COPY");
     bool is_source = c == p->source;
 
-    return error_wrap(err, "%s table \"%s\"", is_source ? "reading" : "writing", p->statement->name);
+    err = error_wrap(err, "%s table \"%s\"", is_source ? "reading" : "writing", p->statement->name);
+    return is_source || !names_nothing(result) ? err : error_hint(err, "%s", unqualified);
 }
 
 MUST_USE static struct error *lost(struct pg_conn *c, const struct pump *p)

@@ -350,6 +350,19 @@ def test_a_target_of_another_encoding(world: World, encoding: str, client: str, 
         assert session.execute(f'SELECT count(*), count(*) FILTER (WHERE "{text}" = \'{text}3{text}\') FROM "{tables[0]}"'.encode("utf-8")).fetchone() == (99, 1)
 
 
+def test_a_function_that_needs_a_search_path_is_named_with_its_remedy(world: World):
+    pair = world.pair(options=("--accept", "all"))
+    pair.on_source("CREATE TABLE banned (a int PRIMARY KEY); CREATE FUNCTION fine(int) RETURNS bool LANGUAGE sql AS 'SELECT NOT EXISTS (SELECT FROM banned WHERE a = $1)';"
+                   "CREATE TABLE t (a int PRIMARY KEY CHECK (fine(a))); INSERT INTO t VALUES (1)")
+    run = pair.pgtide.start().expect(FAILED)
+    assert 'relation "banned" does not exist' in run.err and "SET search_path" in run.err, run.err
+    for cluster in (pair.source, pair.target):
+        cluster.execute("ALTER FUNCTION fine(int) SET search_path = public", pair.database)
+    pair.pgtide.follow()
+    pair.on_source("INSERT INTO t VALUES (2)")
+    pair.finish()
+
+
 def test_a_foreign_key_of_another_name_is_looked_at_until_the_end(world: World):
     """Renamed on the target when it is made and not checked yet: one gets its name back, the other never does, and that is said."""
     pair = world.pair(options=("--accept", "all"))
