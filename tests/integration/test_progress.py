@@ -63,7 +63,7 @@ def test_an_index_that_takes_long_is_counted_while_it_is_built(world: World):
 
 
 def test_large_objects_are_part_of_the_rows_and_of_their_limit(world: World):
-    pair = world.pair(options=("--jobs", "2", "--max-rate", "2", "--accept", "large-objects"))
+    pair = world.pair(options=("--jobs", "2", "--max-rate", "2", "--accept", "all"))
     pair.on_source("""CREATE TABLE t (id integer PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000);
         SELECT lo_from_bytea(0, (SELECT string_agg(decode(md5((n * 100000 + i)::text), 'hex'), '') FROM generate_series(1, 16384) i)) FROM generate_series(1, 36) n""")
     events = judge_percentages(pair.pgtide.sync("--json"))
