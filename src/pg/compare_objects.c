@@ -348,6 +348,8 @@ static void take_pair(struct comparison *c, char **s, char **t)
 static int by_order(const void *left, const void *right)
 {
     char **const *l = left, **const *r = right;
+
+    assert(*l != NULL && *r != NULL); /* order_of takes them for what one side has not */
     int order = order_of(*l, *r);
 
     return order != 0 ? order : strcmp((*l)[OBJECT_DEFINITION], (*r)[OBJECT_DEFINITION]);
