@@ -184,8 +184,11 @@ MUST_USE static struct error *wait_received(struct attempt *at, struct lsn mark)
     while (!commit_log_wait(at->task->commits, mark, SLICE_MS)) {
         TRY(check_time(at));
         if (clock_now_us() > deadline_us)
-            return error_new(ERROR_TRANSIENT, "a marker that was written on the source did not arrive within %d s",
-                             RECEIVED_MS / 1000);
+            return error_hint(
+                error_new(ERROR_TRANSIENT, "a marker that was written on the source did not arrive within %d s",
+                          RECEIVED_MS / 1000),
+                "Receiving is behind: the spool is full (--max-spool), or the network is slow. Compare again after "
+                "\"pgtide wait --for caught-up\".");
     }
     return NULL;
 }
