@@ -104,16 +104,16 @@ MUST_USE static struct error *check_change(struct deferred *d, struct deferred_r
 {
     const struct change *c = change_at(run, i);
     struct exact_options options = run->options;
-    struct row_result why = {.outcome = ROW_DONE};
+    struct exact_verdict verdict;
     struct apply_place place = {.commit = run->place.commit, .ordinal = run->place.ordinal + i};
-    bool must_leave_out = false;
 
     options.decision = decision_at(run->decisions, place);
     options.left_out = deferred_left_out(d, run->transaction->first_change + i);
     options.may_leave_out = run->is_whole;
-    struct error *err = exact_check(run->target, run->scratch, options, run->transaction, c, &must_leave_out, &why);
-    if (err == NULL && must_leave_out)
-        leave_out(d, run->transaction->first_change + i, &why);
+    struct error *err = exact_check(run->target, run->scratch, options, run->transaction, c, &verdict);
+    bool must_leave_out = err == NULL && verdict.must_leave_out;
+    if (must_leave_out)
+        leave_out(d, run->transaction->first_change + i, &verdict.why);
     arena_reset(run->scratch);
     *out_again |= must_leave_out;
     if (err != NULL) {

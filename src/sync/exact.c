@@ -238,8 +238,7 @@ MUST_USE static struct error *remove_for(const struct exact *x, enum row_remedy 
 }
 
 /* The row is taken away, now or, where it was there before, for the others to be judged without it. */
-MUST_USE static struct error *leave_out(const struct exact *x, enum conflict_kind kind, bool *out_leave_out,
-                                        const struct row_result *r)
+MUST_USE static struct error *leave_out(const struct exact *x, enum conflict_kind kind, struct exact_verdict *out)
 {
     struct row_result removed;
 
@@ -247,10 +246,10 @@ MUST_USE static struct error *leave_out(const struct exact *x, enum conflict_kin
         return error_new(ERROR_DATA,
                          "%s: by constraint \"%s\" the row cannot stay as it is, and what it was is not known any more "
                          "in a transaction as large as this",
-                         change_describe(x->arena, x->change), r->constraint);
+                         change_describe(x->arena, x->change), out->why.constraint);
     TRY(remove_for(x, REMEDY_REMOVE_ROW, &removed));
-    *out_leave_out = x->change->op != BATCH_INSERT;
-    return *out_leave_out ? NULL : record(x, kind, CONFLICT_SKIPPED, r);
+    out->must_leave_out = x->change->op != BATCH_INSERT;
+    return out->must_leave_out ? NULL : record(x, kind, CONFLICT_SKIPPED, &out->why);
 }
 
 MUST_USE static struct error *make_alone(const struct exact *x, enum conflict_kind kind)
@@ -263,29 +262,29 @@ MUST_USE static struct error *make_alone(const struct exact *x, enum conflict_ki
 
 struct error *exact_check(struct target target, struct arena *a, struct exact_options options,
                           const struct window_transaction *transaction, const struct change *change,
-                          bool *out_leave_out, struct row_result *out_why)
+                          struct exact_verdict *out)
 {
     const struct exact x = {target, a, options, transaction, change};
     enum conflict_kind kind = kind_of(change, ROW_DUPLICATE);
 
-    *out_leave_out = false;
+    *out = (struct exact_verdict){.must_leave_out = false};
     if (is_skipped(options.decision.choice) || options.left_out != NULL)
         return NULL;
-    struct error *err = remove_for(&x, REMEDY_NONE, out_why);
+    struct error *err = remove_for(&x, REMEDY_NONE, &out->why);
     if (err != NULL)
         return error_wrap(err, "%s", change_describe(a, change));
-    if (out_why->outcome == ROW_DONE)
+    if (out->why.outcome == ROW_DONE)
         return NULL;
-    if (out_why->is_identical && policy_of(&x) != CONFLICT_ERROR) {
+    if (out->why.is_identical && policy_of(&x) != CONFLICT_ERROR) {
         struct row_result removed;
 
         return remove_for(&x, REMEDY_REMOVE_ROW, &removed);
     }
     switch (decisions[kind][policy_of(&x)]) {
     case DECIDE_FAIL:
-        return refuse(&x, out_why);
+        return refuse(&x, &out->why);
     case DECIDE_SKIP:
-        return leave_out(&x, kind, out_leave_out, out_why);
+        return leave_out(&x, kind, out);
     case DECIDE_REPLACE:
         return make_alone(&x, kind);
     case DECIDE_INSERT:

@@ -46,11 +46,16 @@ struct exact_options {
 MUST_USE struct error *exact_apply(struct target target, struct arena *a, struct exact_options options,
                                    const struct window_transaction *transaction, const struct change *change);
 
+/* What is to become of a change whose row is not alone. */
+struct exact_verdict {
+    bool must_leave_out;   /* the policy leaves it out, for which the transaction must be done again */
+    struct row_result why; /* then: what to give as left_out; lives in the arena given */
+};
+
 /*
  * At the end of the transaction: whether the row that the change wrote is alone with its deferrable keys; if not, that is a conflict of
- * the change. *out_leave_out: the policy leaves it out, for which the transaction must be done again; *out_why (in `a`) is then
- * what to give as left_out. Errors as above.
+ * the change. Errors as above.
  */
 MUST_USE struct error *exact_check(struct target target, struct arena *a, struct exact_options options,
                                    const struct window_transaction *transaction, const struct change *change,
-                                   bool *out_leave_out, struct row_result *out_why);
+                                   struct exact_verdict *out);
