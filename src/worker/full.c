@@ -575,8 +575,10 @@ MUST_USE static struct error *take_as_copied(struct task *t)
 
 struct error *full_copy(struct task *t)
 {
-    if (t->record->has_no_copy)
+    if (t->record->has_no_copy) {
+        TRY(lift_forced_security(t));
         return take_as_copied(t);
+    }
 
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
 

@@ -547,7 +547,7 @@ MUST_USE static struct error *force_row_security(struct task *t)
 struct error *full_finish(struct task *t)
 {
     if (t->record->has_no_copy)
-        return NULL;
+        return force_row_security(t);
     TRY(t->may_be_replica ? validate_others(t, true) : run_entries(t, true));
     return force_row_security(t);
 }

@@ -118,3 +118,16 @@ def test_forced_row_security_is_forced_at_the_end(world: World, may_be_replica: 
     assert pair.target_value("SELECT convalidated FROM pg_constraint WHERE contype = 'f'")
     pair.assert_equal(objects=False)
     pair.assert_nothing_left()
+
+
+def test_forced_row_security_with_changes_only(world: World):
+    pair = world.pair()
+    pair.on_source(SECURED)
+    pair.target.execute("CREATE ROLE carrier LOGIN; GRANT SET ON PARAMETER session_replication_role TO carrier; ALTER DATABASE app OWNER TO carrier")
+    pair.target.execute("SET ROLE carrier; " + SECURED.replace("INSERT INTO", "RESET ROLE; INSERT INTO", 1), "app")
+    pair.pgtide = world.pgtide(pair.source.dsn("app"), pair.target.dsn("app", user="carrier"), ("--accept", "all", "--type", "incremental"))
+    pair.pgtide.follow()
+    pair.on_source("UPDATE parent SET n = 9 WHERE id < 5; ALTER TABLE \"later On\" FORCE ROW LEVEL SECURITY; INSERT INTO \"later On\" VALUES (1)")
+    pair.pgtide.finish()
+    assert pair.target.query(SECURITY, "app") == pair.source.query(SECURITY, "app")
+    pair.assert_equal(objects=False)
