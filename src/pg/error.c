@@ -22,6 +22,7 @@ static const struct {
     {"27", ERROR_DATA},         /* triggered data change */
     {"38", ERROR_DATA},         /* what a trigger's function raises */
     {"39", ERROR_DATA},         {"44", ERROR_DATA}, /* WITH CHECK OPTION */
+    {"42804", ERROR_DATA},                          /* a value of a composite type that has more columns now */
     {"54", ERROR_DATA},                             /* a row too large for its index or page */
     {"P0", ERROR_DATA},                             /* RAISE EXCEPTION in a trigger */
 };

@@ -537,16 +537,12 @@ static void append_removed(struct question *q, const struct conflict *c)
     buffer_append_char(q->sql, ')');
 }
 
-struct error *target_conflict(void *self, const struct conflict *c)
+MUST_USE static struct error *record_conflict(struct pg_target *t, const struct conflict *c, bool with_rows)
 {
-    struct pg_target *t = self;
     const struct table_plan *plan = c->change.table->handle;
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
 
-    TRY(target_connected(t));
     arena_reset(t->scratch);
-    if (c->change.table->mode == TABLE_DDL)
-        return target_ddl_conflict(t, c, choice_names[c->choice]);
     struct question q = question_new(t, sql, (2 + c->n_removed) * plan->n_columns + 7);
     const char *texts[] = {
         t->options.task,
@@ -562,6 +558,10 @@ struct error *target_conflict(void *self, const struct conflict *c)
                             "old_row, new_row) SELECT ");
     for (size_t i = 0; i < COUNT_OF(texts); i++)
         buffer_printf(sql, "$%u%s, ", question_text(&q, texts[i]), i == 5 ? "::pg_lsn" : i == 6 ? "::int8" : "");
+    if (!with_rows) {
+        buffer_append_text(sql, "NULL, NULL, NULL");
+        return question_ask(&q, "recording a conflict", NULL);
+    }
     append_key(&q, &c->change);
     buffer_append_text(sql, "::text, ");
     append_removed(&q, c);
@@ -572,4 +572,24 @@ struct error *target_conflict(void *self, const struct conflict *c)
         append_row(&q, plan, c->change.row.row);
     buffer_append_text(sql, "::text");
     return question_ask(&q, "recording a conflict", NULL);
+}
+
+/* A value that the target cannot read, and that may be why it is a conflict, must not keep it from being recorded. */
+struct error *target_conflict(void *self, const struct conflict *c)
+{
+    struct pg_target *t = self;
+
+    TRY(target_connected(t));
+    arena_reset(t->scratch);
+    if (c->change.table->mode == TABLE_DDL)
+        return target_ddl_conflict(t, c, choice_names[c->choice]);
+    TRY(send_command(t, "SAVEPOINT pgtide_row"));
+    struct error *err = record_conflict(t, c, true);
+    if (err != NULL && error_kind(err) != ERROR_DATA)
+        return err;
+    if (err == NULL)
+        return send_command(t, "RELEASE SAVEPOINT pgtide_row");
+    error_free(err);
+    TRY(undo(t));
+    return record_conflict(t, c, false);
 }

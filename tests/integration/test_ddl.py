@@ -116,6 +116,23 @@ def test_a_statement_whose_effect_is_seen_late_is_followed_by_a_savepoint(pair: 
     pair.finish()
 
 
+def test_a_value_of_a_type_that_has_more_columns_by_then_can_be_left_out(pair: Pair):
+    """What was written before the statement and committed after it comes as it was written."""
+    pair.on_source("CREATE TYPE two AS (n integer, m integer); CREATE TABLE of_two (id integer PRIMARY KEY, p two)")
+    with pair.source.connect(pair.database) as session:
+        session.execute("BEGIN; INSERT INTO of_two VALUES (1, ROW(1, 2))")
+        pair.on_source("ALTER TYPE two ADD ATTRIBUTE o integer")
+        session.execute("COMMIT; INSERT INTO of_two VALUES (2, ROW(1, 2, 3))")
+    assert pair.pgtide.run.wait(60) == FAILED
+    assert "wrong number of columns" in pair.pgtide.run.err and "--skip-change" in pair.pgtide.run.err, pair.pgtide.run.err
+    pair.pgtide.start_command("resume", "--skip-change")
+    pair.pgtide.wait_phase("incremental")
+    pair.pgtide.caught_up()
+    assert pair.target.query("SELECT id FROM of_two", pair.database) == [(2,)]
+    assert pair.pgtide.call("compare", "--repair").status == OK
+    pair.finish()
+
+
 def test_many_statements_in_one_string(pair: Pair):
     with pair.source.connect(pair.database) as session:
         session.pgconn.exec_(b"""

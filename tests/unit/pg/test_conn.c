@@ -215,6 +215,7 @@ static void kinds_follow_the_sqlstate(void **state)
     assert_int_equal(pg_error_kind("53100"), ERROR_TRANSIENT);
     assert_int_equal(pg_error_kind("53400"), ERROR_CONFIG);
     assert_int_equal(pg_error_kind("23505"), ERROR_DATA);
+    assert_int_equal(pg_error_kind("42804"), ERROR_DATA);
     assert_int_equal(pg_error_kind("22P02"), ERROR_DATA);
     assert_int_equal(pg_error_kind("P0001"), ERROR_DATA);
     assert_int_equal(pg_error_kind("42P01"), ERROR_CONFIG);
