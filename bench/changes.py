@@ -43,6 +43,7 @@ class Load:
     name: str
     run: Callable[[Servers, float], None]
     before: str = ""  # in the tables beforehand; {n}: rows
+    is_read: bool = False  # somebody on the target keeps a snapshot, as a report or a dump does: nothing dead is removed meanwhile
 
 
 def bench(servers: Servers, *options: str, script: str = "") -> None:
@@ -61,6 +62,7 @@ def each(total: float, clients: int = 8) -> tuple[str, ...]:
 PLAIN = "INSERT INTO plain SELECT n, n, md5(n::text) FROM generate_series(1, {n}) n"
 LOADS = (
     Load("TPC-B, 50,000 transactions", lambda s, size: bench(s, *each(50_000 * size))),
+    Load("TPC-B, 50,000 transactions, while a report reads the target", lambda s, size: bench(s, *each(50_000 * size)), is_read=True),
     Load("pgbench -N, 150,000 transactions", lambda s, size: bench(s, "-N", *each(150_000 * size))),
     Load("300,000 transactions of one insert", lambda s, size: bench(s, *each(300_000 * size), script=TINY)),
     Load("one transaction of 1,000,000 inserts", lambda s, size: s.source.execute(PLAIN.format(n=int(1_000_000 * size)), DATABASE)),
@@ -89,7 +91,10 @@ def drain(servers: Servers, contender: Contender, load: Load, size: float) -> Ru
     servers.source.execute("INSERT INTO sentinel VALUES (1)", DATABASE)
     for cluster in (servers.source, servers.target):
         cluster.execute("CHECKPOINT")
-    with servers.target.connect(DATABASE) as session:
+    with servers.target.connect(DATABASE) as session, servers.target.connect(DATABASE) as report:
+        if load.is_read:
+            report.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            report.execute("SELECT FROM pgbench_branches")
         run = measured(servers, lambda client: contender.drain(client, lambda: session.execute("SELECT FROM sentinel").rowcount == 1))  # type: ignore[attr-defined]
     return run
 

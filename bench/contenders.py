@@ -149,14 +149,17 @@ class Native(Contender):
 
     # Changes
 
-    def begin(self) -> None:
+    def begin_with_slot(self) -> None:
         self.prepare()
         self.restore()
         subprocess.run(["bash", "-c", f"pg_dump -a '{self.source}' | psql -qX '{self.target}'"], check=True, capture_output=True)
         self.servers.target.execute("ANALYZE", DATABASE)
         self.servers.source.execute("CREATE PUBLICATION bench FOR ALL TABLES", DATABASE)
-        self.subscribe("copy_data = false, enabled = false, create_slot = false, slot_name = 'bench'")
         self.servers.source.execute("SELECT pg_create_logical_replication_slot('bench', 'pgoutput')", DATABASE)
+
+    def begin(self) -> None:
+        self.begin_with_slot()
+        self.subscribe("copy_data = false, enabled = false, create_slot = false, slot_name = 'bench'")
 
     def drain(self, client: Client, is_there: Callable[[], bool]) -> None:
         self.servers.target.execute("ALTER SUBSCRIPTION bench ENABLE", DATABASE)
@@ -167,6 +170,28 @@ class Native(Contender):
 
     def end(self, process: None = None) -> None:
         self.clean()
+
+
+class Relay(Native):
+    """The least between two servers: one thread of C that inserts what comes (relay.c). The limit of the delay."""
+
+    name = "limit: a bare relay"
+
+    def begin(self) -> None:
+        self.begin_with_slot()
+
+    def follow(self) -> subprocess.Popen[bytes]:  # type: ignore[override]
+        program = self.servers.folder / "relay"
+        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpq"], check=True, capture_output=True, text=True).stdout.split()
+        subprocess.run(["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("relay.c")), *flags], check=True)
+        return Client().start([str(program), self.source, self.target, "bench", "bench"])
+
+    def end(self, process: Optional[subprocess.Popen[bytes]] = None) -> None:  # type: ignore[override]
+        assert process is not None
+        process.terminate()
+        Client().end(process, allowed=(-signal.SIGTERM,))
+        wait_for(lambda: not self.servers.source.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'bench'"))
+        self.servers.source.execute("SELECT pg_drop_replication_slot('bench'); DROP PUBLICATION bench", DATABASE)
 
 
 class Part(Contender):
@@ -272,6 +297,7 @@ class Decoded(Decoding):
 
 CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe, CopyOut, CopyIn, Indexes)
 FOLLOWERS = (Pgtide, Native, Received, Decoded)
+STEADY = (Pgtide, Native, Relay)
 
 
 def wait_for(condition: Callable[[], bool], every_s: float = 0.005, limit_s: float = 900) -> None:
