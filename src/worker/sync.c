@@ -41,6 +41,7 @@ MUST_USE static struct error *wait_applied(struct task *t, struct lsn upto)
         TRY(stop_check(t->stop));
         wake_wait(t->events, t->stop, WAIT_MS);
     }
+    atomic_store(&t->awaited_lsn, 0);
     return stop_check(t->stop);
 }
 
