@@ -8,7 +8,7 @@
  * Every session: client_encoding is the source's server encoding when given, search_path = pg_catalog, DateStyle
  * ISO, IntervalStyle postgres, extra_float_digits 3, bytea_output hex, TimeZone UTC, lc_monetary C, row_security off
  * (a policy raises an error instead of filtering in silence), xmloption content, array_nulls on, read committed, statement, lock, idle and transaction timeouts 0,
- * transactions read-write whatever the database's default, TCP keepalives on.
+ * transactions read-write whatever the database's default, jit off (11 and later), TCP keepalives on.
  */
 #pragma once
 
