@@ -41,7 +41,7 @@ const char *setting_refusal(const struct setting_rights *r, const char *setting)
     char name[SETTING_MAX];
     size_t length = 0;
 
-    for (; setting[length] != '\0' && length < sizeof name - 1; length++)
+    for (; length < sizeof name - 1 && setting[length] != '\0'; length++)
         name[length] = (char)tolower((unsigned char)setting[length]);
     name[length] = '\0';
     char **const *found = r->rows.n_rows == 0 ? NULL

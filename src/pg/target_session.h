@@ -19,7 +19,7 @@ struct pg_target {
     int former_pid;       /* of a backend that may still run what it was sent; 0: none */
     bool is_replica;
 
-    size_t largest;       /* bytes of values in a statement of this session */
+    size_t largest; /* bytes of values in a statement of this session */
 
     struct apply_position position; /* as this session knows pgtide.lane */
     bool in_transaction;
