@@ -561,7 +561,7 @@ enum {
     SIM_TABLES = 40,
     SIM_ENTRIES = 80,
     SIM_WORKERS = 5,
-    SIM_PARTS = 16,
+    SIM_PARTS = 64, /* of 64 MB */
 };
 
 /* The databases and the workers as the plan's caller would have them. */
