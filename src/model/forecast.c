@@ -66,6 +66,17 @@ static double with_guess(const struct forecast_price *k, double worked_s, double
     return (worked_s + guess_s) / (k->done + guess_s / guess);
 }
 
+/*
+ * Of rows, which come steadily: the guess is weighed by time. By bytes (with_guess, for what comes in lumps) it would be those of a fast copy, which
+ * one that a limit holds back needs minutes to outweigh: 10 s were left and 4 were said.
+ */
+static double price_of_rows(const struct forecast_price *k)
+{
+    double measured = k->done > 0 ? k->worked_s / k->done : GUESS_PRICE;
+
+    return (k->worked_s * measured + GUESS_ROWS_S * GUESS_PRICE) / (k->worked_s + GUESS_ROWS_S);
+}
+
 /* For other work. A worker that rests most of the time says nothing about the machine. */
 static double price_of_machine(const struct forecast_price *rows)
 {
@@ -80,7 +91,7 @@ static void find_prices(const struct forecast *f, double *out)
 {
     const struct forecast_price *k = f->kinds;
 
-    out[WORK_ROWS] = with_guess(&k[WORK_ROWS], k[WORK_ROWS].worked_s, GUESS_PRICE, GUESS_ROWS_S);
+    out[WORK_ROWS] = price_of_rows(&k[WORK_ROWS]);
     out[WORK_BUILD] = with_guess(&k[WORK_BUILD], k[WORK_BUILD].worked_s, price_of_machine(&k[WORK_ROWS]), GUESS_S);
     out[WORK_OBJECTS] = with_guess(&k[WORK_OBJECTS], k[WORK_OBJECTS].worked_s,
                                    most(PRICE_LEAST, least(PRICE_MOST, out[WORK_BUILD])), GUESS_S);
