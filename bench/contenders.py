@@ -176,6 +176,7 @@ class Relay(Native):
     """The least between two servers: one thread of C that inserts what comes (relay.c). The limit of the delay."""
 
     name = "limit: a bare relay"
+    options: tuple[str, ...] = ()
 
     def begin(self) -> None:
         self.begin_with_slot()
@@ -184,7 +185,7 @@ class Relay(Native):
         program = self.servers.folder / "relay"
         flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libpq"], check=True, capture_output=True, text=True).stdout.split()
         subprocess.run(["cc", "-O2", "-o", str(program), str(Path(__file__).with_name("relay.c")), *flags], check=True)
-        return Client().start([str(program), self.source, self.target, "bench", "bench"])
+        return Client().start([str(program), self.source, self.target, "bench", "bench", *self.options])
 
     def end(self, process: Optional[subprocess.Popen[bytes]] = None) -> None:  # type: ignore[override]
         assert process is not None
@@ -192,6 +193,13 @@ class Relay(Native):
         Client().end(process, allowed=(-signal.SIGTERM,))
         wait_for(lambda: not self.servers.source.value("SELECT active FROM pg_replication_slots WHERE slot_name = 'bench'"))
         self.servers.source.execute("SELECT pg_drop_replication_slot('bench'); DROP PUBLICATION bench", DATABASE)
+
+
+class RelayWithPosition(Relay):
+    """The same with its position in each transaction of the target, as whoever may be killed needs it."""
+
+    name = "limit: a relay with a position"
+    options = ("position",)
 
 
 class Part(Contender):
@@ -297,7 +305,7 @@ class Decoded(Decoding):
 
 CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe, CopyOut, CopyIn, Indexes)
 FOLLOWERS = (Pgtide, Native, Received, Decoded)
-STEADY = (Pgtide, Native, Relay)
+STEADY = (Pgtide, Native, Relay, RelayWithPosition)
 
 
 def wait_for(condition: Callable[[], bool], every_s: float = 0.005, limit_s: float = 900) -> None:

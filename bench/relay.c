@@ -4,7 +4,10 @@
  * measured with it is the limit of the delay: a walsender, a program and a session of the target have to be woken one after the other,
  * where a subscription of PostgreSQL wakes a walsender and a worker.
  *
- *     relay SOURCE TARGET SLOT PUBLICATION      until it is stopped
+ *     relay SOURCE TARGET SLOT PUBLICATION [position]      until it is stopped
+ *
+ * With `position` it does on the target what whoever may die at any moment must do: BEGIN, the row and its count, the position in the
+ * same transaction, COMMIT, all prepared and in one packet. What that adds is the price of losing nothing and doubling nothing.
  *
  * Messages: PostgreSQL 15 manual, 55.4 (XLogData, standby status update) and 55.9 (Relation, Insert). Ends with a text on standard error
  * when anything is not as expected.
@@ -26,6 +29,7 @@ struct table {
 
 static struct table tables[TABLES_MAX];
 static unsigned n_tables;
+static int keeps_position;
 
 static void expect(int is_so, const char *what, PGconn *c)
 {
@@ -51,6 +55,26 @@ static uint16_t u16(const char *at)
     return be16toh(v);
 }
 
+static void prepare(PGconn *target, const char *name, const char *sql)
+{
+    PGresult *made = PQprepare(target, name, sql, 0, NULL);
+
+    expect(PQresultStatus(made) == PGRES_COMMAND_OK, "preparing", target);
+    PQclear(made);
+}
+
+/* As pgtide keeps it, in a table of its own. */
+static void prepare_position(PGconn *target)
+{
+    PQclear(PQexec(target, "CREATE TABLE IF NOT EXISTS relay (id integer PRIMARY KEY, n bigint)"));
+    PQclear(PQexec(target, "INSERT INTO relay VALUES (1, 0)"));
+    prepare(target, "begin", "BEGIN");
+    prepare(target, "move",
+            "WITH moved AS (UPDATE relay SET n = n + 1 WHERE id = 1 RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM "
+            "moved");
+    prepare(target, "commit", "COMMIT");
+}
+
 /* 'R', oid, schema, name, identity, columns. */
 static void on_relation(PGconn *target, const char *at)
 {
@@ -63,10 +87,32 @@ static void on_relation(PGconn *target, const char *at)
     struct table *t = &tables[n_tables++];
     t->oid = u32(at + 1);
     snprintf(t->statement, sizeof t->statement, "t%u", t->oid);
-    snprintf(sql, sizeof sql, "INSERT INTO \"%s\".\"%s\" VALUES (%.*s)", schema, name, (int)(columns * 3 - 1), params);
-    PGresult *made = PQprepare(target, t->statement, sql, 0, NULL);
-    expect(PQresultStatus(made) == PGRES_COMMAND_OK, "preparing", target);
-    PQclear(made);
+    snprintf(sql, sizeof sql, "%sINSERT INTO \"%s\".\"%s\" VALUES (%.*s)%s", keeps_position ? "WITH done AS (" : "",
+             schema, name, (int)(columns * 3 - 1), params,
+             keeps_position ? " RETURNING 1) SELECT 1 / (count(*) = 1)::int FROM done" : "");
+    prepare(target, t->statement, sql);
+}
+
+static void insert_with_position(PGconn *target, const char *statement, int n, const char *const *values)
+{
+    PGresult *answer = NULL;
+    int is_sync = 0;
+
+    expect(PQenterPipelineMode(target), "a pipeline", target);
+    PQsendQueryPrepared(target, "begin", 0, NULL, NULL, NULL, 0);
+    PQsendQueryPrepared(target, statement, n, values, NULL, NULL, 0);
+    PQsendQueryPrepared(target, "move", 0, NULL, NULL, NULL, 0);
+    PQsendQueryPrepared(target, "commit", 0, NULL, NULL, NULL, 0);
+    expect(PQpipelineSync(target), "sending", target);
+    while (!is_sync) {
+        if ((answer = PQgetResult(target)) == NULL)
+            continue;
+        ExecStatusType status = PQresultStatus(answer);
+        is_sync = status == PGRES_PIPELINE_SYNC;
+        expect(is_sync || status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK, "inserting", target);
+        PQclear(answer);
+    }
+    expect(PQexitPipelineMode(target), "the end of a pipeline", target);
 }
 
 /* 'I', oid, 'N', columns, then a kind, a length and a text each. */
@@ -90,6 +136,10 @@ static void on_insert(PGconn *target, const char *at)
         values[i] = copies[i];
         value += 4 + length;
     }
+    if (keeps_position) {
+        insert_with_position(target, tables[t].statement, (int)n, values);
+        return;
+    }
     PGresult *done = PQexecPrepared(target, tables[t].statement, (int)n, values, NULL, NULL, 0);
     expect(PQresultStatus(done) == PGRES_COMMAND_OK, "inserting", target);
     PQclear(done);
@@ -109,13 +159,17 @@ int main(int argc, char **argv)
     char command[512], uri[1024];
     time_t told = 0;
 
-    expect(argc == 5, "SOURCE TARGET SLOT PUBLICATION", NULL);
+    expect(argc == 5 || (argc == 6 && strcmp(argv[5], "position") == 0), "SOURCE TARGET SLOT PUBLICATION [position]",
+           NULL);
+    keeps_position = argc == 6;
     snprintf(uri, sizeof uri, "%s%sreplication=database", argv[1],
              strchr(argv[1], '=') != NULL && strstr(argv[1], "://") == NULL ? " " : "?");
     PGconn *source = PQconnectdb(uri), *target = PQconnectdb(argv[2]);
     expect(PQstatus(source) == CONNECTION_OK, "the source", source);
     expect(PQstatus(target) == CONNECTION_OK, "the target", target);
     PQclear(PQexec(target, "SET synchronous_commit = off"));
+    if (keeps_position)
+        prepare_position(target);
     snprintf(command, sizeof command,
              "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (proto_version '1', publication_names '%s')", argv[3], argv[4]);
     PGresult *started = PQexec(source, command);

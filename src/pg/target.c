@@ -78,7 +78,9 @@ MUST_USE static struct error *connect_anew(struct pg_target *t)
     t->largest = 0;
     t->pid = pg_conn_pid(conn); /* libpq forgets it with a lost connection */
     statement_cache_forget(t->cache);
+    t->begin = (struct prepared){.name = "begin", .state = PREPARED_NOT};
     t->move = (struct prepared){.name = "move", .state = PREPARED_NOT};
+    t->end = (struct prepared){.name = "end", .state = PREPARED_NOT};
     t->conn = TAKE(conn);
     return NULL;
 }
@@ -292,6 +294,22 @@ MUST_USE static struct error *renew(struct pg_target *t)
     return connect_anew(t);
 }
 
+/* What each transaction needs is parsed once a session. */
+MUST_USE static struct error *send_prepared(struct pg_target *t, struct prepared *prepared, char *sql,
+                                            const struct statement_params *params, struct pipe_expect expect)
+{
+    if (prepared->state == PREPARED_NOT) {
+        struct pipe_expect preparing = {.rows = PIPE_ANY_COUNT, .what = expect.what};
+
+        TRY(pipe_prepare(t->pipe, prepared, &(struct statement_sql){.text = sql}, preparing));
+    }
+    return pipe_execute(t->pipe, prepared, params, expect);
+}
+
+static char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+static char commit_sql[] = "COMMIT";
+static const struct statement_params no_params;
+
 static struct error *target_begin(void *self)
 {
     struct pg_target *t = self;
@@ -304,8 +322,8 @@ static struct error *target_begin(void *self)
     t->has_savepoint = false;
     t->asserts_all = true;
     target_check_begin(t);
-    return pipe_send(t->pipe, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, NULL,
-                     (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
+    return send_prepared(t, &t->begin, begin_sql, &no_params,
+                         (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "beginning a transaction"});
 }
 
 /* A lock of another lane's is given up by nobody while that one waits for us, and no deadlock is seen. */
@@ -446,13 +464,10 @@ MUST_USE static struct error *send_commit(struct pg_target *t, struct apply_posi
         TRY(pipe_send(t->pipe, "SET LOCAL synchronous_commit = on", NULL, NULL, expect));
     TRY(bind_move(t, position, lanes));
     expect.what = moving;
-    if (t->move.state == PREPARED_NOT)
-        TRY(pipe_prepare(t->pipe, &t->move,
-                         &(struct statement_sql){.text = move_lane_sql, .n_params = 0, .types = NULL}, expect));
-    TRY(pipe_execute(t->pipe, &t->move, t->params, expect));
+    TRY(send_prepared(t, &t->move, move_lane_sql, t->params, expect));
     expect.what = "committing";
     expect.keep = true;
-    TRY(pipe_send(t->pipe, "COMMIT", NULL, NULL, expect));
+    TRY(send_prepared(t, &t->end, commit_sql, &no_params, expect));
     FAULT_POINT("target.after_commit_sent");
     return pipe_sync(t->pipe);
 }
@@ -601,7 +616,7 @@ struct pg_target *pg_target_new(struct arena *a, struct pg_target_options option
         .arena = a,
         .scratch = arena_new(a, "target session"),
         .doubts = arena_new(a, "tables in doubt"),
-        .cache = statement_cache_new(STATEMENTS_MAX - 1), /* and the one that moves the position */
+        .cache = statement_cache_new(STATEMENTS_MAX - 3), /* and those of each transaction */
         .params = statement_params_new(),
         .key = buffer_new(),
     };

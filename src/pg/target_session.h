@@ -31,7 +31,7 @@ struct pg_target {
     struct doubted_table *doubted;
     uint32_t alone_with; /* nobody else writes to the table with this oid; 0: not known of any */
 
-    struct prepared move; /* of the position; needed at each commit */
+    struct prepared begin, move, end; /* a transaction, the position in it, its COMMIT */
     struct statement_cache *cache;
     unsigned prepares_open; /* sent since answers were last waited for */
     struct statement_params *params;
