@@ -331,7 +331,7 @@ char *compare_plan_rows(struct arena *a, const struct compare_plan *p, const cha
 
 /* ---- statements about one row ---- */
 
-static const char *literal(struct arena *a, const char *text)
+const char *compare_plan_literal(struct arena *a, const char *text)
 {
     return text == NULL ? "NULL" : pg_quote_literal(a, text);
 }
@@ -350,7 +350,8 @@ char *compare_plan_where(struct arena *a, const struct compare_plan *p, char *co
     for (unsigned i = 0; i < p->n_columns; i++)
         if (p->columns[i].is_key)
             buffer_printf(where, "%s%s = %s", where->length == 0 ? "" : " AND ",
-                          pg_quote_identifier(a, p->columns[i].name), literal(a, cells[PLAN_FIRST_COLUMN + i]));
+                          pg_quote_identifier(a, p->columns[i].name),
+                          compare_plan_literal(a, cells[PLAN_FIRST_COLUMN + i]));
     return arena_strdup(a, buffer_text(where));
 }
 
@@ -376,7 +377,7 @@ char *compare_plan_insert(struct arena *a, const struct compare_plan *p, char *c
             continue;
         const char *comma = names->length == 0 ? "" : ", ";
         buffer_printf(names, "%s%s", comma, pg_quote_identifier(a, p->columns[i].name));
-        buffer_printf(values, "%s%s", comma, literal(a, cells[PLAN_FIRST_COLUMN + i]));
+        buffer_printf(values, "%s%s", comma, compare_plan_literal(a, cells[PLAN_FIRST_COLUMN + i]));
     }
     const char *table = pg_quote_name(a, p->target->schema, p->target->name);
     if (names->length == 0)
@@ -402,7 +403,7 @@ char *compare_plan_update(struct arena *a, const struct compare_plan *p, char *c
         any = any == NULL ? name : any;
         if (compare_plan_column_differs(p, i, source_cells, target_cells))
             buffer_printf(set, "%s%s = %s", set->length == 0 ? "" : ", ", name,
-                          literal(a, source_cells[PLAN_FIRST_COLUMN + i]));
+                          compare_plan_literal(a, source_cells[PLAN_FIRST_COLUMN + i]));
     }
     if (set->length == 0 && any != NULL)
         buffer_printf(set, "%s = %s", any, any);

@@ -107,6 +107,9 @@ enum { PLAN_ORDER, PLAN_KEY, PLAN_HASH, PLAN_FIRST_COLUMN };
 /* "id = '4' AND …", or the comparison of the whole row when there is no key. */
 char *compare_plan_where(struct arena *a, const struct compare_plan *p, char *const *cells);
 
+/* A cell in a statement. */
+const char *compare_plan_literal(struct arena *a, const char *cell);
+
 /* Statements for the target, without semicolon: they touch exactly one row. */
 char *compare_plan_insert(struct arena *a, const struct compare_plan *p, char *const *source_cells);
 char *compare_plan_delete(struct arena *a, const struct compare_plan *p, char *const *target_cells);

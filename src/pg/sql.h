@@ -6,6 +6,7 @@ extern const char sql_acting[];
 extern const char sql_build_progress[];
 extern const char sql_build_progress_12[];
 extern const char sql_columns[];
+extern const char sql_compare_acting_keys[];
 extern const char sql_compare_columns[];
 extern const char sql_compare_database[];
 extern const char sql_compare_large_object_rights[];

@@ -30,6 +30,7 @@ struct table_job {
     struct compare_plan plan;
     struct compare_entry *rows;   /* NULL: not asked for */
     struct compare_entry *values; /* likewise */
+    bool has_insertions;          /* a repair: rows that it lacked are there */
 };
 
 struct compare_run {
@@ -109,28 +110,24 @@ static const char *select_of(struct arena *a, const struct compare_table *t, con
 
 MUST_USE static struct error *row_differs(void *self, const struct compare_plan *p, char *const *s, char *const *t)
 {
-    static const enum repair_step steps[DIFFERENCE_SIDE_COUNT] = {
-        [ONLY_ON_SOURCE] = REPAIR_INSERT, [ONLY_ON_TARGET] = REPAIR_DELETE, [ON_BOTH] = REPAIR_UPDATE};
     struct row_work *w = self;
     struct arena *a = w->scratch;
     struct difference_column *columns = NULL;
-    enum difference_side side = side_of(s, t);
 
     arena_reset(a);
-    const char *repair = repair_of(a, p, s, t);
     if (w->repair != NULL)
-        return repair_add(w->repair, steps[side], repair);
+        return repair_add(w->repair, a, p, s, t);
     unsigned n = differing_columns(a, p, s, t, &columns);
     const char *where = compare_plan_where(a, p, s != NULL ? s : t);
     struct difference d = {
-        .side = side,
+        .side = side_of(s, t),
         .what = p->title,
         .identity = compare_shortened(a, p->has_key ? where : (s != NULL ? s : t)[PLAN_KEY], KEY_SHOWN),
         .n_columns = n,
         .columns = columns,
         .select_source = select_of(a, p->source, where),
         .select_target = select_of(a, p->target, where),
-        .repair = repair,
+        .repair = repair_of(a, p, s, t),
     };
     compare_entry_differs(w->run->collector, w->job->values, &d);
     return NULL;
@@ -465,7 +462,8 @@ MUST_USE static struct error *close_run(struct compare_run *run, struct error *e
 
 /* ---- the repair ---- */
 
-MUST_USE static struct error *repair_table(struct compare_run *run, struct table_job *job)
+MUST_USE static struct error *repair_in(struct compare_run *run, struct table_job *job, enum repair_order order,
+                                        enum repair_obstacle *out_obstacle)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "row");
     CLEANUP(repair_close) struct repair *repair = NULL;
@@ -473,18 +471,47 @@ MUST_USE static struct error *repair_table(struct compare_run *run, struct table
     struct compare_rows_options options = rows_options(run, job, &run->sessions[0], &work);
     struct compare_rows_counts counts;
 
-    if (job->plan.refusal != NULL)
-        return NULL;
-    TRY(repair_open(&repair));
+    TRY(repair_open((struct repair_way){.order = order, .has_insertions = job->has_insertions}, &repair));
     work.repair = repair;
     TRY(compare_rows_run(&options, &counts));
     if (atomic_load(&run->is_lost))
         return error_new(ERROR_TRANSIENT, "the running sync went on before table \"%s\" was repaired", job->plan.title);
-    TRY(repair_run(repair, run->writer, job->plan.title));
+    struct error *err = repair_run(repair, run->writer, &job->plan);
+    *out_obstacle = repair_obstacle(repair);
+    if (err != NULL)
+        return err;
     run->n_repaired += repair_n(repair);
     log_info("repaired table \"%s\": %" PRIu64 " row%s", job->plan.title, repair_n(repair),
              repair_n(repair) == 1 ? "" : "s");
     return NULL;
+}
+
+/* Mends itself when another table is repaired first; and in that the second way may be refused for good. */
+static bool is_waiting(enum repair_obstacle obstacle, const struct error *second_err)
+{
+    return obstacle == REPAIR_REFERENCE_MISSING && error_kind(second_err) == ERROR_DATA;
+}
+
+/* That rows stand in each other's way is found out by trying: mostly they do not. The second time the same snapshots are read. */
+MUST_USE static struct error *repair_table(struct compare_run *run, struct table_job *job,
+                                           enum repair_obstacle *out_obstacle)
+{
+    CLEANUP(error_free) struct error *first_err = NULL;
+    enum repair_obstacle obstacle = REPAIR_NO_OBSTACLE;
+
+    *out_obstacle = REPAIR_NO_OBSTACLE;
+    if (job->plan.refusal != NULL)
+        return NULL;
+    first_err = repair_in(run, job, REPAIR_ONE_BY_ONE, &obstacle);
+    if (first_err == NULL || obstacle == REPAIR_NO_OBSTACLE)
+        return TAKE(first_err);
+    log_info("%s: all rows of it that differ are changed at once", error_message(first_err));
+    struct error *err = repair_in(run, job, REPAIR_AT_ONCE, out_obstacle);
+    if (err == NULL || !is_waiting(obstacle, err))
+        return err;
+    error_free(err);
+    *out_obstacle = obstacle;
+    return TAKE(first_err);
 }
 
 /* The lease of the hold is renewed, however long a table takes. Nobody else talks to the sync meanwhile. */
@@ -504,11 +531,57 @@ static struct error *keep_hold(void *self)
     return NULL;
 }
 
+/*
+ * Where foreign keys act, of two tables one may wait for the other to get rows and the other for the first to lose some. What cannot get its own yet
+ * has another turn.
+ */
+MUST_USE static struct error *insert_before(struct compare_run *run, unsigned n_jobs, bool *out_any)
+{
+    *out_any = false;
+    for (unsigned i = 0; i < n_jobs; i++) {
+        enum repair_obstacle obstacle = REPAIR_NO_OBSTACLE;
+        struct error *err =
+            run->jobs[i].has_insertions ? NULL : repair_in(run, &run->jobs[i], REPAIR_INSERTIONS, &obstacle);
+
+        if (err != NULL && obstacle == REPAIR_NO_OBSTACLE)
+            return err;
+        *out_any = *out_any || (err == NULL && !run->jobs[i].has_insertions);
+        run->jobs[i].has_insertions = err == NULL;
+        error_free(err);
+    }
+    return NULL;
+}
+
+/* What waits for another table stays among the first jobs. An error when all of them do. */
+MUST_USE static struct error *repair_round(struct compare_run *run, unsigned n_jobs, unsigned *out_left)
+{
+    CLEANUP(error_free) struct error *first_err = NULL;
+
+    *out_left = 0;
+    for (unsigned i = 0; i < n_jobs; i++) {
+        enum repair_obstacle obstacle;
+        struct error *err = repair_table(run, &run->jobs[i], &obstacle);
+
+        if (err == NULL)
+            continue;
+        if (obstacle != REPAIR_REFERENCE_MISSING)
+            return err;
+        run->jobs[(*out_left)++] = run->jobs[i];
+        first_err = first_of(first_err, err);
+    }
+    bool any = *out_left < n_jobs;
+    if (!any)
+        TRY(insert_before(run, n_jobs, &any));
+    return any ? NULL : TAKE(first_err);
+}
+
 MUST_USE static struct error *repair_tables(struct compare_run *run)
 {
+    unsigned n_left;
+
     TRY(plan_tables(run));
-    for (unsigned i = 0; i < run->n_jobs; i++)
-        TRY(repair_table(run, &run->jobs[i]));
+    for (unsigned n = run->n_jobs; n > 0; n = n_left)
+        TRY(repair_round(run, n, &n_left));
     return NULL;
 }
 
