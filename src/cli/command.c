@@ -61,7 +61,7 @@ static const struct command_spec commands[COMMAND_COUNT] = {
         .summary = "wait until the running sync of a pair follows, or has caught up",
         .details =
             "incremental: the copy is done and changes are followed. caught-up: all that was committed on the source\n"
-            "when this command was given is applied on the target.",
+            "when this command was given is applied on the target. A sync that has ended before answers for neither.",
         .arguments = PAIR,
         .examples = (const char *const[]){
             "pgtide wait service=old service=new --for caught-up --timeout 60",

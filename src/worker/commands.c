@@ -162,16 +162,28 @@ static bool text_is(const json_t *document, const char *member, const char *text
     return value != NULL && strcmp(value, text) == 0;
 }
 
-static bool is_reached(const json_t *status, enum wait_for what, struct lsn mark)
+/* What was asked for. */
+struct wait_goal {
+    enum wait_for what;
+    struct lsn mark;
+};
+
+static bool has_applied(const struct wait_goal *goal, const char *applied)
 {
-    const char *applied = json_string_value(json_object_get(status, "applied_lsn"));
     struct lsn at;
 
-    if (text_is(status, "state", "completed"))
-        return true;
-    if (!text_is(status, "phase", "incremental") && !text_is(status, "phase", "stopping"))
+    return applied != NULL && lsn_parse(applied, &at) && !lsn_before(at, goal->mark);
+}
+
+/* One that has ended was seen to follow, or would have been; what it applied is another question, if --until gave it an end. */
+static bool is_reached(const json_t *status, const struct wait_goal *goal)
+{
+    bool has_ended = text_is(status, "state", "completed");
+
+    if (!has_ended && !text_is(status, "phase", "incremental") && !text_is(status, "phase", "stopping"))
         return false;
-    return what == WAIT_INCREMENTAL || (applied != NULL && lsn_parse(applied, &at) && !lsn_before(at, mark));
+    return goal->what == WAIT_INCREMENTAL ||
+           has_applied(goal, json_string_value(json_object_get(status, "applied_lsn")));
 }
 
 MUST_USE static struct error *mark_source(const struct pair *p, struct lsn *out)
@@ -183,11 +195,33 @@ MUST_USE static struct error *mark_source(const struct pair *p, struct lsn *out)
     return task_mark(source, out);
 }
 
-MUST_USE static struct error *no_sync_runs(struct pair *p)
+MUST_USE static struct error *ended_too_early(const struct pair *p, const struct wait_goal *goal)
+{
+    struct error *err =
+        p->record->completed_at == NULL
+            ? error_new(ERROR_CONFIG, "no sync of %s is running: the last one was ended by force", p->name)
+            : error_new(
+                  ERROR_CONFIG,
+                  "no sync of %s is running: the last one ended, with everything applied up to %s, and the source's "
+                  "position of the call is %s",
+                  p->name, p->record->completed_at, lsn_format(goal->mark).text);
+
+    return error_hint(err, "What was committed in between is not on the target. Where that should be nothing, \"pgtide "
+                           "compare\" proves it; \"pgtide sync\" begins anew.");
+}
+
+/* `was_seen`: in this call, so that it came into its last phase meanwhile. */
+MUST_USE static struct error *no_sync_runs(struct pair *p, const struct wait_goal *goal, bool was_seen)
 {
     TRY(task_record_read(p->arena, p->folder, &p->record));
-    if (p->record != NULL && p->record->is_completed)
-        return NULL; /* it has ended in the ordinary way, with everything applied */
+    if (p->record != NULL && p->record->is_completed) {
+        if (goal->what == WAIT_CAUGHT_UP)
+            return has_applied(goal, p->record->completed_at) ? NULL : ended_too_early(p, goal);
+        if (was_seen && p->record->completed_at != NULL)
+            return NULL;
+        return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running: the last one has ended", p->name),
+                          "Changes are not followed any more. \"pgtide sync\" begins anew.");
+    }
     return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running", p->name), "%s",
                       p->record == NULL ? "Nothing is known of this pair here. Is --state-dir the one the sync uses?"
                                         : "It was interrupted. Run \"pgtide sync\" again: it goes on where it was.");
@@ -211,22 +245,25 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
     int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
     int64_t grace_us = clock_now_us() + GRACE_MS * INT64_C(1000);
-    struct lsn mark = LSN_NONE;
+    struct wait_goal goal = {.what = what};
+    bool was_seen = false;
     struct pair p;
 
     TRY(pair_open(a, options, stop, &p));
     if (what == WAIT_CAUGHT_UP)
-        TRY(mark_source(&p, &mark));
+        TRY(mark_source(&p, &goal.mark));
     for (;;) {
         CLEANUP(json_decref) json_t *status = NULL;
         bool is_busy = false;
 
         TRY(ask_status(&p, &status, &is_busy));
         if (status == NULL && !is_busy && clock_now_us() > grace_us)
-            return no_sync_runs(&p);
-        if (status != NULL)
-            grace_us = 0; /* seen: when it goes now, it has ended */
-        if (status != NULL && is_reached(status, what, mark))
+            return no_sync_runs(&p, &goal, was_seen);
+        if (status != NULL) {
+            grace_us = 0; /* when it goes now, it has ended */
+            was_seen = true;
+        }
+        if (status != NULL && is_reached(status, &goal))
             return NULL;
         if (status != NULL && text_is(status, "state", "stopped"))
             return error_hint(error_new(ERROR_CONFIG, "applying has stopped: %s",

@@ -230,6 +230,17 @@ def test_wait_without_a_running_sync_fails_and_says_so(pair: Pair):
     assert done.status == FAILED and done.err, done
 
 
+def test_wait_does_not_answer_for_what_was_committed_after_the_sync_had_ended(pair: Pair):
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
+    pair.pgtide.follow()
+    pair.finish()
+    pair.on_source("INSERT INTO t VALUES (1)")
+    done = pair.pgtide.call("wait", "--for", "caught-up")
+    assert done.status == FAILED and "applied up to" in done.err and "pgtide compare" in done.err, done
+    done = pair.pgtide.call("wait", "--for", "incremental")
+    assert done.status == FAILED and "has ended" in done.err, done
+
+
 def test_wait_gives_up_after_its_timeout(pair: Pair):
     pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
     pair.pgtide.follow()
