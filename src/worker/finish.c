@@ -34,7 +34,7 @@ MUST_USE static struct error *remove_slot(struct task *t, struct pg_conn *source
     FAULT_POINT("finish.before_slot_drop");
     if (t->record->owns_slot)
         TRY(pg_slot_drop(source, t->record->slot));
-    else
+    else if (!t->record->is_once) /* which needs none */
         log_warn(
             "replication slot \"%s\" was not made by pgtide and stays: as long as it is there and nobody reads it, the "
             "source keeps WAL for it; SELECT pg_drop_replication_slot('%s') removes it",
