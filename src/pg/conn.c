@@ -1,12 +1,10 @@
 #include "pg/conn.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <sys/socket.h>
 
 #include "base/backoff.h"
@@ -14,6 +12,8 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "pg/conn_internal.h"
+#include "pg/conn_refused.h"
 #include "pg/endpoint_options.h"
 #include "pg/error.h"
 #include "pg/lock_wait.h"
@@ -25,20 +25,7 @@ enum {
     TOLD_EVERY_MS = 60000,
     DRAIN_MS = 5000, /* for a cancelled statement to end */
     PARAMETERS_MAX = 64,
-    SQLSTATE_LENGTH = 5,
-    TAKEN_COLUMNS_MAX = 32,
 };
-
-struct pg_conn {
-    PGconn *pg;
-    const struct pg_endpoint *endpoint;
-    const struct stop *stop;
-    bool is_observer;
-    bool is_broken;
-};
-
-/* For messages: `source "db1:5432/shop"`. */
-#define SIDE(e) pg_endpoint_side(e), pg_endpoint_name(e)
 
 /* ---- waiting ---- */
 
@@ -82,11 +69,6 @@ static void cancel(struct pg_conn *c)
     PQfreeCancel(handle);
 }
 
-static bool is_copy(ExecStatusType status)
-{
-    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
-}
-
 /* After a cancel: the session is good for more when its results are read, else it counts as broken. */
 static void drain(struct pg_conn *c)
 {
@@ -119,7 +101,7 @@ static struct error *stopped(struct pg_conn *c)
     return error_new(ERROR_CANCELLED, "stopped while waiting for the %s \"%s\"", SIDE(c->endpoint));
 }
 
-static struct error *lost(struct pg_conn *c)
+struct error *pg_conn_lost(struct pg_conn *c)
 {
     CLEANUP(error_free) struct error *cause = pg_error(c->pg, NULL, "connection lost");
 
@@ -147,7 +129,7 @@ struct error *pg_conn_wait(struct pg_conn *c, bool for_write, int timeout_ms, bo
     short events = (short)(POLLIN | (for_write ? POLLOUT : 0));
 
     if (PQsocket(c->pg) < 0)
-        return lost(c);
+        return pg_conn_lost(c);
     bool ready = timeout_ms < 0 && !for_write && !c->is_observer
                      ? wait_answer(c)
                      : wait_socket(PQsocket(c->pg), events, c->stop, deadline_us);
@@ -279,178 +261,6 @@ static bool poll_until_connected(PGconn *pg, const struct stop *stop, int64_t de
     return true;
 }
 
-static bool is_sqlstate(const char *text)
-{
-    return strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == SQLSTATE_LENGTH && text[SQLSTATE_LENGTH] == ':';
-}
-
-/*
- * The next thing that a server refused with, or NULL at the end; *out_code is NULL where it was libpq that gave up. libpq
- * keeps no SQLSTATE of a failed connection, but writes it when asked to be verbose:
- * "connection to server at \"h\", port 1 failed: FATAL:  3D000: database …". One such line a host and attempt.
- */
-static const char *next_refusal(const char *message, const char **out_code)
-{
-    static const char before[] = " failed: ";
-    const char *severity = strstr(message, before);
-
-    if (severity == NULL)
-        return NULL;
-    severity += strlen(before);
-    const char *colon = severity + strcspn(severity, ":\n");
-    const char *code = *colon == ':' ? colon + 1 + strspn(colon + 1, " ") : "";
-    *out_code = is_sqlstate(code) ? code : NULL;
-    return severity + strcspn(severity, "\n"); /* what follows in this line is the server's prose */
-}
-
-/* That of the last one, or NULL. */
-static const char *find_sqlstate(const char *message)
-{
-    const char *found = NULL, *code;
-
-    for (const char *p = next_refusal(message, &code); p != NULL; p = next_refusal(p, &code))
-        found = code;
-    return found;
-}
-
-static bool is_refused_with(const char *message, const char *sqlstate)
-{
-    const char *code;
-
-    for (const char *p = next_refusal(message, &code); p != NULL; p = next_refusal(p, &code))
-        if (code != NULL && strncmp(code, sqlstate, strlen(sqlstate)) == 0)
-            return true;
-    return false;
-}
-
-struct refusal {
-    const char *sign; /* an SQLSTATE, or words of libpq, which speaks English as long as nobody calls setlocale */
-    enum error_kind kind;
-    const char *hint;
-};
-
-/* Words of a server's message that tell more than its SQLSTATE does. */
-static const struct refusal refusals_in_words[] = {
-    {"valid client certificate", ERROR_CONFIG,
-     "The server wants a client certificate of this user: give sslcert= and sslkey=, signed by an authority in the "
-     "server's ssl_ca_file."},
-};
-
-static const struct refusal refusals_of_server[] = {
-    {"28P01", ERROR_CONFIG, "Check user and password; a password may stand in the URI, in ~/.pgpass or in PGPASSWORD."},
-    {"28", ERROR_CONFIG,
-     "Check that the role exists and may log in, and that pg_hba.conf on the server has a line for this user, "
-     "database, "
-     "address and kind of connection (with or without TLS, replication); reload the server after it."},
-    {"3D000", ERROR_CONFIG, "Check the database name, or create the database."},
-    {"42501", ERROR_CONFIG, "GRANT CONNECT ON DATABASE to this user, and for the source give the role REPLICATION."},
-    {"53300", ERROR_TRANSIENT, "All connections of the server are in use: raise max_connections or close some."},
-    {"57P03", ERROR_TRANSIENT, "The server is starting up, shutting down or recovering: wait until it is ready."},
-    {"55000", ERROR_CONFIG, "The database does not accept connections (datallowconn)."},
-    {"08P01", ERROR_CONFIG,
-     "A connection pooler seems to stand in front of the server: it refuses settings that pgtide gives its sessions. "
-     "Connect to the server itself."},
-};
-
-/* The first that is found counts: what is special comes before what is general. */
-static const struct refusal refusals_of_libpq[] = {
-    {"Temporary failure in name resolution", ERROR_TRANSIENT,
-     "The name service of this machine did not answer: check /etc/resolv.conf and the network, or give an address."},
-    {"could not translate host name", ERROR_CONFIG,
-     "Check the host name and the name service of this machine, or give an address (hostaddr=)."},
-    {"no password supplied", ERROR_CONFIG,
-     "The server asks for a password: put it into the URI, into ~/.pgpass or into PGPASSWORD."},
-    {"does not match host name", ERROR_CONFIG,
-     "The server's certificate is for another name: connect by a name that is in the certificate (hostaddr= can give "
-     "the address beside it), have a certificate made for this name, or, if a trusted authority is proof enough for "
-     "you, use sslmode=verify-ca."},
-    {"certificate verify failed", ERROR_CONFIG,
-     "The server's certificate is not signed by an authority in sslrootcert, or it has expired: give the right "
-     "sslrootcert, or renew the certificate."},
-    {"root certificate file", ERROR_CONFIG,
-     "Give the file with the certificates that you trust by sslrootcert=, or use a weaker sslmode."},
-    {"private key", ERROR_CONFIG,
-     "Check sslkey: that it belongs to sslcert, that nobody else may read it (chmod 0600), and sslpassword."},
-    {"alert", ERROR_CONFIG,
-     "The server refused during the TLS handshake: it may want a client certificate (sslcert=, sslkey=) of an "
-     "authority that it trusts, or another TLS version."},
-    {"certificate", ERROR_CONFIG,
-     "Check the TLS certificates: sslrootcert for the server's, sslcert and sslkey for ours, and sslmode."},
-    {"unexpected eof", ERROR_TRANSIENT,
-     "The server, or what stands between, ended the connection within the TLS handshake."},
-    {"does not support SSL", ERROR_CONFIG, "Turn ssl on on the server, or use sslmode=prefer or disable."},
-    {"SSL error", ERROR_CONFIG, "Check TLS versions, sslmode and certificates of both sides."},
-    {"Connection refused", ERROR_TRANSIENT,
-     "Check that the server runs, listens on this address (listen_addresses) and port, and that no firewall is "
-     "between."},
-    {"No such file or directory", ERROR_TRANSIENT,
-     "Check that the server runs and that the folder of its socket (unix_socket_directories) and the port are right."},
-    {"timed out", ERROR_TRANSIENT, "Check address, port and firewalls: packets get no answer."},
-    {"No route to host", ERROR_TRANSIENT, "Check address and routing."},
-    {"Network is unreachable", ERROR_TRANSIENT, "Check address and routing."},
-    {"Permission denied", ERROR_CONFIG, "Check the permissions of the server's socket and of the key files."},
-    {"hot standby mode", ERROR_TRANSIENT,
-     "None of the servers is what target_session_attrs asks for: check it, and which of them is the primary."},
-    {"session is ", ERROR_TRANSIENT,
-     "None of the servers is what target_session_attrs asks for: check it, and which of them is the primary."},
-    {"service file", ERROR_CONFIG, "Check the service file."},
-    {"channel binding", ERROR_CONFIG,
-     "channel_binding=require needs TLS and SCRAM passwords on the server: use them, or channel_binding=prefer."},
-    {"invalid target_session_attrs", ERROR_CONFIG, "Check target_session_attrs in the connection string."},
-    {"invalid integer value", ERROR_CONFIG, "Check the numbers in the connection string and in the PG* environment."},
-};
-
-/*
- * Of several attempts the one that is explained best counts: with sslmode=prefer a wrong password with TLS is followed by
- * an attempt without, for which there may be no line in pg_hba.conf.
- */
-static const struct refusal *explain(const char *message)
-{
-    bool has_sqlstate = find_sqlstate(message) != NULL;
-
-    for (size_t i = 0; has_sqlstate && i < COUNT_OF(refusals_in_words); i++)
-        if (strstr(message, refusals_in_words[i].sign) != NULL)
-            return &refusals_in_words[i];
-    for (size_t i = 0; has_sqlstate && i < COUNT_OF(refusals_of_server); i++)
-        if (is_refused_with(message, refusals_of_server[i].sign))
-            return &refusals_of_server[i];
-    for (size_t i = 0; !has_sqlstate && i < COUNT_OF(refusals_of_libpq); i++)
-        if (strstr(message, refusals_of_libpq[i].sign) != NULL)
-            return &refusals_of_libpq[i];
-    return NULL;
-}
-
-/* One line of the several that libpq writes, without the place in the server's sources. */
-static void append_cause(struct buffer *b, const char *message)
-{
-    for (const char *line = message; *line != '\0';) {
-        size_t length = strcspn(line, "\n");
-        size_t indent = strspn(line, " \t");
-
-        if (strncmp(line, "LOCATION:", strlen("LOCATION:")) != 0 && length > indent)
-            buffer_printf(b, "%s%.*s", b->length == 0 ? "" : "; ", (int)(length - indent), line + indent);
-        line += length + (line[length] == '\n');
-    }
-}
-
-static struct error *refused(const struct pg_endpoint *e, const char *message)
-{
-    CLEANUP(buffer_free) struct buffer *cause = buffer_new();
-    const struct refusal *why = explain(message);
-    const char *sqlstate = find_sqlstate(message);
-    enum error_kind kind = ERROR_TRANSIENT; /* cut off in the middle */
-
-    if (why != NULL)
-        kind = why->kind;
-    else if (sqlstate != NULL)
-        kind = pg_error_kind(sqlstate);
-    append_cause(cause, message);
-
-    struct error *err = error_new(kind, "could not connect to the %s \"%s\" as user \"%s\": %s", SIDE(e),
-                                  pg_endpoint_user(e), buffer_text(cause));
-    return why == NULL ? err : error_hint(err, "%s", why->hint);
-}
-
 static void ignore_notice(void *self, const PGresult *notice)
 {
     const char *text = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
@@ -525,16 +335,16 @@ static struct error *connect_once(const struct pg_endpoint *e, const struct pg_c
             "Check address, port and firewalls, and whether the server answers at all; connect_timeout in "
             "the connection string sets the time to wait.");
     if (PQstatus(c->pg) != CONNECTION_OK) {
-        const char *sqlstate = find_sqlstate(PQerrorMessage(c->pg));
+        const char *sqlstate = conn_refused_sqlstate(PQerrorMessage(c->pg));
 
         snprintf(out_sqlstate, SQLSTATE_LENGTH + 1, "%s", sqlstate == NULL ? "" : sqlstate);
-        return refused(e, PQerrorMessage(c->pg));
+        return conn_refused(e, PQerrorMessage(c->pg));
     }
 
     PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
     PQsetNoticeReceiver(c->pg, ignore_notice, NULL);
     if (PQsetnonblocking(c->pg, 1) != 0)
-        return lost(c);
+        return pg_conn_lost(c);
     relax_timeout(c);
     TRY(settle_session(c, options));
     *out_conn = TAKE(c);
@@ -613,7 +423,7 @@ void pg_conn_close(struct pg_conn *c)
     free(c);
 }
 
-/* ---- asking ---- */
+/* ---- what it is ---- */
 
 PGconn *pg_conn_handle(struct pg_conn *c)
 {
@@ -665,250 +475,4 @@ bool pg_conn_is_local(const struct pg_conn *c)
 bool pg_conn_is_broken(const struct pg_conn *c)
 {
     return c->is_broken || PQstatus(c->pg) != CONNECTION_OK;
-}
-
-struct error *pg_conn_flush(struct pg_conn *c)
-{
-    for (;;) {
-        int left = PQflush(c->pg);
-        bool ready;
-
-        if (left == 0)
-            return NULL;
-        if (left < 0)
-            return lost(c);
-        TRY(pg_conn_wait(c, true, -1, &ready));
-        if (PQconsumeInput(c->pg) == 0) /* or server and we could both wait for the other to read */
-            return lost(c);
-    }
-}
-
-struct error *pg_conn_result(struct pg_conn *c, PGresult **out_result)
-{
-    bool ready;
-
-    TRY(pg_conn_flush(c));
-    while (PQisBusy(c->pg)) {
-        TRY(pg_conn_wait(c, false, -1, &ready));
-        if (PQconsumeInput(c->pg) == 0)
-            return lost(c);
-    }
-    *out_result = PQgetResult(c->pg);
-    return NULL;
-}
-
-static void pgresult_clear_cleanup_(PGresult **result)
-{
-    PQclear(*result); /* accepts NULL */
-}
-
-static bool is_error(const PGresult *result)
-{
-    ExecStatusType status = PQresultStatus(result);
-
-    return status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK && status != PGRES_EMPTY_QUERY;
-}
-
-static struct error *failed(struct pg_conn *c, const PGresult *result, const char *what)
-{
-    struct error *err = pg_error(c->pg, result, what);
-
-    if (PQstatus(c->pg) != CONNECTION_OK)
-        c->is_broken = true;
-    return error_wrap(err, "%s \"%s\"", SIDE(c->endpoint));
-}
-
-/* Reads to the end of the command; the last result is the caller's unless an earlier one was an error. */
-static struct error *collect(struct pg_conn *c, const char *what, PGresult **out_last)
-{
-    CLEANUP(error_free) struct error *first = NULL;
-    CLEANUP(pgresult_clear) PGresult *last = NULL;
-
-    for (;;) {
-        PGresult *next = NULL;
-        struct error *err = pg_conn_result(c, &next);
-
-        if (err != NULL)
-            return error_wrap(err, "%s", what);
-        if (next == NULL)
-            break;
-        PQclear(last);
-        last = next;
-        if (is_copy(PQresultStatus(last))) {
-            c->is_broken = true; /* reading on would not end */
-            return error_new(ERROR_BUG, "%s \"%s\": %s: a COPY where a query was expected", SIDE(c->endpoint), what);
-        }
-        if (is_error(last) && first == NULL)
-            first = failed(c, last, what);
-    }
-    if (first != NULL)
-        return TAKE(first);
-    *out_last = TAKE(last);
-    return NULL;
-}
-
-static struct error *run(struct pg_conn *c, const char *what, const char *sql, const char *const *params,
-                         unsigned n_params, PGresult **out_last)
-{
-    /* Without parameters by the simple protocol: it is all that a walsender knows, and it takes several statements. */
-    int sent = n_params == 0 ? PQsendQuery(c->pg, sql)
-                             : PQsendQueryParams(c->pg, sql, (int)n_params, NULL, params, NULL, NULL, 0);
-
-    if (sent == 0)
-        return error_wrap(lost(c), "%s", what);
-    return collect(c, what, out_last);
-}
-
-/* NOLINTNEXTLINE(readability-function-size): a statement and its parameters belong together */
-struct error *pg_query(struct pg_conn *c, struct arena *a, const char *what, const char *sql, const char *const *params,
-                       unsigned n_params, struct pg_rows *out_rows)
-{
-    CLEANUP(pgresult_clear) PGresult *result = NULL;
-
-    TRY(run(c, what, sql, params, n_params, &result));
-    struct pg_rows rows = {.n_rows = (unsigned)PQntuples(result), .n_columns = (unsigned)PQnfields(result)};
-    char **cells = arena_alloc(a, ((size_t)rows.n_rows * rows.n_columns + 1) * sizeof *cells);
-
-    rows.rows = arena_alloc(a, (rows.n_rows + 1U) * sizeof *rows.rows);
-    for (unsigned r = 0; r < rows.n_rows; r++) {
-        rows.rows[r] = cells + (size_t)r * rows.n_columns;
-        for (unsigned column = 0; column < rows.n_columns; column++)
-            if (!PQgetisnull(result, (int)r, (int)column))
-                rows.rows[r][column] = arena_strdup(a, PQgetvalue(result, (int)r, (int)column));
-    }
-    rows.tag = arena_strdup(a, result == NULL ? "" : PQcmdStatus(result));
-    *out_rows = rows;
-    return NULL;
-}
-
-static struct error *take_tuples(const PGresult *result, const struct pg_row_taker *taker)
-{
-    const char *cells[TAKEN_COLUMNS_MAX] = {NULL};
-    int n_columns = PQnfields(result);
-
-    assert(n_columns <= TAKEN_COLUMNS_MAX);
-    for (int r = 0; r < PQntuples(result); r++) {
-        for (int column = 0; column < n_columns; column++)
-            cells[column] = PQgetisnull(result, r, column) ? NULL : PQgetvalue(result, r, column);
-        TRY(taker->take(taker->self, cells));
-    }
-    return NULL;
-}
-
-/* NOLINTNEXTLINE(readability-function-size): as pg_query */
-struct error *pg_query_each(struct pg_conn *c, const char *what, const char *sql, const char *const *params,
-                            unsigned n_params, struct pg_row_taker taker)
-{
-    CLEANUP(error_free) struct error *first = NULL;
-
-    if (PQsendQueryParams(c->pg, sql, (int)n_params, NULL, params, NULL, NULL, 0) == 0 ||
-        PQsetSingleRowMode(c->pg) == 0)
-        return error_wrap(lost(c), "%s", what);
-    for (;;) {
-        CLEANUP(pgresult_clear) PGresult *next = NULL;
-        struct error *err = pg_conn_result(c, &next);
-
-        if (err != NULL)
-            return error_wrap(err, "%s", what);
-        if (next == NULL)
-            return TAKE(first);
-        if (first != NULL)
-            continue; /* to the end of the command */
-        if (PQresultStatus(next) == PGRES_SINGLE_TUPLE)
-            first = take_tuples(next, &taker);
-        else if (is_error(next))
-            first = failed(c, next, what);
-    }
-}
-
-/* NOLINTNEXTLINE(readability-function-size): as pg_query */
-struct error *pg_query_text(struct pg_conn *c, struct arena *a, const char *what, const char *sql,
-                            const char *const *params, unsigned n_params, char **out_text)
-{
-    struct pg_rows rows = {.n_rows = 0};
-
-    TRY(pg_query(c, a, what, sql, params, n_params, &rows));
-    if (rows.n_rows != 1 || rows.n_columns != 1)
-        return error_new(ERROR_BUG, "%s \"%s\": %s: expected one value, got %u rows with %u columns", SIDE(c->endpoint),
-                         what, rows.n_rows, rows.n_columns);
-    *out_text = rows.rows[0][0];
-    return NULL;
-}
-
-struct error *pg_execute(struct pg_conn *c, const char *what, const char *sql)
-{
-    CLEANUP(pgresult_clear) PGresult *result = NULL;
-
-    return run(c, what, sql, NULL, 0, &result);
-}
-
-struct error *pg_execute_format(struct pg_conn *c, const char *what, const char *fmt, ...)
-{
-    va_list ap;
-    char *sql = NULL;
-
-    va_start(ap, fmt);
-    int length = vasprintf(&sql, fmt, ap);
-    va_end(ap);
-    if (length < 0)
-        abort();
-    struct error *err = pg_execute(c, what, sql);
-    free(sql);
-    return err;
-}
-
-/* ---- quoting ---- */
-
-static void append_doubled(struct buffer *b, const char *text, char quote, bool double_backslash)
-{
-    buffer_append_char(b, quote);
-    for (const char *p = text; *p != '\0'; p++) {
-        if (*p == quote || (double_backslash && *p == '\\'))
-            buffer_append_char(b, *p);
-        buffer_append_char(b, *p);
-    }
-    buffer_append_char(b, quote);
-}
-
-char *pg_quote_identifier(struct arena *a, const char *name)
-{
-    CLEANUP(buffer_free) struct buffer *b = buffer_new();
-
-    append_doubled(b, name, '"', false);
-    return arena_strdup(a, buffer_text(b));
-}
-
-char *pg_quote_name(struct arena *a, const char *schema, const char *name)
-{
-    return arena_printf(a, "%s.%s", pg_quote_identifier(a, schema), pg_quote_identifier(a, name));
-}
-
-/* E'...' when there is a backslash: right whatever standard_conforming_strings says. */
-char *pg_quote_literal(struct arena *a, const char *text)
-{
-    CLEANUP(buffer_free) struct buffer *b = buffer_new();
-    bool has_backslash = strchr(text, '\\') != NULL;
-
-    if (has_backslash)
-        buffer_append_char(b, 'E');
-    append_doubled(b, text, '\'', has_backslash);
-    return arena_strdup(a, buffer_text(b));
-}
-
-const char *pg_text_array(struct arena *a, const char *const *texts, unsigned n)
-{
-    CLEANUP(buffer_free) struct buffer *text = buffer_new();
-
-    buffer_append_char(text, '{');
-    for (unsigned i = 0; i < n; i++) {
-        buffer_append_text(text, i == 0 ? "\"" : ",\"");
-        for (const char *at = texts[i]; *at != '\0'; at++) {
-            if (*at == '"' || *at == '\\')
-                buffer_append_char(text, '\\');
-            buffer_append_char(text, *at);
-        }
-        buffer_append_char(text, '"');
-    }
-    buffer_append_char(text, '}');
-    return arena_strdup(a, buffer_text(text));
 }

@@ -20,6 +20,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "pg/endpoint.h"
+#include "pg/quote.h" /* whoever asks quotes */
 #include "sys/stop.h"
 
 struct pg_conn;
@@ -105,11 +106,3 @@ MUST_USE struct error *pg_conn_flush(struct pg_conn *c);
 
 /* Reads the next result (NULL at the end of a command), waiting for stop too. The caller clears it. */
 MUST_USE struct error *pg_conn_result(struct pg_conn *c, PGresult **out_result);
-
-/* Quoted identifier, "schema"."name", quoted literal; any bytes but NUL. In `a`. The only quoting in the program. */
-char *pg_quote_identifier(struct arena *a, const char *name);
-char *pg_quote_name(struct arena *a, const char *schema, const char *name);
-char *pg_quote_literal(struct arena *a, const char *text);
-
-/* {"a.b","\"c\".d"}: a parameter of type text[]. In `a`. */
-const char *pg_text_array(struct arena *a, const char *const *texts, unsigned n);

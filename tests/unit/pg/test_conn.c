@@ -222,18 +222,6 @@ static void kinds_follow_the_sqlstate(void **state)
     assert_int_equal(pg_error_kind("XX000"), ERROR_CONFIG);
 }
 
-static void quoting_is_exact(void **state)
-{
-    (void)state;
-    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
-
-    assert_string_equal(pg_quote_identifier(a, "a\"b"), "\"a\"\"b\"");
-    assert_string_equal(pg_quote_name(a, "s", "T. x"), "\"s\".\"T. x\"");
-    assert_string_equal(pg_quote_literal(a, "it's"), "'it''s'");
-    assert_string_equal(pg_quote_literal(a, "a\\'"), "E'a\\\\'''");
-    assert_string_equal(pg_quote_literal(a, ""), "''");
-}
-
 static int be_silent(void **state)
 {
     (void)state;
@@ -276,7 +264,6 @@ int main(void)
         cmocka_unit_test(a_silent_server_is_given_up),
         cmocka_unit_test(a_request_to_stop_ends_connecting),
         cmocka_unit_test(kinds_follow_the_sqlstate),
-        cmocka_unit_test(quoting_is_exact),
     };
 
     return cmocka_run_group_tests_name("pg/conn", tests, be_silent, NULL);
