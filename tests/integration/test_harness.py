@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 from harness.compare import assert_equal, compare
 from harness.leftovers import leftovers
 from harness.load import SQL, Mixed
+from harness.proxy import Proxy
 from harness.wait import DeadlineExceeded, wait_until
 from harness.world import World
 
@@ -142,6 +144,25 @@ def test_the_proxy_is_a_bad_network_on_demand(world: World):
     with pytest.raises(DeadlineExceeded):
         wait_until(lambda: (lost.pgconn.consume_input(), not lost.pgconn.is_busy())[1], 1, "an answer")
     lost.close()
+
+
+def test_a_half_closed_connection_still_brings_what_the_server_says():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = Proxy(listener.getsockname()[1])
+        try:
+            with socket.create_connection(("127.0.0.1", proxy.port)) as client:
+                client.sendall(b"before")
+                server, _ = listener.accept()
+                with server:
+                    assert server.recv(6, socket.MSG_WAITALL) == b"before"
+                    proxy.half_close()
+                    assert server.recv(1) == b""
+                    for _ in range(20):
+                        client.sendall(b"goes nowhere")
+                        server.sendall(b"y")
+                        assert client.recv(1) == b"y"
+        finally:
+            proxy.close()
 
 
 def test_what_is_left_behind_is_named(world: World):

@@ -27,6 +27,7 @@ class _Link:
         self.client = client
         self.server = server
         self.is_lost = False
+        self.is_half_closed = False
 
     def reset(self) -> None:
         """Both sides get a RST, as from a firewall that forgot the connection."""
@@ -81,9 +82,10 @@ class Proxy:
         self._set_flowing(True)
 
     def half_close(self) -> None:
-        """Tells each server that its client will send no more (FIN), while the other direction stays open."""
+        """Tells each server that its client will send no more (FIN), while the other direction stays open: what the client sends goes nowhere."""
         async def deed() -> None:
             for link in list(self._links):
+                link.is_half_closed = True
                 if link.server.can_write_eof() and not link.server.is_closing():
                     link.server.write_eof()
         self._run(deed())
@@ -183,6 +185,8 @@ class Proxy:
                 await asyncio.sleep(len(chunk) / self._bytes_per_s)
             if self._alterer is not None:
                 chunk = self._alterer(chunk, to_client)
+            if link.is_half_closed and not to_client:
+                continue
             sink.write(chunk)
             await sink.drain()
             if to_client:
