@@ -7,30 +7,11 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "model/row.h"
+#include "pg/test_decoding_text.h"
 
-enum { FIRST_TABLES = 64, FIRST_CELLS = 32, OUR_PREFIX_BYTES = 12 };
+enum { FIRST_TABLES = 64, OUR_PREFIX_BYTES = 12 };
 
 static const char our_prefix[] = "pgtide, sz: "; /* FEEDER_MESSAGE_PREFIX and what follows it */
-
-/* Bytes of the message. */
-struct slice {
-    const char *at;
-    size_t length;
-};
-
-/* " name[type]:value" */
-struct cell {
-    struct slice name; /* as it stands, quoted or not */
-    struct slice type;
-    struct value value;
-};
-
-struct cells {
-    struct cell *items;
-    unsigned n;
-    unsigned room;
-};
 
 struct column {
     struct slice name; /* as test_decoding writes it */
@@ -68,221 +49,11 @@ struct test_decoding {
 
 /* The message being read. */
 struct reading {
+    struct text text;
     struct test_decoding *decoder;
     struct translation_sink sink;
     struct lsn where;
-    const char *bytes;
-    size_t length;
-    const char *at;
-    const char *end;
 };
-
-/* ---- reading text ---- */
-
-MUST_USE static struct error *malformed(const struct reading *r)
-{
-    size_t shown = r->length < 60 ? r->length : 60;
-
-    return error_new(ERROR_DATA, "test_decoding sent a message that was not understood, at byte %zu of %zu: \"%.*s\"",
-                     (size_t)(r->at - r->bytes), r->length, (int)shown, r->bytes);
-}
-
-static size_t left(const struct reading *r)
-{
-    return (size_t)(r->end - r->at);
-}
-
-static bool slice_equal(struct slice a, struct slice b)
-{
-    return a.length == b.length && memcmp(a.at, b.at, a.length) == 0;
-}
-
-static bool slice_is(struct slice s, const char *text)
-{
-    return slice_equal(s, (struct slice){text, strlen(text)});
-}
-
-/* Takes `text` when it comes next. */
-static bool takes(struct reading *r, const char *text)
-{
-    size_t length = strlen(text);
-
-    if (left(r) < length || memcmp(r->at, text, length) != 0)
-        return false;
-    r->at += length;
-    return true;
-}
-
-static bool take_number(struct reading *r, uint64_t *out)
-{
-    const char *from = r->at;
-    uint64_t n = 0;
-
-    while (r->at < r->end && *r->at >= '0' && *r->at <= '9' && n < UINT64_MAX / 100)
-        n = n * 10 + (uint64_t)(*r->at++ - '0');
-    *out = n;
-    return r->at > from;
-}
-
-/* Past a run in quotes whose first one comes next; a quote inside is doubled. */
-static bool skip_quoted(struct reading *r, char quote)
-{
-    for (r->at++; r->at < r->end;) {
-        const char *next = memchr(r->at, quote, left(r));
-
-        if (next == NULL)
-            break;
-        r->at = next + 1;
-        if (r->at == r->end || *r->at != quote)
-            return true;
-        r->at++;
-    }
-    return false;
-}
-
-/* An identifier as quote_identifier writes it. */
-static bool take_identifier(struct reading *r, struct slice *out)
-{
-    out->at = r->at;
-    if (r->at < r->end && *r->at == '"') {
-        if (!skip_quoted(r, '"'))
-            return false;
-    } else {
-        while (r->at < r->end && strchr(".,:[ ", *r->at) == NULL)
-            r->at++;
-    }
-    out->length = (size_t)(r->at - out->at);
-    return out->length > 0 && memchr(out->at, '\0', out->length) == NULL; /* names in pgoutput end there */
-}
-
-/* "[type]": the type's name may hold quoted identifiers and, of arrays, brackets. */
-static bool take_type(struct reading *r, struct slice *out)
-{
-    unsigned depth = 1;
-
-    if (!takes(r, "["))
-        return false;
-    out->at = r->at;
-    while (r->at < r->end && depth > 0) {
-        if (*r->at == '"') {
-            if (!skip_quoted(r, '"'))
-                return false;
-            continue;
-        }
-        depth += *r->at == '[';
-        depth -= *r->at == ']';
-        r->at++;
-    }
-    out->length = (size_t)(r->at - out->at) - (depth == 0);
-    return depth == 0 && takes(r, ":");
-}
-
-/* The text between quotes; copied only where a quote was doubled. */
-static struct slice unquoted(struct arena *a, struct slice quoted)
-{
-    char quote = *quoted.at;
-    struct slice inner = {quoted.at + 1, quoted.length - 2};
-
-    if (memchr(inner.at, quote, inner.length) == NULL)
-        return inner;
-    char *copy = arena_bytes(a, inner.length);
-    size_t n = 0;
-    for (size_t i = 0; i < inner.length; i++) {
-        copy[n++] = inner.at[i];
-        i += inner.at[i] == quote;
-    }
-    return (struct slice){copy, n};
-}
-
-static struct slice plain_identifier(struct arena *a, struct slice name)
-{
-    return *name.at == '"' ? unquoted(a, name) : name;
-}
-
-static const char *slice_text(struct arena *a, struct slice s)
-{
-    char *text = arena_bytes(a, s.length + 1);
-
-    memcpy(text, s.at, s.length);
-    text[s.length] = '\0';
-    return text;
-}
-
-static struct value text_value(struct slice s)
-{
-    return (struct value){.state = VALUE_TEXT, .bytes = s.at, .length = (uint32_t)s.length};
-}
-
-/* What stands without quotes: numbers and words. */
-static struct value bare_value(struct slice s)
-{
-    static const struct {
-        const char *word;
-        struct value value;
-    } words[] = {
-        {"null", {.state = VALUE_NULL}},
-        {"unchanged-toast-datum", {.state = VALUE_UNCHANGED}},
-        {"true", {.state = VALUE_TEXT, .bytes = "t", .length = 1}}, /* as the type's output function has it */
-        {"false", {.state = VALUE_TEXT, .bytes = "f", .length = 1}},
-    };
-
-    for (size_t i = 0; i < COUNT_OF(words); i++)
-        if (slice_is(s, words[i].word))
-            return words[i].value;
-    return text_value(s);
-}
-
-static bool take_value(struct reading *r, struct value *out)
-{
-    bool is_bits = left(r) > 1 && r->at[0] == 'B' && r->at[1] == '\'';
-    struct slice s = {.at = r->at};
-
-    if (is_bits)
-        s.at = ++r->at;
-    if (left(r) > 0 && *r->at == '\'') {
-        if (!skip_quoted(r, '\''))
-            return false;
-        s.length = (size_t)(r->at - s.at);
-        *out = text_value(unquoted(r->decoder->scratch, s));
-        return true;
-    }
-    while (r->at < r->end && *r->at != ' ')
-        r->at++;
-    s.length = (size_t)(r->at - s.at);
-    *out = bare_value(s);
-    return s.length > 0;
-}
-
-static struct cell *new_cell(struct arena *a, struct cells *cells)
-{
-    if (cells->n == cells->room) {
-        unsigned room = cells->room == 0 ? FIRST_CELLS : cells->room * 2;
-        struct cell *items = arena_alloc(a, room * sizeof *items);
-
-        if (cells->n > 0)
-            memcpy(items, cells->items, cells->n * sizeof *items);
-        cells->items = items;
-        cells->room = room;
-    }
-    return &cells->items[cells->n++];
-}
-
-/* Up to the end of the message or " new-tuple:". */
-MUST_USE static struct error *take_cells(struct reading *r, struct cells *out)
-{
-    static const char next_row[] = " new-tuple:";
-
-    while (left(r) > 0) {
-        if (left(r) >= strlen(next_row) && memcmp(r->at, next_row, strlen(next_row)) == 0)
-            return NULL;
-        struct cell *cell = new_cell(r->decoder->scratch, out);
-
-        if (!takes(r, " ") || !take_identifier(r, &cell->name) || !take_type(r, &cell->type) ||
-            !take_value(r, &cell->value))
-            return malformed(r);
-    }
-    return NULL;
-}
 
 /* ---- tables ---- */
 
@@ -352,7 +123,7 @@ static void columns_from_cells(struct arena *a, struct version *v, const struct 
     v->n_columns = cells->n;
     v->columns = arena_alloc(a, (cells->n + 1UL) * sizeof *v->columns);
     for (unsigned i = 0; i < cells->n; i++) {
-        const char *name = slice_text(a, plain_identifier(a, cells->items[i].name));
+        const char *name = slice_text(a, slice_plain(a, cells->items[i].name));
 
         v->columns[i] = described_as(name, described(d, name));
         v->columns[i].name = keep(a, cells->items[i].name);
@@ -438,12 +209,13 @@ MUST_USE static struct error *emit_relation(struct reading *r, const struct vers
 /* Splits "schema.name" as it was read. */
 static bool split_key(struct arena *a, struct slice key, struct slice *out_schema, struct slice *out_name)
 {
-    struct reading r = {.bytes = key.at, .length = key.length, .at = key.at, .end = key.at + key.length};
+    struct text text = {.bytes = key.at, .length = key.length, .at = key.at, .end = key.at + key.length};
 
-    if (!take_identifier(&r, out_schema) || !takes(&r, ".") || !take_identifier(&r, out_name) || left(&r) > 0)
+    if (!text_take_identifier(&text, out_schema) || !text_takes(&text, ".") || !text_take_identifier(&text, out_name) ||
+        text_left(&text) > 0)
         return false;
-    *out_schema = plain_identifier(a, *out_schema);
-    *out_name = plain_identifier(a, *out_name);
+    *out_schema = slice_plain(a, *out_schema);
+    *out_name = slice_plain(a, *out_name);
     return true;
 }
 
@@ -451,7 +223,7 @@ static bool column_is(struct arena *a, const struct column *column, struct slice
 {
     if (column->name.length > 0)
         return slice_equal(column->name, name);
-    return slice_is(plain_identifier(a, name), column->plain_name);
+    return slice_is(slice_plain(a, name), column->plain_name);
 }
 
 static struct column *find_column(struct arena *a, const struct version *v, struct slice name)
@@ -520,7 +292,7 @@ MUST_USE static struct error *describe(struct reading *r, struct table *table, c
     bool exists = false;
 
     if (!split_key(t->scratch, table->key, &schema, &name))
-        return malformed(r);
+        return text_malformed(&r->text);
     TRY(t->book.describe(t->book.self, t->scratch, slice_text(t->scratch, schema), slice_text(t->scratch, name),
                          &exists, &d));
     if (!exists)
@@ -531,7 +303,7 @@ MUST_USE static struct error *describe(struct reading *r, struct table *table, c
         return NULL;
     if (d.oid == 0 || d.n_columns > UINT16_MAX || (row != NULL && row->n > UINT16_MAX) ||
         (key != NULL && key->n > UINT16_MAX))
-        return malformed(r);
+        return text_malformed(&r->text);
     table->version = new_version(t, &d, row, key);
     return emit_relation(r, table->version, schema, name);
 }
@@ -613,11 +385,11 @@ MUST_USE static struct error *translate_insert(struct reading *r, struct table *
 {
     struct cells row = {0};
 
-    if (takes(r, " (no-tuple-data)"))
+    if (text_takes(&r->text, " (no-tuple-data)"))
         return NULL;
-    TRY(take_cells(r, &row));
-    if (left(r) > 0)
-        return malformed(r);
+    TRY(text_take_cells(&r->text, &row));
+    if (text_left(&r->text) > 0)
+        return text_malformed(&r->text);
     TRY(find_version(r, table, &row, NULL));
     if (table->is_left_out)
         return NULL;
@@ -631,17 +403,17 @@ MUST_USE static struct error *translate_insert(struct reading *r, struct table *
 MUST_USE static struct error *translate_update(struct reading *r, struct table *table)
 {
     struct cells key = {0}, row = {0};
-    bool has_key = takes(r, " old-key:");
+    bool has_key = text_takes(&r->text, " old-key:");
 
     if (has_key)
-        TRY(take_cells(r, &key));
-    if (has_key && !takes(r, " new-tuple:"))
-        return malformed(r);
-    if (takes(r, " (no-tuple-data)"))
+        TRY(text_take_cells(&r->text, &key));
+    if (has_key && !text_takes(&r->text, " new-tuple:"))
+        return text_malformed(&r->text);
+    if (text_takes(&r->text, " (no-tuple-data)"))
         return NULL;
-    TRY(take_cells(r, &row));
-    if (left(r) > 0)
-        return malformed(r);
+    TRY(text_take_cells(&r->text, &row));
+    if (text_left(&r->text) > 0)
+        return text_malformed(&r->text);
     TRY(find_version(r, table, &row, has_key ? &key : NULL));
     if (table->is_left_out || (!has_key && !has_identity(table->version)))
         return NULL;
@@ -658,11 +430,11 @@ MUST_USE static struct error *translate_delete(struct reading *r, struct table *
 {
     struct cells key = {0};
 
-    if (takes(r, " (no-tuple-data)"))
+    if (text_takes(&r->text, " (no-tuple-data)"))
         return NULL;
-    TRY(take_cells(r, &key));
-    if (left(r) > 0)
-        return malformed(r);
+    TRY(text_take_cells(&r->text, &key));
+    if (text_left(&r->text) > 0)
+        return text_malformed(&r->text);
     TRY(find_version(r, table, NULL, &key));
     if (table->is_left_out)
         return NULL;
@@ -691,14 +463,14 @@ MUST_USE static struct error *translate_truncate(struct reading *r, const struct
 {
     enum { CASCADE = 1, RESTART_IDENTITY = 2 };
     CLEANUP(buffer_free) struct buffer *oids = buffer_new();
-    char flags = takes(r, " restart_seqs") ? RESTART_IDENTITY : 0;
+    char flags = text_takes(&r->text, " restart_seqs") ? RESTART_IDENTITY : 0;
 
-    if (takes(r, " cascade"))
+    if (text_takes(&r->text, " cascade"))
         flags |= CASCADE;
-    if (!takes(r, " (no-flags)") && flags == 0)
-        return malformed(r);
-    if (left(r) > 0)
-        return malformed(r);
+    if (!text_takes(&r->text, " (no-flags)") && flags == 0)
+        return text_malformed(&r->text);
+    if (text_left(&r->text) > 0)
+        return text_malformed(&r->text);
     TRY(collect_truncated(r, keys, n, oids));
     if (oids->length == 0)
         return NULL;
@@ -718,8 +490,9 @@ MUST_USE static struct error *take_tables(struct reading *r, struct slice **out_
     do {
         struct slice schema, name;
 
-        if (!take_identifier(r, &schema) || !takes(r, ".") || !take_identifier(r, &name))
-            return malformed(r);
+        if (!text_take_identifier(&r->text, &schema) || !text_takes(&r->text, ".") ||
+            !text_take_identifier(&r->text, &name))
+            return text_malformed(&r->text);
         if (n == room) {
             room = room == 0 ? 1 : room * 2;
             struct slice *wider = arena_alloc(r->decoder->scratch, room * sizeof *wider);
@@ -727,11 +500,11 @@ MUST_USE static struct error *take_tables(struct reading *r, struct slice **out_
                 memcpy(wider, keys, n * sizeof *wider);
             keys = wider;
         }
-        keys[n++] = (struct slice){schema.at, (size_t)(r->at - schema.at)};
-    } while (takes(r, ", "));
+        keys[n++] = (struct slice){schema.at, (size_t)(r->text.at - schema.at)};
+    } while (text_takes(&r->text, ", "));
     *out_keys = keys;
     *out_n = n;
-    return takes(r, ":") ? NULL : malformed(r);
+    return text_takes(&r->text, ":") ? NULL : text_malformed(&r->text);
 }
 
 MUST_USE static struct error *translate_change(struct reading *r)
@@ -748,12 +521,12 @@ MUST_USE static struct error *translate_change(struct reading *r)
     unsigned n = 0;
 
     TRY(take_tables(r, &keys, &n));
-    if (takes(r, " TRUNCATE:"))
+    if (text_takes(&r->text, " TRUNCATE:"))
         return translate_truncate(r, keys, n);
     for (size_t i = 0; i < COUNT_OF(kinds); i++)
-        if (n == 1 && takes(r, kinds[i].word))
+        if (n == 1 && text_takes(&r->text, kinds[i].word))
             return kinds[i].translate(r, find_table(r->decoder, keys[0]));
-    return malformed(r);
+    return text_malformed(&r->text);
 }
 
 /* ---- everything else ---- */
@@ -761,79 +534,30 @@ MUST_USE static struct error *translate_change(struct reading *r)
 /* Messages of others are dropped: their prefix may hold anything, so it is not read. */
 MUST_USE static struct error *translate_message(struct reading *r, struct translated *out)
 {
-    bool is_transactional = takes(r, "1");
+    bool is_transactional = text_takes(&r->text, "1");
     uint64_t length = 0;
 
-    if (!is_transactional && !takes(r, "0"))
-        return malformed(r);
+    if (!is_transactional && !text_takes(&r->text, "0"))
+        return text_malformed(&r->text);
     out->kind = is_transactional ? TRANSLATED_CHANGE : TRANSLATED_OUTSIDE;
-    if (!takes(r, " prefix: ") || !takes(r, our_prefix) || !take_number(r, &length) || !takes(r, " content:") ||
-        left(r) != length)
+    if (!text_takes(&r->text, " prefix: ") || !text_takes(&r->text, our_prefix) ||
+        !text_take_number(&r->text, &length) || !text_takes(&r->text, " content:") || text_left(&r->text) != length)
         return NULL;
     struct buffer *b = begin_message(r, 'M');
     buffer_append_char(b, is_transactional);
     buffer_append_u64(b, r->where.value);
     append_name(b, "pgtide");
     buffer_append_u32(b, (uint32_t)length);
-    buffer_append(b, r->at, length);
+    buffer_append(b, r->text.at, length);
     return emit(r);
-}
-
-/* Days from 1970-01-01 in the Gregorian calendar. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
-{
-    int64_t y = month > 2 ? year : year - 1; /* years begin in March */
-    int64_t days_of_month = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5;
-
-    return 365 * y + y / 4 - y / 100 + y / 400 + days_of_month + day - 1 - 719468;
-}
-
-/* Three numbers with one byte between them, none above its limit; a position after them. */
-static bool take_numbers(struct reading *r, char separator, const uint64_t limits[3], int64_t out[3])
-{
-    for (size_t i = 0; i < 3; i++) {
-        uint64_t number = 0;
-
-        if ((i > 0 && (left(r) == 0 || *r->at++ != separator)) || !take_number(r, &number) || number > limits[i])
-            return false;
-        out[i] = (int64_t)number;
-    }
-    return true;
-}
-
-static int64_t take_fraction_us(struct reading *r)
-{
-    int64_t us = 0;
-
-    if (!takes(r, "."))
-        return 0;
-    for (unsigned i = 0; i < 6; i++) {
-        bool has_digit = left(r) > 0 && *r->at >= '0' && *r->at <= '9';
-
-        us = us * 10 + (has_digit ? *r->at++ - '0' : 0);
-    }
-    return us;
-}
-
-/* "2026-11-23 09:18:50.12345+00": our sessions have TimeZone UTC. */
-static bool take_time(struct reading *r, int64_t *out_us)
-{
-    static const uint64_t date_limits[] = {294276, 12, 31}, time_limits[] = {24, 59, 60}; /* of a timestamp */
-    int64_t date[3], time[3];
-
-    if (!take_numbers(r, '-', date_limits, date) || !takes(r, " ") || !take_numbers(r, ':', time_limits, time))
-        return false;
-    int64_t seconds = ((days_of(date[0], date[1], date[2]) * 24 + time[0]) * 60 + time[1]) * 60 + time[2];
-    *out_us = seconds * 1000000 + take_fraction_us(r);
-    return takes(r, "+00)") && left(r) == 0;
 }
 
 MUST_USE static struct error *read_xid(struct reading *r, struct translated *out)
 {
     uint64_t xid = 0;
 
-    if (!take_number(r, &xid) || xid > UINT32_MAX)
-        return malformed(r);
+    if (!text_take_number(&r->text, &xid) || xid > UINT32_MAX)
+        return text_malformed(&r->text);
     out->xid = (uint32_t)xid;
     return NULL;
 }
@@ -842,7 +566,8 @@ MUST_USE static struct error *translate_commit(struct reading *r, struct transla
 {
     out->kind = TRANSLATED_COMMIT;
     TRY(read_xid(r, out));
-    return takes(r, " (at ") && take_time(r, &out->committed_us) ? NULL : malformed(r);
+    return text_takes(&r->text, " (at ") && text_take_time(&r->text, &out->committed_us) ? NULL
+                                                                                         : text_malformed(&r->text);
 }
 
 static void drop_out(struct test_decoding *t)
@@ -871,23 +596,27 @@ struct error *test_decoding_translate(struct test_decoding *t, const char *bytes
                                       struct translation_sink sink, struct translated *out)
 {
     struct reading r = {
-        .decoder = t, .sink = sink, .where = at, .bytes = bytes, .length = length, .at = bytes, .end = bytes + length};
+        .text = {.bytes = bytes, .length = length, .at = bytes, .end = bytes + length, .scratch = t->scratch},
+        .decoder = t,
+        .sink = sink,
+        .where = at,
+    };
 
     arena_reset(t->scratch);
     drop_out(t);
     *out = (struct translated){.kind = TRANSLATED_CHANGE};
-    if (takes(&r, "table "))
+    if (text_takes(&r.text, "table "))
         return translate_change(&r);
-    if (takes(&r, "BEGIN ")) {
+    if (text_takes(&r.text, "BEGIN ")) {
         out->kind = TRANSLATED_BEGIN;
         TRY(read_xid(&r, out));
-        return left(&r) == 0 ? NULL : malformed(&r);
+        return text_left(&r.text) == 0 ? NULL : text_malformed(&r.text);
     }
-    if (takes(&r, "COMMIT "))
+    if (text_takes(&r.text, "COMMIT "))
         return translate_commit(&r, out);
-    if (takes(&r, "message: transactional: "))
+    if (text_takes(&r.text, "message: transactional: "))
         return translate_message(&r, out);
-    return malformed(&r);
+    return text_malformed(&r.text);
 }
 
 /* ---- BEGIN and COMMIT ---- */
