@@ -263,6 +263,8 @@ const struct option_spec option_specs[] = {
      .help = "populate materialized views that are populated on the source, when the rows are in"},
     {.name = "accounts", .commands = OF_TASK, .kind = OPTION_FLAG, FIELD(sync.with_accounts),
      .help = "make the source's roles on the target, with passwords, memberships and settings; check shows which, and why not"},
+    {.name = "with-publications", .commands = OF_TASK | ON(COMPARE), .kind = OPTION_FLAG, FIELD(sync.with_publications),
+     .help = "carry the source's publications, too; check shows what of them does not come, and why"},
     {.name = "dml", .value = "LIST", .commands = OF_TASK, .kind = OPTION_SET, FIELD(sync.dml), .words = dml_kinds,
      .help = "kinds of changes to carry while following: insert, update, delete, truncate; default all"},
 

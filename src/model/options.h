@@ -103,6 +103,7 @@ struct sync_options {
     struct rate_plan max_rate;      /* of the copy; zeroed: no limit */
     bool populate_matviews;         /* fill materialized views that are populated on the source, after the rows */
     bool with_accounts;             /* make the source's roles on the target, pg/accounts.h */
+    bool with_publications;         /* carry the source's publications, but those that are pgtide's */
     bool with_indexes;              /* false: --no-indexes leaves out indexes that back no constraint and no identity */
     bool with_ddl;                  /* false: --no-ddl carries no DDL while following */
     const char *const *select;      /* rules (model/selection.h), several in a text; NULL-terminated, NULL: not given */

@@ -113,6 +113,7 @@ MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *
         since(common, NAMED_NOT_NULLS_SINCE),
         since(common, MULTIRANGES_SINCE),
         common->both_superusers ? "true" : "false",
+        scope->with_publications ? "true" : "false",
     };
     struct pg_rows rows;
 

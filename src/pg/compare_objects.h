@@ -23,6 +23,7 @@ enum object_set {
 /* What is compared: everything when all are NULL, else definitions and sequences of these relations alone. */
 struct object_scope {
     const char *schemas, *names; /* arrays as text, of the same length */
+    bool with_publications;      /* also those; of relations given: what names these */
     struct relation_filter filter;
 };
 

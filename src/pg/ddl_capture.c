@@ -37,28 +37,33 @@ MUST_USE static struct error *is_whole(struct pg_conn *source, struct arena *a, 
     return NULL;
 }
 
-struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen)
+struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen,
+                                 bool with_publications)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
     CLEANUP(buffer_free) struct buffer *script = buffer_new();
     CLEANUP(buffer_free) struct buffer *fill = buffer_new();
-    const char *oids = chosen_oids(scratch, chosen);
+    const char *params[] = {chosen_oids(scratch, chosen), with_publications ? "true" : "false"};
     struct pg_rows ignored;
 
     append_for_task(script, sql_ddl_selection, task);
     TRY(pg_execute(source, "telling the capture of DDL what is selected", buffer_text(script)));
     append_for_task(fill, sql_ddl_chosen, task);
-    return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), &oids, 1,
-                    &ignored);
+    return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), params,
+                    COUNT_OF(params), &ignored);
 }
 
-struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool *out_was_whole)
+struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool with_publications, bool *out_was_whole)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
 
     TRY(is_whole(source, scratch, task, out_was_whole));
     append_for_task(sql, sql_ddl_install, task);
+    append_for_task(sql,
+                    with_publications ? "COMMENT ON TABLE pgtide.ddl_@ IS 'with publications';"
+                                      : "COMMENT ON TABLE pgtide.ddl_@ IS NULL;",
+                    task);
     return pg_execute(source, "installing the capture of DDL (event triggers)", buffer_text(sql));
 }
 

@@ -17,10 +17,12 @@
  * Table level, before ddl_capture_install: only DDL that concerns the chosen relations, what belongs to them, and what they need is told. May
  * be repeated.
  */
-MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen);
+MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen,
+                                          bool with_publications);
 
-/* What is there already is brought to this version. *out_was_whole is false when something of it was missing or disabled. */
-MUST_USE struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool *out_was_whole);
+/* `with_publications`: statements about them are told, too. What is there already is brought to this version. *out_was_whole is false when something of it was missing or disabled. */
+MUST_USE struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool with_publications,
+                                           bool *out_was_whole);
 
 /* Missing things are fine; the schema goes when nothing else is in it. The error says what stays behind. */
 MUST_USE struct error *ddl_capture_remove(struct pg_conn *source, const char *task);

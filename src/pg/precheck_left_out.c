@@ -121,9 +121,59 @@ MUST_USE static struct error *owner_remark(struct precheck *p, const char **out)
     return NULL;
 }
 
-/* Whom a database sends its changes to, and whose it takes, is a matter of its server. */
+static void append(struct precheck *p, struct list *list, const struct pg_rows *rows)
+{
+    const char **texts = arena_alloc(p->a, (list->n + rows->n_rows + 1U) * sizeof *texts);
+
+    for (unsigned i = 0; i < list->n; i++)
+        texts[i] = list->texts[i];
+    for (unsigned r = 0; r < rows->n_rows; r++)
+        texts[list->n + r] = rows->rows[r][0];
+    *list = (struct list){.n = list->n + rows->n_rows, .texts = texts};
+}
+
+/* Those of the source that the target has, too: of a selection they are left as they are. */
+MUST_USE static struct error *read_taken(struct precheck *p, struct pg_rows *out)
+{
+    char *names = NULL;
+
+    *out = (struct pg_rows){.n_columns = 1};
+    if (p->chosen == NULL || p->target_is_missing || p->options->sync->if_not_empty != NOT_EMPTY_REFUSE)
+        return NULL;
+    TRY(pg_query_text(p->target, p->a, "reading the names of publications",
+                      "SELECT array_agg(pubname)::text FROM pg_publication", NULL, 0, &names));
+    const char *params[] = {names == NULL ? "{}" : names, chosen_oids(p->a, p->chosen)};
+    return pg_query(p->source, p->a, "reading which publications the target has",
+                    "SELECT 'publication ' || quote_ident(pubname) || ': the target has another one of that name' FROM "
+                    "pg_publication p WHERE pubname = ANY ($1::name[]) AND NOT puballtables AND EXISTS (SELECT FROM "
+                    "pg_publication_rel WHERE prpubid = p.oid AND prrelid = ANY ($2::oid[])) ORDER BY pubname",
+                    params, COUNT_OF(params), out);
+}
+
+/* *out: how many lines. */
+MUST_USE static struct error *add_of_publications(struct precheck *p, struct list *list, unsigned *out)
+{
+    struct pg_rows rows, taken;
+
+    *out = 0;
+    if (!p->options->sync->with_publications)
+        return NULL;
+    const char *params[] = {chosen_oids(p->a, p->chosen), arena_printf(p->a, "%d", p->target_facts.version_number),
+                            p->target_facts.user_is_superuser ? "true" : "false"};
+    TRY(pg_query(p->source, p->a, "reading what of publications the target does not take", sql_publications_left_out,
+                 params, COUNT_OF(params), &rows));
+    append(p, list, &rows);
+    TRY(read_taken(p, &taken));
+    append(p, list, &taken);
+    *out = rows.n_rows + taken.n_rows;
+    return NULL;
+}
+
+/* Whom a database sends its changes to, and whose it takes, is a matter of its server: publications are a choice, subscriptions are none. */
 MUST_USE static struct error *replication_remark(struct precheck *p, const char **out)
 {
+    bool with_publications = p->options->sync->with_publications;
+    const char *param = with_publications ? "true" : "false";
     char *names = NULL;
 
     *out = "";
@@ -132,19 +182,39 @@ MUST_USE static struct error *replication_remark(struct precheck *p, const char 
     TRY(pg_query_text(
         p->source, p->a, "reading publications and subscriptions",
         "SELECT string_agg(kind || quote_ident(name), ', ' ORDER BY kind, name COLLATE \"C\") FROM (SELECT "
-        "'publication ', pubname::text FROM pg_publication WHERE pubname !~ '^pgtide_' UNION ALL SELECT "
-        "'subscription ', subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND "
+        "'publication ', pubname::text FROM pg_publication WHERE NOT $1::boolean AND pubname !~ '^pgtide_' UNION ALL "
+        "SELECT 'subscription ', subname::text FROM pg_subscription JOIN pg_database d ON d.oid = subdbid AND "
         "d.datname = current_database()) AS x(kind, name)",
-        NULL, 0, &names));
+        &param, 1, &names));
     if (names != NULL)
-        *out = arena_printf(p->a, "; publications and subscriptions are not carried: %s", names);
+        *out = arena_printf(p->a,
+                            with_publications
+                                ? "; subscriptions are not carried: %s"
+                                : "; publications (unless --with-publications is given) and subscriptions are not "
+                                  "carried: %s",
+                            names);
     return NULL;
+}
+
+static const char *summary_of(struct precheck *p, unsigned n_others, unsigned n_publications)
+{
+    const char *others = n_others == 0
+                             ? ""
+                             : arena_printf(p->a, "%s not be set on the target by user \"%s\" and will be as %s there",
+                                            counted(p->a, n_others, "thing may", "things may"), p->target_facts.user,
+                                            agreeing(n_others, "it is", "they are"));
+
+    return n_publications == 0 ? others
+                               : arena_printf(p->a, "%s%s%s left out", others, n_others == 0 ? "" : "; ",
+                                              counted(p->a, n_publications, "publication or part of one is",
+                                                      "publications or parts of them are"));
 }
 
 struct error *check_left_out(struct precheck *p, struct check_item *item)
 {
     struct list list = {.n = 0};
     const char *owner = NULL, *replication = NULL;
+    unsigned n_publications = 0;
 
     if (!precheck_copies(p)) {
         item_is(p, item, CHECK_PASSED, "nothing is copied");
@@ -156,13 +226,13 @@ struct error *check_left_out(struct precheck *p, struct check_item *item)
         TRY(add_of_database(p, &list));
     if (!p->target_facts.user_is_superuser)
         TRY(add_of_plain_user(p, &list));
+    TRY(add_of_publications(p, &list, &n_publications));
     item->objects = list.texts;
     item->n_objects = list.n;
     if (list.n == 0)
         item_is(p, item, CHECK_PASSED, "nothing%s%s", owner, replication);
     else
-        item_is(p, item, CHECK_ALARM, "%s not be set on the target by user \"%s\" and will be as %s there%s%s",
-                counted(p->a, list.n, "thing may", "things may"), p->target_facts.user,
-                agreeing(list.n, "it is", "they are"), owner, replication);
+        item_is(p, item, CHECK_ALARM, "%s%s%s", summary_of(p, list.n - n_publications, n_publications), owner,
+                replication);
     return NULL;
 }

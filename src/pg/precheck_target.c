@@ -422,6 +422,7 @@ MUST_USE static struct error *check_target_has_tables(struct precheck *p, struct
 struct error *check_target_empty(struct precheck *p, struct check_item *item)
 {
     bool may_exist = p->options->sync->if_not_empty != NOT_EMPTY_REFUSE;
+    const char *with_publications = p->options->sync->with_publications ? "true" : "false";
     struct pg_rows wanted, have;
 
     if (!precheck_copies(p))
@@ -430,9 +431,9 @@ struct error *check_target_empty(struct precheck *p, struct check_item *item)
         item_is(p, item, CHECK_PASSED, "the database is created");
         return NULL;
     }
-    TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, NULL, 0, &wanted));
+    TRY(pg_query(p->source, p->a, "reading the names of objects", sql_objects, &with_publications, 1, &wanted));
     chosen_filter_rows(p->chosen, &wanted, 1);
-    TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, NULL, 0, &have));
+    TRY(pg_query(p->target, p->a, "reading the names of objects", sql_objects, &with_publications, 1, &have));
     struct pg_rows common = precheck_select(p, &wanted, &have, true);
     item_objects_from_rows(p, item, &common);
     if (common.n_rows == 0)

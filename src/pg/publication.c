@@ -1,7 +1,10 @@
 #include "pg/publication.h"
 
 #include "base/buffer.h"
+#include "pg/slot.h"
 #include "pg/sql.h"
+
+enum { ID_DIGITS = 12 };
 
 #define ALL_OPERATIONS "insert, update, delete, truncate"
 #define INSERTS_ONLY   "insert, truncate"
@@ -28,6 +31,19 @@ struct pg_publication_names pg_publication_names(struct arena *a, const struct p
     if (count(plan, true) > 0)
         names.names[names.n++] = inserts_name(a, plan->name);
     return names;
+}
+
+bool pg_publication_is_ours(const char *name)
+{
+    static const char *const second[] = {"", "_inserts", "_renamed"};
+    const char *id = name + strlen(PG_SLOT_PREFIX);
+
+    if (strncmp(name, PG_SLOT_PREFIX, strlen(PG_SLOT_PREFIX)) != 0 || strspn(id, "0123456789abcdef") < ID_DIGITS)
+        return false;
+    for (size_t i = 0; i < COUNT_OF(second); i++)
+        if (strcmp(id + ID_DIGITS, second[i]) == 0)
+            return true;
+    return false;
 }
 
 /* ---- reading ---- */

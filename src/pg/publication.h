@@ -65,6 +65,9 @@ struct pg_publication_facts {
 MUST_USE struct error *pg_publication_mend_keyless(struct pg_conn *source, struct arena *a, const char *name,
                                                    const char **out_done, const char **out_failed);
 
+/* Made by a task, of this pair or another: "pgtide_", 12 hexadecimal digits, and what of it there is a second one for. */
+bool pg_publication_is_ours(const char *name);
+
 /* For one that the user named. */
 MUST_USE struct error *pg_publication_read(struct pg_conn *source, const char *name, struct pg_publication_facts *out);
 

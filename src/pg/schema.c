@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "pg/cells.h"
 #include "pg/endpoint_options.h"
+#include "pg/publication.h"
 #include "pg/sql.h"
 #include "sys/child.h"
 #include "sys/file.h"
@@ -213,7 +214,6 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
         o->programs->pg_dump,
         "--format=custom",
         "--schema-only",
-        "--no-publications",
         "--no-subscriptions",
         "--no-tablespaces",
         "--no-password",
@@ -222,10 +222,14 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
         arena_printf(a, "--file=%s", file_in(a, o->folder, "archive")),
         arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, login.conninfo)),
     };
-    const char **argv = arena_alloc(a, (COUNT_OF(fixed) + o->n_leave_out + 1UL) * sizeof *argv);
+    const char **argv = arena_alloc(a, (COUNT_OF(fixed) + o->n_leave_out + 2UL) * sizeof *argv);
+    size_t n = COUNT_OF(fixed);
+
     memcpy(argv, fixed, sizeof fixed);
+    if (!o->with_publications)
+        argv[n++] = "--no-publications";
     for (unsigned i = 0; i < o->n_leave_out; i++)
-        argv[COUNT_OF(fixed) + i] = arena_printf(a, "--exclude-table=%s", o->leave_out[i]);
+        argv[n++] = arena_printf(a, "--exclude-table=%s", o->leave_out[i]);
     struct error *err = run(a, "dumping the structure of the source", argv, login.environment, NULL, o->stop);
 
     for (size_t i = 0; i < COUNT_OF(login.files); i++) {
@@ -282,12 +286,35 @@ struct error *schema_dump(struct arena *a, struct schema_dump_options options)
     return file_replace(file_in(a, options.folder, "complete"), marker, strlen(marker));
 }
 
-/* Event triggers have no schema that pg_dump could leave out. */
+static const struct entry *publication_in(const struct script *script, const struct entry *e)
+{
+    if (e->kind == ENTRY_PUBLICATION)
+        return e;
+    for (unsigned i = 0; i < e->n_dependencies; i++) {
+        const struct entry *about = script_find(script, e->dependencies[i]);
+
+        if (about != NULL && about->kind == ENTRY_PUBLICATION)
+            return about;
+    }
+    return NULL;
+}
+
+const struct entry *schema_publication_of(const struct schema *schema, const struct entry *e)
+{
+    return publication_in(&schema->post, e);
+}
+
+/* Event triggers and publications have no schema that pg_dump could leave out. */
 static void leave_out_ours(struct script *script)
 {
-    for (unsigned i = 0; i < script->n_entries; i++)
-        if (script->entries[i].kind == ENTRY_EVENT_TRIGGER && strstr(script->entries[i].name, "!pgtide_") != NULL)
-            script->entries[i].n_statements = 0;
+    for (unsigned i = 0; i < script->n_entries; i++) {
+        struct entry *e = &script->entries[i];
+        const struct entry *publication = publication_in(script, e);
+
+        if ((e->kind == ENTRY_EVENT_TRIGGER && strstr(e->name, "!pgtide_") != NULL) ||
+            (publication != NULL && pg_publication_is_ours(publication->name)))
+            e->n_statements = 0;
+    }
 }
 
 static struct error *load_section(struct arena *a, const char *folder, const char *name, struct script *out)

@@ -35,6 +35,7 @@ struct schema_dump_options {
     const char *snapshot;         /* an exported one, alive until this returns */
     const char *const *leave_out; /* patterns of tables, as --exclude-table takes them */
     unsigned n_leave_out;
+    bool with_publications;
     const char *application_name; /* "pgtide 0f3a… dump"; NULL: "pgtide dump" */
     const struct stop *stop;
 };
@@ -80,6 +81,9 @@ const struct schema_table *schema_table_find(const struct schema *schema, uint32
  * catalog.
  */
 MUST_USE struct error *schema_resolve(struct pg_conn *source, struct arena *a, struct schema *schema);
+
+/* The publication of the part after the data that an entry is, is a part of, or is about; NULL: none. */
+const struct entry *schema_publication_of(const struct schema *schema, const struct entry *e);
 
 /* Whether the object of an entry that has one (oid) is not on the source any more. */
 MUST_USE struct error *schema_is_gone(struct pg_conn *source, const struct entry *e, bool *out_is_gone);

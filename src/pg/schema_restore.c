@@ -298,7 +298,9 @@ static struct job without_owner(const struct schema_target *t, struct arena *a, 
 
     for (unsigned i = 0; i < job->n_statements; i++)
         if (is_owner_statement(job->statements[i]))
-            left_out_tell(t->left_out, job->statements[i], "the role may not own it in that schema");
+            left_out_tell(t->left_out, job->statements[i],
+                          strcmp(job->entry->schema, "-") == 0 ? "the role may not own it"
+                                                               : "the role may not own it in that schema");
         else
             kept.statements[kept.n_statements++] = job->statements[i];
     return kept;
@@ -594,6 +596,10 @@ struct error *schema_run_entry(struct pg_conn *target, const struct schema_targe
     if (outcome.is_grant_denied) {
         error_free(outcome.failure);
         return restore_grants(target, t, &job);
+    }
+    if (outcome.is_owner_denied && e->kind == ENTRY_PUBLICATION) {
+        error_free(outcome.failure);
+        return restore_owned(target, t, &job);
     }
     if (!outcome.is_already_there || !may_stay(t, e))
         return outcome.failure;

@@ -35,6 +35,8 @@ enum entry_kind {
     ENTRY_STATISTICS,
     ENTRY_MATVIEW,      /* MATERIALIZED VIEW: made WITH NO DATA */
     ENTRY_MATVIEW_DATA, /* REFRESH */
+    ENTRY_PUBLICATION,
+    ENTRY_PUBLICATION_MEMBER, /* PUBLICATION TABLE, PUBLICATION TABLES IN SCHEMA */
     ENTRY_COMMENT,
     ENTRY_ACL, /* ACL, DEFAULT ACL */
 };
@@ -66,6 +68,7 @@ struct entry {
     bool is_of_copy;      /* built with the rows */
     bool is_made;         /* on the target, or known to be nothing to make */
     bool is_checked;      /* a foreign key whose VALIDATE was tried */
+    bool is_left_out;     /* a publication that the target did not take: nothing that is about it can be made */
     bool is_broken;       /* a foreign key that rows break: NOT VALID on the target */
     uint64_t table_bytes; /* a foreign key: of its table on the source, for the progress */
 };

@@ -39,12 +39,12 @@ static const struct {
     {"SECURITY LABEL", ROLE_ATTACHED},
     {"ACL", ROLE_ATTACHED},
     {"USER MAPPING", ROLE_ATTACHED},
+    {"PUBLICATION TABLE", ROLE_ATTACHED},
 };
 
 struct choice {
     struct schema *schema;
-    bool (*is_chosen)(const void *self, uint32_t oid);
-    const void *self;
+    const struct schema_choice *by;
     bool *kept_pre;
     bool *kept_post;
 };
@@ -57,9 +57,10 @@ static enum role role_of(const struct entry *e)
     return ROLE_NEEDED;
 }
 
+/* A publication of somebody's would get tables that it never had. */
 bool schema_entry_is_shared(const struct entry *e)
 {
-    return role_of(e) == ROLE_NEEDED;
+    return role_of(e) == ROLE_NEEDED && e->kind != ENTRY_PUBLICATION;
 }
 
 static const struct entry *find(const struct choice *c, int id)
@@ -124,7 +125,7 @@ static bool is_to_be_kept(const struct choice *c, const struct entry *e)
 {
     switch (role_of(e)) {
     case ROLE_RELATION:
-        return e->catalog == CLASS_RELATION && c->is_chosen(c->self, e->oid);
+        return e->catalog == CLASS_RELATION && c->by->is_chosen(c->by->self, e->oid);
     case ROLE_ATTACHED:
         return belongs(c, e);
     case ROLE_NEEDED:
@@ -148,13 +149,51 @@ static bool keep_more(const struct choice *c, const struct script *script)
     return any;
 }
 
-void schema_select(struct schema *schema, bool (*is_chosen)(const void *self, uint32_t oid), const void *self)
+/* ---- publications ---- */
+
+static void tell(const struct choice *c, const struct entry *e, const char *reason)
+{
+    for (unsigned i = 0; i < e->n_statements; i++)
+        left_out_tell(c->by->left_out, e->statements[i], reason);
+}
+
+/* On the target "all tables" would be those of others, too, and what a schema holds is nobody's choice. */
+static void tell_member(const struct choice *c, const struct entry *e)
+{
+    const struct entry *publication = schema_publication_of(c->schema, e);
+    bool is_of_schema = strcmp(e->type, "PUBLICATION TABLE") != 0;
+
+    if (publication == NULL || *kept_of(c, e))
+        return;
+    if (is_of_schema && !*kept_of(c, publication))
+        tell(c, publication, "it is of whole schemas, and only some tables are selected");
+    if (is_of_schema)
+        tell(c, e, "it publishes a whole schema, and only some tables are selected");
+    else if (*kept_of(c, publication))
+        tell(c, e, "the table is not selected");
+}
+
+static void tell_publications(const struct choice *c)
+{
+    const struct script *post = &c->schema->post;
+
+    for (unsigned i = 0; i < post->n_entries; i++) {
+        const struct entry *e = &post->entries[i];
+
+        if (e->kind == ENTRY_PUBLICATION_MEMBER)
+            tell_member(c, e);
+        else if (e->kind == ENTRY_PUBLICATION && e->n_statements > 0 &&
+                 strstr(e->statements[0], " FOR ALL TABLES") != NULL)
+            tell(c, e, "it publishes all tables, and only some are selected");
+    }
+}
+
+void schema_select(struct schema *schema, const struct schema_choice *choice)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "selected structure");
     struct choice c = {
         .schema = schema,
-        .is_chosen = is_chosen,
-        .self = self,
+        .by = choice,
         .kept_pre = arena_alloc(scratch, (schema->pre.n_entries + 1UL) * sizeof(bool)),
         .kept_post = arena_alloc(scratch, (schema->post.n_entries + 1UL) * sizeof(bool)),
     };
@@ -165,6 +204,7 @@ void schema_select(struct schema *schema, bool (*is_chosen)(const void *self, ui
         goes_on = keep_more(&c, &schema->pre);
         goes_on = keep_more(&c, &schema->post) || goes_on;
     }
+    tell_publications(&c);
     script_keep(&schema->pre, c.kept_pre);
     script_keep(&schema->post, c.kept_post);
 }

@@ -41,6 +41,7 @@ extern const char sql_other_sessions[];
 extern const char sql_partition_locks[];
 extern const char sql_plain_left_out[];
 extern const char sql_publication_lacks[];
+extern const char sql_publications_left_out[];
 extern const char sql_roles_used[];
 extern const char sql_row_security[];
 extern const char sql_selection_needs[];

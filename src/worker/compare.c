@@ -378,6 +378,7 @@ static struct compare_whole_work whole_work(struct compare_run *run)
         .sessions = &run->sessions[0],
         .kinds = run->options->kinds,
         .names = run->scope.names,
+        .with_publications = run->scope.with_publications,
         .has_sync = run->has_sync,
         .is_settled = !run->has_sync && !run->sides->is_alone,
         .collector = run->collector,

@@ -81,16 +81,15 @@ MUST_USE static struct error *by_task(struct arena *a, const struct selected *se
     return NULL;
 }
 
-struct error *compare_scope_find(struct compare_sides *sides, const struct sync_options *options,
-                                 struct pg_conn *source, struct pg_conn *target, struct compare_scope *out)
+MUST_USE static struct error *find_relations(struct compare_sides *sides, const struct sync_options *options,
+                                             const struct task_record *record, struct pg_conn *source,
+                                             struct pg_conn *target, struct compare_scope *out)
 {
     struct selection *selection = NULL;
-    struct task_record *record = NULL;
     struct selected *selected = NULL;
 
     *out = (struct compare_scope){0};
     TRY(selecting_parse(sides->arena, options, &selection));
-    TRY(task_record_read(sides->arena, sides->folder, &record));
     if (record != NULL && record->is_selected)
         TRY(selecting_read(sides->arena, sides->folder, &selected));
     if (selection != NULL && !selecting_is_same(sides->arena, options, selection, selected))
@@ -98,4 +97,15 @@ struct error *compare_scope_find(struct compare_sides *sides, const struct sync_
     if (selected == NULL)
         return NULL;
     return by_task(sides->arena, selected, source, out);
+}
+
+struct error *compare_scope_find(struct compare_sides *sides, const struct sync_options *options,
+                                 struct pg_conn *source, struct pg_conn *target, struct compare_scope *out)
+{
+    struct task_record *record = NULL;
+
+    TRY(task_record_read(sides->arena, sides->folder, &record));
+    TRY(find_relations(sides, options, record, source, target, out));
+    out->with_publications = options->with_publications || (record != NULL && record->has_publications);
+    return NULL;
 }

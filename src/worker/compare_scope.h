@@ -13,6 +13,7 @@ struct compare_scope {
     struct name_set *names;   /* NULL: everything */
     struct name_set *partial; /* partitioned tables of which a part is left out */
     bool is_of_task;
+    bool with_publications; /* the options say so, or the task carries them */
 };
 
 /* ERROR_CONFIG for a rule that matches nothing on either side. */

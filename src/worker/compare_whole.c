@@ -77,8 +77,10 @@ MUST_USE static struct error *compare_parts(const struct compare_whole_work *w, 
 {
     struct compare_sessions *s = w->sessions;
     struct name_arrays arrays = name_set_arrays(a, w->names);
-    const struct object_scope scope = {
-        .schemas = arrays.schemas, .names = arrays.names, .filter = name_set_filter(w->names)};
+    const struct object_scope scope = {.schemas = arrays.schemas,
+                                       .names = arrays.names,
+                                       .with_publications = w->with_publications,
+                                       .filter = name_set_filter(w->names)};
 
     return whole->from == SET_OF_LARGE_OBJECTS
                ? compare_large_objects_run(s->source, s->target, whole->kind, w->collector)

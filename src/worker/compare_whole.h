@@ -15,8 +15,9 @@ struct compare_whole_work {
     struct compare_sessions *sessions;
     const bool *kinds;            /* of enum compare_kind: what was asked for */
     const struct name_set *names; /* NULL: the whole database */
-    bool has_sync;                /* one runs: it sets the values of sequences now and then */
-    bool is_settled;              /* no sync that has yet to set the database's properties is known of */
+    bool with_publications;
+    bool has_sync;   /* one runs: it sets the values of sequences now and then */
+    bool is_settled; /* no sync that has yet to set the database's properties is known of */
     struct compare_collector *collector;
     struct compare_progress *progress;
 };

@@ -68,7 +68,12 @@ MUST_USE static struct error *explain_dump(struct pg_snapshot_holder *holder, st
 MUST_USE static struct error *dump(struct task *t, const struct schema_programs *programs)
 {
     struct schema_dump_options options = {
-        .programs = programs, .source = t->source, .folder = schema_folder(t), .stop = t->stop};
+        .programs = programs,
+        .source = t->source,
+        .folder = schema_folder(t),
+        .with_publications = t->record->has_publications,
+        .stop = t->stop,
+    };
     CLEANUP(pg_snapshot_release) struct pg_snapshot_holder *other = NULL;
     struct pg_conn *guard = NULL;
 
@@ -313,7 +318,8 @@ MUST_USE static struct error *open_schema(struct task *t, struct schema *schema,
     TRY(load_or_dump(t, schema));
     if (t->chosen != NULL) {
         TRY(schema_load_post(t->arena, schema_folder(t), schema));
-        schema_select(schema, is_chosen, t->chosen);
+        schema_select(schema,
+                      &(struct schema_choice){.is_chosen = is_chosen, .self = t->chosen, .left_out = t->left_out});
     }
     return open_schema_target(t, out);
 }

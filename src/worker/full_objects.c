@@ -192,6 +192,40 @@ MUST_USE static struct error *leave_broken(struct task *t, struct pg_conn **targ
     return tell_orphans(t, *target, e);
 }
 
+static void tell_left_out(struct task *t, const struct entry *e, const char *reason)
+{
+    for (unsigned i = 0; i < e->n_statements; i++)
+        left_out_tell(t->left_out, e->statements[i], reason);
+}
+
+/*
+ * A publication holds nothing: one that the target does not take, or a part of it, stays out, and the rest goes on. Its owner need not be a
+ * superuser any more, the server may be older than what it says, or have one of that name.
+ */
+MUST_USE static struct error *leave_publication(struct task *t, struct pg_conn *target, struct entry *e,
+                                                struct error *cause)
+{
+    bool is_answer = error_kind(cause) == ERROR_CONFIG || error_kind(cause) == ERROR_DATA;
+
+    if (schema_publication_of(&t->schema, e) == NULL || !is_answer || target == NULL || pg_conn_is_broken(target))
+        return cause;
+    tell_left_out(t, e, error_message(cause));
+    error_free(cause);
+    e->is_left_out = true;
+    return NULL;
+}
+
+/* What belongs to a publication that is not there. */
+static bool is_without_publication(struct task *t, const struct entry *e)
+{
+    const struct entry *publication = schema_publication_of(&t->schema, e);
+
+    if (publication == NULL || publication == e || !publication->is_left_out)
+        return false;
+    tell_left_out(t, e, "its publication was left out");
+    return true;
+}
+
 /* The object, or for a comment what it is about. */
 MUST_USE static struct error *ask_gone(struct pg_conn *source, const struct schema *schema, const struct entry *e,
                                        bool *out_is_gone)
@@ -259,8 +293,12 @@ static bool waits(const struct task *t, const struct entry *e)
 /* What cannot be made now is tried again later, and is an error only then. */
 MUST_USE static struct error *make_early(struct task *t, struct sides *s, struct entry *e)
 {
-    CLEANUP(error_free) struct error *err = run_patiently(t, &s->target, e, ENTRY_WHOLE);
+    CLEANUP(error_free) struct error *err = NULL;
 
+    if (!is_without_publication(t, e))
+        err = run_patiently(t, &s->target, e, ENTRY_WHOLE);
+    if (err != NULL)
+        err = leave_publication(t, s->target, e, TAKE(err));
     e->is_made = err == NULL;
     if (err == NULL)
         return NULL;
@@ -295,9 +333,11 @@ MUST_USE static struct error *make(struct task *t, struct sides *s, struct entry
     bool is_gone = false;
 
     TRY(leave_dropped(t, s, e, &is_gone));
-    if (!is_gone) {
+    if (!is_gone && !is_without_publication(t, e)) {
         struct error *err = run_patiently(t, &s->target, e, ENTRY_WHOLE);
 
+        if (err != NULL)
+            err = leave_publication(t, s->target, e, err);
         if (err != NULL)
             TRY(leave_broken(t, &s->target, e, ENTRY_WHOLE, err));
     }

@@ -223,8 +223,8 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
     log_info("installing the capture of DDL on the source: event triggers \"!pgtide_%s_...\"", t->record->id);
     FAULT_POINT("prepare.before_capture");
     if (t->chosen != NULL)
-        TRY(ddl_capture_select(source, t->record->id, t->chosen));
-    TRY(ddl_capture_install(source, t->record->id, &was_whole));
+        TRY(ddl_capture_select(source, t->record->id, t->chosen, t->record->has_publications));
+    TRY(ddl_capture_install(source, t->record->id, t->record->has_publications, &was_whole));
     FAULT_POINT("prepare.after_capture");
     return NULL;
 }
@@ -237,8 +237,8 @@ MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *sou
     if (!t->record->has_ddl)
         return NULL;
     if (t->chosen != NULL)
-        TRY(ddl_capture_select(source, t->record->id, t->chosen));
-    TRY(ddl_capture_install(source, t->record->id, &was_whole));
+        TRY(ddl_capture_select(source, t->record->id, t->chosen, t->record->has_publications));
+    TRY(ddl_capture_install(source, t->record->id, t->record->has_publications, &was_whole));
     if (!was_whole)
         log_warn(
             "the capture of DDL was not whole on the source and is installed again: DDL that was run meanwhile is not "

@@ -297,6 +297,16 @@ MUST_USE static struct error *check_dml(const struct task *t)
                       "\"pgtide stop\" and a new start.");
 }
 
+/* What was not dumped, and not captured since, cannot be had any more. Without the option it goes on as it was begun. */
+MUST_USE static struct error *check_publications(const struct task *t)
+{
+    if (!t->options->with_publications || t->record->has_publications)
+        return NULL;
+    return error_hint(error_new(ERROR_CONFIG, "this synchronization was begun without --with-publications"),
+                      "Leave the option out to go on. To carry publications, too, it needs a \"pgtide stop\" and a new "
+                      "start.");
+}
+
 /* (P6) */
 MUST_USE static struct error *refuse_reset(const struct task *t)
 {
@@ -331,6 +341,7 @@ MUST_USE static struct error *open_record(struct task *t)
         TRY(refuse_reset(t));
         TRY(check_type(t));
         TRY(check_dml(t));
+        TRY(check_publications(t));
         TRY(given_compare(t));
         TRY(selecting_compare(t));
         TRY(take_up_pause(t));
@@ -357,6 +368,7 @@ MUST_USE static struct error *open_record(struct task *t)
         t->record->owns_slot = t->record->owns_publication = false;
     }
     t->record->has_no_copy = t->options->type == SYNC_INCREMENTAL;
+    t->record->has_publications = t->options->with_publications;
     TRY(given_take(t));
     TRY(task_record_write(t->folder, t->record)); /* (R1) */
     log_info("beginning task %s, %s", t->record->id, t->pair);

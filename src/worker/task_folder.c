@@ -46,6 +46,7 @@ MUST_USE static struct error *record_parse(struct arena *a, const json_t *docume
         .publication = member(a, document, "publication"),
         .owns_slot = json_is_true(json_object_get(document, "owns_slot")),
         .owns_publication = json_is_true(json_object_get(document, "owns_publication")),
+        .has_publications = json_is_true(json_object_get(document, "has_publications")),
         .is_selected = json_is_true(json_object_get(document, "is_selected")),
         .is_once = json_is_true(json_object_get(document, "is_once")),
         .has_no_copy = json_is_true(json_object_get(document, "has_no_copy")),
@@ -97,13 +98,13 @@ struct error *task_record_write(const char *folder, const struct task_record *re
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "task record");
     CLEANUP(json_release)
     json_t *document = json_pack(
-        "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:b, s:b, s:b, s:s*, s:b, s:b, s:s*}", "version",
+        "{s:i, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:i, s:b, s:b, s:b, s:s*, s:b, s:b, s:s*}", "version",
         FORMAT_VERSION, "id", record->id, "source", record->source, "target", record->target, "slot", record->slot,
         "publication", record->publication, "owns_slot", record->owns_slot, "owns_publication",
-        record->owns_publication, "is_once", record->is_once, "has_no_copy", record->has_no_copy, "dml",
-        (int)record->dml, "is_selected", record->is_selected, "has_ddl", record->has_ddl, "counts_are_lost",
-        record->counts_are_lost, "reset_reason", record->reset_reason, "is_stopping", record->is_stopping,
-        "is_completed", record->is_completed, "completed_at", record->completed_at);
+        record->owns_publication, "is_once", record->is_once, "has_no_copy", record->has_no_copy, "has_publications",
+        record->has_publications, "dml", (int)record->dml, "is_selected", record->is_selected, "has_ddl",
+        record->has_ddl, "counts_are_lost", record->counts_are_lost, "reset_reason", record->reset_reason,
+        "is_stopping", record->is_stopping, "is_completed", record->is_completed, "completed_at", record->completed_at);
 
     if (document == NULL)
         return error_new(ERROR_CONFIG, "could not write task file: a name in it is not valid UTF-8");

@@ -23,11 +23,12 @@ struct task_record {
     const char *publication; /* on the source */
     bool owns_slot;          /* false: --slot or --publication named one that somebody else made */
     bool owns_publication;
-    bool is_once;     /* --type full: ends with the copy; made nothing on the source */
-    bool has_no_copy; /* --type incremental: structure and rows were on the target before */
-    unsigned dml;     /* kinds of changes that are carried: enum dml_kind; never 0 */
-    bool is_selected; /* table level: file `selection` says which relations (worker/selecting.h) */
-    bool has_ddl;     /* the capture of DDL is, or is about to be, on the source */
+    bool is_once;          /* --type full: ends with the copy; made nothing on the source */
+    bool has_no_copy;      /* --type incremental: structure and rows were on the target before */
+    unsigned dml;          /* kinds of changes that are carried: enum dml_kind; never 0 */
+    bool has_publications; /* --with-publications: the source's publications are carried, too */
+    bool is_selected;      /* table level: file `selection` says which relations (worker/selecting.h) */
+    bool has_ddl;          /* the capture of DDL is, or is about to be, on the source */
     bool
         counts_are_lost; /* the spool was lost and begun anew: it and the target count transactions from other places */
     const char *reset_reason; /* why the task has to begin anew, or NULL: we dropped the slot for the source's sake */

@@ -48,7 +48,8 @@ DDL: tuple[tuple[int, tuple[str, ...]], ...] = (
           "CREATE OR REPLACE FUNCTION v.add(a integer, b integer DEFAULT 2, OUT c integer) LANGUAGE sql IMMUTABLE STRICT AS 'SELECT a + b + 0'",
           "CREATE VIEW v.made_seen AS SELECT m.id FROM v.made m", "DROP VIEW v.simple", "DROP TABLE v.child_of_key", "CREATE SCHEMA fresh CREATE TABLE t (i integer)",
           "DO $$ BEGIN CREATE TABLE v.in_do (i integer PRIMARY KEY); INSERT INTO v.in_do VALUES (1); END $$", "COMMENT ON TABLE v.made IS 'made'",
-          "GRANT INSERT ON v.made TO v_reader")),
+          "GRANT INSERT ON v.made TO v_reader", "CREATE PUBLICATION made FOR TABLE v.made WITH (publish = 'insert, delete')", "ALTER PUBLICATION v_two ADD TABLE v.two_columns",
+          "ALTER PUBLICATION v_two DROP TABLE ONLY v.parent", "COMMENT ON PUBLICATION made IS 'made'", "ALTER PUBLICATION v_two SET (publish = 'update')", "DROP PUBLICATION v_all")),
     (11, ("ALTER TABLE v.hashed ADD extra integer DEFAULT 5", "UPDATE v.hashed SET extra = 6 WHERE id < 5", "CREATE INDEX ON v.hashed (day)",
           "CREATE PROCEDURE v.more() LANGUAGE sql AS 'SELECT 1'", "ALTER TABLE v.listed DETACH PARTITION v.listed_a")),
     (12, ("ALTER TABLE v.computed ADD thrice integer GENERATED ALWAYS AS (a * 3) STORED", "UPDATE v.computed SET t = 'after' WHERE a < 5")),
@@ -119,7 +120,7 @@ def test_a_source_that_sends_no_truncate_is_an_alarm_unless_none_is_wanted(world
 @pytest.mark.parametrize("majors", PAIRS, ids=lambda majors: f"{majors[0]}-{majors[1]}")
 def test_a_database_moves(world: World, majors: tuple[int, int]):
     since = min(majors)
-    pair = world.pair(options=("--accept", "all"))
+    pair = world.pair(options=("--accept", "all", "--with-publications"))
     for cluster in (pair.source, pair.target):
         cluster.execute("CREATE ROLE v_reader")
     pair.source.psql(SQL / "versions.sql", database=pair.database, since=since)

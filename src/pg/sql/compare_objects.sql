@@ -3,8 +3,8 @@
 -- came after version 10 are asked for through to_jsonb, and before 12 "c.*" has no oid. The order of a table's columns is not part
 -- of its definition, and what PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names:
 -- only what belongs to these relations. $3: privileges that the other server does not know. $4: both servers have names for not-null
--- constraints (18 on). $5: both know multiranges and subscripts of types (14 on). $6: both users see the options of all user mappings; of them only sums are shown, as they may be passwords. Not what a sync does not
--- carry: publications, subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
+-- constraints (18 on). $5: both know multiranges and subscripts of types (14 on). $6: both users see the options of all user mappings; of them only sums are shown, as they may be passwords. $7: publications, too (but
+-- pgtide's own); of relations given those that name them. Not what a sync does not carry: subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
 with ours as (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
@@ -53,6 +53,12 @@ with ours as (
     select w.oid, w.fdwname, w.fdwowner, w.fdwacl, w.fdwhandler, w.fdwvalidator, w.fdwoptions
       from pg_foreign_data_wrapper w
      where not exists (select from member m where m.classid = 'pg_foreign_data_wrapper'::regclass and m.objid = w.oid)
+), pub as (
+    select p.oid, p.pubname, p.pubowner, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, to_jsonb(p) as more
+      from pg_publication p
+     where $7::boolean
+       and p.pubname !~ '^pgtide_[0-9a-f]{12}(_inserts|_renamed)?$'
+       and ($1::text[] is null or not p.puballtables and exists (select from pg_publication_rel m join rel r on r.oid = m.prrelid where m.prpubid = p.oid))
 ), standard(name, acl, standard) as ( -- what has rights by initdb or an extension, and what they would be if nobody had touched them
     select case when c.relkind = 'S' then 'sequence ' else 'table ' end || c.oid::regclass, c.relacl,
            coalesce(i.initprivs, acldefault(case c.relkind when 'S' then 's' else 'r' end::"char", c.relowner))
@@ -389,15 +395,43 @@ with ours as (
                   nullif(laninline, 0)::regprocedure, nullif(lanvalidator, 0)::regprocedure)
       from lang
     union all
+    select 'publication', quote_ident(p.pubname),
+           format('of %s%s%s%s, owner %I', concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
+                                                       case when p.pubdelete then 'delete' end, case when (p.more ->> 'pubtruncate')::bool then 'truncate' end),
+                  case when p.puballtables then ', all tables' end, case when (p.more ->> 'pubviaroot')::bool then ', as their root' end,
+                  ', generated columns ' || nullif(p.more ->> 'pubgencols', 'n'), pg_get_userbyid(p.pubowner))
+      from pub p
+    union all
+    -- Row filters and lists of columns came with 15: before, the names mean the outer ones
+    select 'publication table', format('%I: %s', p.pubname, r.name), m.definition
+      from (select null::int2vector as prattrs, null::pg_node_tree as prqual) before_15
+     cross join lateral (select t.prpubid, t.prrelid,
+                                concat('columns ', coalesce((select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+                                                              where a.attrelid = t.prrelid and a.attnum = any (prattrs)), 'all'),
+                                       ', rows ', coalesce(pg_get_expr(prqual, t.prrelid), 'all')) as definition
+                           from pg_publication_rel t) m
+      join pub p on p.oid = m.prpubid
+      join rel r on r.oid = m.prrelid
+    union all
+    -- The catalog came with 15; what depends is told by all
+    select 'publication schema', format('%I: %I', p.pubname, o.nspname), 'tables in schema'
+      from pub p
+      join pg_depend d on d.refclassid = 'pg_publication'::regclass and d.refobjid = p.oid and d.classid = to_regclass('pg_catalog.pg_publication_namespace')
+      join pg_depend s on s.classid = d.classid and s.objid = d.objid and s.refclassid = 'pg_namespace'::regclass
+      join ours o on o.oid = s.refobjid
+     where $1::text[] is null
+    union all
     select 'comment', i.type || ' ' || i.identity, d.description
       from pg_description d, pg_identify_object(d.classoid, d.objoid, d.objsubid) i
-     where d.classoid not in ('pg_largeobject'::regclass, 'pg_publication'::regclass, 'pg_subscription'::regclass) -- told with the objects themselves; not carried
+     where d.classoid not in ('pg_largeobject'::regclass, 'pg_subscription'::regclass) -- told with the objects themselves; not carried
+       and (d.classoid <> 'pg_publication'::regclass or d.objoid in (select oid from pub))
        and (d.objoid >= 16384 or d.classoid = 'pg_namespace'::regclass and d.objoid in (select oid from ours))
        and not exists (select from member m where m.classid = d.classoid and m.objid = d.objoid)
        and coalesce(i.schema, '') not in ('pgtide', 'pg_toast')
        and i.identity !~ '^"?!?pgtide_[0-9a-f]{12}_'
-       and i.type not like 'publication%' and i.type <> 'subscription'
+       and i.type <> 'subscription'
        and ($1::text[] is null or (d.classoid, d.objoid) in (select 'pg_class'::regclass, oid from rel
+                                                             union all select 'pg_publication'::regclass, oid from pub
                                                              union all select 'pg_class'::regclass, indexrelid from pg_index where indrelid in (select oid from rel)
                                                              union all select 'pg_constraint'::regclass, oid from pg_constraint where conrelid in (select oid from rel)
                                                              union all select 'pg_trigger'::regclass, oid from pg_trigger where tgrelid in (select oid from rel)
@@ -430,6 +464,6 @@ select kind, identity, definition
   from found
  where $1::text[] is null
     or kind in ('table', 'view', 'materialized view', 'foreign table', 'parent', 'column', 'index', 'constraint', 'trigger', 'rule', 'policy',
-                'statistics', 'sequence', 'comment')
+                'statistics', 'sequence', 'comment', 'publication', 'publication table')
     or kind = 'grant' and identity ~ '^(table|sequence|column) '
  order by kind collate "C", identity collate "C", definition collate "C"

@@ -1,4 +1,4 @@
--- Into pgtide.chosen_@: the relations $1, what belongs to them, and what these need that is no relation.
+-- Into pgtide.chosen_@: the relations $1, what belongs to them, and what these need that is no relation. $2: also the publications that name them.
 with recursive chosen(oid) as (
     select unnest($1::oid[])
 ), part(class, object) as (
@@ -10,6 +10,11 @@ with recursive chosen(oid) as (
     union all select 'pg_policy'::regclass, p.oid from pg_policy p join chosen on p.polrelid = chosen.oid
     union all select 'pg_rewrite'::regclass, r.oid from pg_rewrite r join chosen on r.ev_class = chosen.oid
     union all select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s join chosen on s.stxrelid = chosen.oid
+    union all select 'pg_publication_rel'::regclass, r.oid
+                from pg_publication_rel r
+                join chosen on r.prrelid = chosen.oid
+                join pg_publication p on p.oid = r.prpubid
+               where $2::boolean and p.pubname !~ '^pgtide_[0-9a-f]{12}(_inserts|_renamed)?$'
 ), all_of_it(class, object) as (
     select class, object from part
     union

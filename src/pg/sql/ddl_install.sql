@@ -39,6 +39,8 @@ declare
     rewritten pg_catalog.jsonb;
     again pg_catalog.text[] := '{}';
     n_ours pg_catalog.int4 := 0;
+    publications pg_catalog.bool; -- are carried: the table's comment says so
+    of_pgtide pg_catalog.text := '(^| in publication )"?pgtide_[0-9a-f]{12}(_inserts|_renamed)?"?$'; -- its own
     own pg_catalog.int8;
     last_cid pg_catalog.int8;
     first_class pg_catalog.oid;
@@ -50,6 +52,7 @@ begin
     if actor = 'none' then
         actor := session_user;
     end if;
+    publications := coalesce(obj_description(to_regclass('pgtide.ddl_@'), 'pg_class') = 'with publications', false);
     extensions := coalesce(nullif(current_setting('pgtide.extensions', true), ''), '0');
     last_cid := coalesce(nullif(current_setting('pgtide.cid', true), ''), '-1');
 
@@ -59,7 +62,8 @@ begin
                                                              and not (object_type = 'schema' and object_name = 'pgtide')),
                                   'temporary', count(*) filter (where is_temporary and original),
                                   'names', string_agg(object_identity, E'\n') filter (where original and not is_temporary))
-          into lost from pg_event_trigger_dropped_objects();
+          into lost from pg_event_trigger_dropped_objects()
+         where object_type not like 'publication%' or publications and object_identity !~ of_pgtide;
         if to_regclass('pgtide.chosen_@') is not null then
             lost := pgtide.choose_dropped_@(lost); -- table level: ddl_selection.sql
         end if;
@@ -116,7 +120,8 @@ begin
         end if;
         for c in select * from pg_event_trigger_ddl_commands() loop
             continue when c.in_extension or c.schema_name in ('pg_temp', 'pgtide')
-                or c.object_type = 'schema' and c.object_identity = 'pgtide' or c.schema_name like 'pg\_temp\_%';
+                or c.object_type = 'schema' and c.object_identity = 'pgtide' or c.schema_name like 'pg\_temp\_%'
+                or c.object_type like 'publication%' and (not publications or c.object_identity ~ of_pgtide) or c.object_type = 'subscription';
             n_ours := n_ours + 1;
             objects := objects || case when objects = '' then '' else E'\n' end || coalesce(c.object_identity, c.object_type);
             first_class := coalesce(first_class, c.classid);
@@ -134,6 +139,10 @@ begin
             if n_ours > 0 and (lost ->> 'mixed')::bool and tg_tag like 'DROP %' then
                 trouble := 'it drops selected objects together with others';
             end if;
+        end if;
+        if tg_tag = 'ALTER PUBLICATION' then -- what it takes out of one is told as dropped, and as nothing else
+            n_ours := n_ours + coalesce((lost ->> 'kept')::int, 0);
+            objects := concat_ws(E'\n', nullif(objects, ''), lost ->> 'names');
         end if;
         if tg_tag in ('CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW') and n_ours > 0 then
             select case r.relkind
@@ -264,8 +273,7 @@ begin
         trouble := null;
     end if;
     if tg_event = 'ddl_command_start' or made is not null or
-       n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE PUBLICATION', 'ALTER PUBLICATION',
-                                     'DROP PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
+       n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
         insert into pgtide.ddl_@ (phase, tag, role, objects, statement, nth, sql, problem, search_path,
                                   standard_conforming_strings, datestyle, intervalstyle, timezone)
         values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects, said, nth, made,

@@ -18,6 +18,14 @@ create or replace function pgtide.keep_@(relation pg_catalog.oid) returns void l
     union all select 'pg_policy'::regclass, oid from pg_policy where polrelid = relation
     union all select 'pg_rewrite'::regclass, oid from pg_rewrite where ev_class = relation
     union all select 'pg_statistic_ext'::regclass, oid from pg_statistic_ext where stxrelid = relation
+    -- Where publications are carried (ddl_install.sql)
+    union select k.class, k.object
+      from pg_publication_rel r
+      join pg_publication p on p.oid = r.prpubid
+     cross join lateral (values ('pg_publication_rel'::regclass::oid, r.oid), ('pg_publication'::regclass, p.oid)) k(class, object)
+     where r.prrelid = relation
+       and p.pubname !~ '^pgtide_[0-9a-f]{12}(_inserts|_renamed)?$'
+       and obj_description(to_regclass('pgtide.ddl_@'), 'pg_class') = 'with publications'
         on conflict do nothing
 $pgtide$;
 
@@ -61,6 +69,10 @@ begin
                     when 'pg_rewrite'::regclass then (select ev_class from pg_rewrite where oid = c.objid)
                     when 'pg_statistic_ext'::regclass then (select stxrelid from pg_statistic_ext where oid = c.objid)
                     when 'pg_constraint'::regclass then (select conrelid from pg_constraint where oid = c.objid)
+                    when 'pg_publication_rel'::regclass then (select prrelid from pg_publication_rel where oid = c.objid)
+                    when 'pg_publication'::regclass then
+                        (select r.prrelid from pg_publication_rel r join pgtide.chosen_@ k on k.class = 'pg_class'::regclass and k.object = r.prrelid
+                          where r.prpubid = c.objid limit 1)
                     end;
         if exists (select from pgtide.chosen_@ k where k.class = c.classid and k.object = c.objid)
            or exists (select from pgtide.chosen_@ k where k.class = 'pg_class'::regclass and k.object = relation) then

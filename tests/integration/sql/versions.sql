@@ -110,6 +110,9 @@ COMMENT ON COLUMN v.keyed.code IS 'unique';
 GRANT USAGE ON SCHEMA v TO v_reader;
 GRANT SELECT ON ALL TABLES IN SCHEMA v TO v_reader;
 GRANT UPDATE (note) ON v.keyed TO v_reader;
+CREATE PUBLICATION v_all FOR ALL TABLES WITH (publish = 'insert');
+CREATE PUBLICATION v_two FOR TABLE v.keyed, ONLY v.parent WITH (publish = 'insert, update');
+COMMENT ON PUBLICATION v_two IS 'of two';
 ALTER DEFAULT PRIVILEGES IN SCHEMA v GRANT SELECT ON TABLES TO v_reader;
 
 \if :since_11
@@ -139,6 +142,7 @@ CREATE STATISTICS v.most_common (mcv) ON code, mood FROM v.keyed;
 
 \if :since_13
 CREATE TRIGGER touch BEFORE INSERT ON v.hashed FOR EACH ROW EXECUTE FUNCTION v.touch();
+CREATE PUBLICATION v_root FOR TABLE v.part WITH (publish_via_partition_root);
 \endif
 
 \if :since_14
@@ -155,6 +159,8 @@ INSERT INTO v.nulls VALUES (NULL, NULL, 1), (1, NULL, 2), (1, 1, NULL);
 CREATE VIEW v.invoker WITH (security_invoker) AS SELECT id FROM v.keyed;
 CREATE TABLE v.up (id integer PRIMARY KEY, a integer, b integer, FOREIGN KEY (a) REFERENCES v.up ON DELETE SET NULL (a));
 INSERT INTO v.up VALUES (1, 1, 1), (2, 1, 2);
+CREATE PUBLICATION v_columns FOR TABLE v.up (id, a) WHERE (id > 0);
+CREATE PUBLICATION v_schemas FOR TABLES IN SCHEMA "V 2";
 \endif
 
 \if :since_16
@@ -172,6 +178,7 @@ GRANT MAINTAIN ON v.keyed TO v_reader;
 \if :since_18
 CREATE TABLE v.virtual (a integer PRIMARY KEY, b integer, plain integer GENERATED ALWAYS AS (a + b), said text GENERATED ALWAYS AS ('n' || a) VIRTUAL);
 INSERT INTO v.virtual SELECT n, n FROM generate_series(1, 50) n;
+CREATE PUBLICATION v_generated FOR TABLE v.computed WITH (publish_generated_columns = stored);
 CREATE TABLE v.temporal (room integer, during daterange, note text, PRIMARY KEY (room, during WITHOUT OVERLAPS));
 INSERT INTO v.temporal SELECT n, '[2024-01-01,2024-02-01)', 'n' FROM generate_series(1, 10) n;
 CREATE TABLE v.temporal_child (id integer PRIMARY KEY, room integer, during daterange, FOREIGN KEY (room, PERIOD during) REFERENCES v.temporal (room, PERIOD during));

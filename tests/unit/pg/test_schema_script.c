@@ -7,8 +7,12 @@
 #include <cmocka.h>
 
 #include "base/buffer.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "pg/publication.h"
 #include "pg/schema.h"
 #include "pg/schema_script.h"
+#include "pg/schema_select.h"
 #include "support/expect.h"
 
 #define HEADER_7                                           \
@@ -267,6 +271,82 @@ static void the_part_before_the_data_can_be_forgotten(void **state)
     assert_null(schema_table_find(&schema, 101));
 }
 
+/* ---- publications ---- */
+
+static void those_of_pgtide_are_told_by_their_names(void **state)
+{
+    (void)state;
+    assert_true(pg_publication_is_ours("pgtide_0123456789ab"));
+    assert_true(pg_publication_is_ours("pgtide_0123456789ab_inserts"));
+    assert_true(pg_publication_is_ours("pgtide_0123456789ab_renamed"));
+    static const char *const others[] = {"",
+                                         "pgtide",
+                                         "pgtide_",
+                                         "pgtide_0123456789a",
+                                         "pgtide_0123456789abc",
+                                         "pgtide_0123456789ab_",
+                                         "pgtide_0123456789ag",
+                                         "a pgtide_0123456789ab"};
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        assert_false(pg_publication_is_ours(others[i]));
+}
+
+static bool is_101(const void *self, uint32_t oid)
+{
+    (void)self;
+    return oid == 101;
+}
+
+#define ENTRY(id, class, oid, needs, name, type)                                                        \
+    "--\n-- TOC entry " id " (class " class " OID " oid ")\n-- Dependencies: " needs "\n-- Name: " name \
+                                            "; Type: " type "; Schema: -; Owner: al\n--\n\n"
+
+/* Of tables a (100), not chosen, and b (101), chosen: those that name b, without what they have beyond it. */
+static void a_selection_takes_the_publications_that_name_its_tables(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    struct schema schema = {
+        .pre = parse(a, "1; 1259 100 TABLE - a al\n2; 1259 101 TABLE - b al\n",
+                     ENTRY("1", "1259", "100", "0", "a", "TABLE") "CREATE TABLE a ();\n" ENTRY(
+                         "2", "1259", "101", "0", "b", "TABLE") "CREATE TABLE b ();\n"),
+        .post = parse(
+            a,
+            "3; 6104 1 PUBLICATION - p al\n4; 6104 2 PUBLICATION - q al\n5; 6106 3 PUBLICATION TABLE - p a al\n"
+            "6; 6106 4 PUBLICATION TABLE - p b al\n7; 6106 5 PUBLICATION TABLE - q a al\n"
+            "8; 6237 6 PUBLICATION TABLES IN SCHEMA - p s al\n9; 0 0 COMMENT - PUBLICATION p al\n"
+            "10; 0 0 COMMENT - PUBLICATION q al\n",
+            ENTRY("3", "6104", "1", "0", "p", "PUBLICATION") "CREATE PUBLICATION p;\n" ENTRY(
+                "4", "6104", "2", "0",
+                "q", "PUBLICATION") "CREATE PUBLICATION q FOR ALL TABLES;\n" ENTRY("5", "6106", "3", "3 1",
+                                                                                   "p a", "PUBLICATION TABLE") "ALTER "
+                                                                                                               "PUBLICA"
+                                                                                                               "TION p "
+                                                                                                               "ADD "
+                                                                                                               "TABLE "
+                                                                                                               "a;"
+                                                                                                               "\n" ENTRY("6",
+                                                                                                                          "6106",
+                                                                                                                          "4", "3 2",
+                                                                                                                          "p b",
+                                                                                                                          "PUBLICATION TABLE") "ALTER PUBLICATION p ADD TABLE b;\n" ENTRY("7", "6106", "5", "4 1", "q a", "PUBLICATION TABLE") "ALTER PUBLICATION q ADD TABLE a;\n" ENTRY("8",
+                                                                                                                                                                                                                                                                                          "6237", "6", "3", "p s", "PUBLICATION TABLES IN SCHEMA") "ALTER PUBLICATION p ADD TABLES IN SCHEMA s;\n" ENTRY("9",
+                                                                                                                                                                                                                                                                                                                                                                                                         "0",
+                                                                                                                                                                                                                                                                                                                                                                                                         "0",
+                                                                                                                                                                                                                                                                                                                                                                                                         "3", "PUBLICATION p", "COMMENT") "COMMENT ON PUBLICATION p IS 'x';\n" ENTRY("10",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     "0", "0", "4", "PUBLICATION q",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     "COMMENT") "COMMENT ON PUBLICATION q IS 'x';\n"),
+    };
+    static const int kept[] = {3, 6, 9};
+
+    log_set_stderr_level(LOG_LEVEL_COUNT);
+    schema_select(&schema, &(struct schema_choice){.is_chosen = is_101});
+    assert_int_equal(schema.post.n_entries, COUNT_OF(kept));
+    for (unsigned i = 0; i < COUNT_OF(kept); i++)
+        assert_int_equal(schema.post.entries[i].id, kept[i]);
+    assert_ptr_equal(schema_publication_of(&schema, &schema.post.entries[1]), &schema.post.entries[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +362,8 @@ int main(void)
         cmocka_unit_test(names_and_words_are_told_apart),
         cmocka_unit_test(entries_that_are_alike_share_what_they_can),
         cmocka_unit_test(the_part_before_the_data_can_be_forgotten),
+        cmocka_unit_test(those_of_pgtide_are_told_by_their_names),
+        cmocka_unit_test(a_selection_takes_the_publications_that_name_its_tables),
     };
 
     return cmocka_run_group_tests_name("pg/schema_script", tests, NULL, NULL);
