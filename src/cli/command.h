@@ -1,9 +1,6 @@
 /*
  * The command line as two tables: commands and options (SPEC section 11, a contract). Parsing, --help, shell completion
- * and the manual pages all come from them.
- *
- * What a later version brings is in the tables already and has `later` set: it is refused with that sentence and never
- * ignored. To make it available, set `later` to NULL. Constant; any thread.
+ * and the manual pages all come from them. Constant; any thread.
  */
 #pragma once
 
@@ -74,7 +71,6 @@ struct command_line {
 struct word {
     const char *word;
     unsigned value;
-    const char *later;
 };
 
 /* An argument without a name in front of it, by place. */
@@ -93,7 +89,6 @@ struct command_spec {
     const char *details; /* what --help adds; whole lines */
     struct argument_spec arguments[ARGUMENTS_MAX];
     const char *const *examples; /* NULL-terminated pairs: command line, what it does */
-    const char *later;
 };
 
 enum option_kind {
@@ -120,9 +115,7 @@ struct option_spec {
     size_t offset; /* in struct command_line */
     const struct word *words;
     unsigned least, most;
-    unsigned most_now; /* NUMBER: more than this needs a later version; 0: no such limit */
     bool is_required;
-    const char *later; /* NULL: available. Else what this version does instead, a sentence without its full stop */
 };
 
 const struct command_spec *command_spec(enum command command);

@@ -62,19 +62,10 @@ static void option_line(struct buffer *out, const struct option_spec *option)
     wrapped(out, option->help, COLUMN_OPTION);
 }
 
-static bool has_later_options(enum command command)
+static void option_lines(struct buffer *out, enum command command)
 {
     for (size_t i = 0; i < n_option_specs; i++) {
-        if (option_belongs_to(&option_specs[i], command) && option_specs[i].later != NULL)
-            return true;
-    }
-    return false;
-}
-
-static void option_lines(struct buffer *out, enum command command, bool is_later)
-{
-    for (size_t i = 0; i < n_option_specs; i++) {
-        if (option_belongs_to(&option_specs[i], command) && (option_specs[i].later != NULL) == is_later)
+        if (option_belongs_to(&option_specs[i], command))
             option_line(out, &option_specs[i]);
     }
 }
@@ -89,16 +80,8 @@ void help_command(struct buffer *out, enum command command)
     buffer_printf(out, "%c%s.\n", (char)(spec->summary[0] - 'a' + 'A'), spec->summary + 1);
     if (spec->details[0] != '\0')
         buffer_printf(out, "%s\n", spec->details);
-    if (spec->later != NULL) {
-        buffer_printf(out, "\nNot in this version of pgtide (" PGTIDE_VERSION "): %s.\n", spec->later);
-        return;
-    }
     buffer_append_text(out, "\nOptions:\n");
-    option_lines(out, command, false);
-    if (has_later_options(command)) {
-        buffer_append_text(out, "\nNot in this version, refused:\n");
-        option_lines(out, command, true);
-    }
+    option_lines(out, command);
     if (spec->examples != NULL) {
         buffer_append_text(out, "\nExamples:\n");
         examples(out, spec);
@@ -114,8 +97,7 @@ void help_overview(struct buffer *out)
     for (enum command c = 0; c < COMMAND_COUNT; c++) {
         const struct command_spec *spec = command_spec(c);
 
-        if (spec->later == NULL)
-            buffer_printf(out, "  %-12s%s\n", spec->name, spec->summary);
+        buffer_printf(out, "  %-12s%s\n", spec->name, spec->summary);
     }
     buffer_append_text(out,
                        "\n\"pgtide COMMAND --help\" tells more about one. SOURCE and TARGET are anything libpq takes:\n"
@@ -132,10 +114,8 @@ void help_overview(struct buffer *out)
 
 static void words_of(struct buffer *out, const struct word *words)
 {
-    for (const struct word *w = words; w != NULL && w->word != NULL; w++) {
-        if (w->later == NULL)
-            buffer_printf(out, "%s%s", w == words ? "" : " ", w->word);
-    }
+    for (const struct word *w = words; w != NULL && w->word != NULL; w++)
+        buffer_printf(out, "%s%s", w == words ? "" : " ", w->word);
 }
 
 static void option_words_case(struct buffer *out)
@@ -144,7 +124,7 @@ static void option_words_case(struct buffer *out)
     for (size_t i = 0; i < n_option_specs; i++) {
         const struct option_spec *option = &option_specs[i];
 
-        if (option->later != NULL || option->value == NULL)
+        if (option->value == NULL)
             continue;
         buffer_printf(out, "        --%s) ", option->name);
         if (option->words != NULL) {
@@ -167,7 +147,7 @@ static void command_case(struct buffer *out, enum command command)
     for (const struct argument_spec *arg = spec->arguments; arg->name != NULL; arg++)
         words_of(out, arg->words);
     for (size_t i = 0; i < n_option_specs; i++) {
-        if (option_belongs_to(&option_specs[i], command) && option_specs[i].later == NULL)
+        if (option_belongs_to(&option_specs[i], command))
             buffer_printf(out, " --%s", option_specs[i].name);
     }
     buffer_append_text(out, "\" ;;\n");
@@ -181,17 +161,13 @@ void completion_bash(struct buffer *out)
                             "    COMPREPLY=()\n"
                             "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
                             "        COMPREPLY=($(compgen -W \"--help --version");
-    for (enum command c = 0; c < COMMAND_COUNT; c++) {
-        if (command_spec(c)->later == NULL)
-            buffer_printf(out, " %s", command_spec(c)->name);
-    }
+    for (enum command c = 0; c < COMMAND_COUNT; c++)
+        buffer_printf(out, " %s", command_spec(c)->name);
     buffer_append_text(out, "\" -- \"$cur\"))\n        return\n    fi\n");
     option_words_case(out);
     buffer_append_text(out, "    case \"${COMP_WORDS[1]}\" in\n");
-    for (enum command c = 0; c < COMMAND_COUNT; c++) {
-        if (command_spec(c)->later == NULL)
-            command_case(out, c);
-    }
+    for (enum command c = 0; c < COMMAND_COUNT; c++)
+        command_case(out, c);
     buffer_append_text(out, "    esac\n"
                             "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
                             "}\n"

@@ -7,7 +7,7 @@
 /* All commands, examples, exit statuses. */
 void help_overview(struct buffer *out);
 
-/* One command: its arguments, options and examples, and what a later version brings. */
+/* One command: its arguments, options and examples. */
 void help_command(struct buffer *out, enum command command);
 
 /* A script for bash that completes commands, options and the words they take. */

@@ -52,7 +52,7 @@ static void options(struct buffer *out, enum command command)
     for (size_t i = 0; i < n_option_specs; i++) {
         const struct option_spec *o = &option_specs[i];
 
-        if (!option_belongs_to(o, command) || o->later != NULL)
+        if (!option_belongs_to(o, command))
             continue;
         buffer_append_text(out, ".TP\n\\fB\\-\\-");
         text(out, o->name);
@@ -77,8 +77,6 @@ static void one_command(struct buffer *out, enum command command)
 {
     const struct command_spec *spec = command_spec(command);
 
-    if (spec->later != NULL)
-        return;
     buffer_printf(out, ".SS pgtide %s", spec->name);
     arguments(out, spec);
     buffer_append_char(out, '\n');

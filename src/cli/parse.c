@@ -36,13 +36,6 @@ static struct error *see_help(const struct parser *p, struct error *err)
     return error_hint(err, "See \"pgtide %s --help\".", p->spec->name);
 }
 
-static struct error *unavailable(const char *what, const char *name, const char *instead)
-{
-    return error_hint(
-        error_new(ERROR_USAGE, "%s \"%s\" is not in this version of pgtide (" PGTIDE_VERSION ")", what, name), "%c%s.",
-        (char)(instead[0] - (instead[0] >= 'a' && instead[0] <= 'z' ? 'a' - 'A' : 0)), instead + 1);
-}
-
 static const char *list_words(struct arena *a, const struct word *words)
 {
     const char *text = "";
@@ -60,8 +53,6 @@ static struct error *take_word(struct parser *p, const char *where, const struct
 
     for (const struct word *w = words; w->word != NULL; w++) {
         if (strcmp(w->word, value) == 0) {
-            if (w->later != NULL)
-                return unavailable(where, value, w->later);
             *out = w->value;
             return NULL;
         }
@@ -82,11 +73,6 @@ static struct error *take_number(struct parser *p, const struct option_spec *opt
     if (!is_number || n < option->least || n > option->most)
         return see_help(p, error_new(ERROR_USAGE, "option \"--%s\": \"%s\" is not a number from %u to %u", option->name,
                                      value, option->least, option->most));
-    if (option->most_now != 0 && n > option->most_now)
-        return error_hint(error_new(ERROR_USAGE,
-                                    "option \"--%s\": this version of pgtide (" PGTIDE_VERSION ") takes at most %u",
-                                    option->name, option->most_now),
-                          "Leave the option out.");
     *(unsigned *)field(p, option->offset) = (unsigned)n;
     return NULL;
 }
@@ -282,8 +268,6 @@ static struct error *take_option(struct parser *p, const char *text)
         return unknown_option(p, name);
     if (!option_belongs_to(option, p->line->command))
         return misplaced_option(p, option);
-    if (option->later != NULL)
-        return unavailable("option", arena_printf(p->arena, "--%s", name), option->later);
     if (option->value == NULL && equals != NULL)
         return see_help(p, error_new(ERROR_USAGE, "option \"--%s\" takes no value", name));
 
@@ -370,19 +354,6 @@ static struct error *unknown_command(const char *name)
                              : error_hint(err, "Did you mean \"pgtide %s\"?", near.name);
 }
 
-static struct error *unavailable_command(struct arena *a, const struct command_spec *spec)
-{
-    const char *available = "";
-
-    for (enum command c = 0; c < COMMAND_COUNT; c++) {
-        if (command_spec(c)->later == NULL)
-            available = arena_printf(a, "%s%s%s", available, *available == '\0' ? "" : ", ", command_spec(c)->name);
-    }
-    return error_hint(error_new(ERROR_USAGE, "command \"%s\" is not in this version of pgtide (" PGTIDE_VERSION "): %s",
-                                spec->name, spec->later),
-                      "This version has: %s.", available);
-}
-
 static struct error *parse_rest(struct parser *p)
 {
     bool only_places = false;
@@ -461,8 +432,6 @@ struct error *command_line_parse(struct arena *a, int argc, const char *const *a
     const struct command_spec *spec = command_find(argv[1]);
     if (spec == NULL)
         return unknown_command(argv[1]);
-    if (spec->later != NULL)
-        return unavailable_command(a, spec);
     line.command = command_of(spec);
 
     struct parser p = {.arena = a, .rest = argv + 2, .n_rest = argc - 2, .line = &line, .spec = spec};

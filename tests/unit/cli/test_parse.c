@@ -266,23 +266,9 @@ static void what_is_wrong_is_named_with_what_was_probably_meant(void **state)
         expect_refusal(cases[i].text, cases[i].message, cases[i].hint);
 }
 
-static void what_a_later_version_brings_is_refused_and_never_ignored(void **state)
+static void what_is_no_speed_limit_is_refused(void **state)
 {
     (void)state;
-    for (enum command c = 0; c < COMMAND_COUNT; c++) {
-        if (command_spec(c)->later != NULL)
-            expect_refusal(arena_printf(arena, "pgtide %s a b", command_spec(c)->name), "is not in this version",
-                           "This version has: sync, check, status, wait, stop, slots");
-    }
-    for (size_t i = 0; i < n_option_specs; i++) {
-        const struct option_spec *option = &option_specs[i];
-        const char *command = option_belongs_to(option, COMMAND_SYNC) ? "sync" : "check";
-
-        if (option->later != NULL)
-            expect_refusal(
-                arena_printf(arena, "pgtide %s a b --%s%s", command, option->name, option->value == NULL ? "" : " 1"),
-                "is not in this version", "");
-    }
     expect_refusal("pgtide sync a b --max-rate 0", "is no speed limit", "");
     expect_refusal("pgtide speed a b 20@25:00-26:00", "is no speed limit", "");
 }
@@ -312,7 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(help_wins_over_whatever_else_is_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(after_two_dashes_nothing_is_an_option, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_wrong_is_named_with_what_was_probably_meant, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_later_version_brings_is_refused_and_never_ignored, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_speed_limit_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(texts_are_copies_so_that_argv_may_be_wiped, setup, teardown),
     };
 
