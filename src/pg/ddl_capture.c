@@ -1,7 +1,10 @@
 #include "pg/ddl_capture.h"
 
+#include <inttypes.h>
+
 #include "base/buffer.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "pg/sql.h"
 
@@ -25,15 +28,19 @@ static void append_for_task(struct buffer *sql, const char *text, const char *ta
             buffer_append_char(sql, *text);
 }
 
-MUST_USE static struct error *is_whole(struct pg_conn *source, struct arena *a, const char *task, bool *out_whole)
+/* *out_stamp: of whoever installed it; NULL when it is not whole, or has none. */
+MUST_USE static struct error *look(struct pg_conn *source, struct arena *a, const char *task, bool *out_whole,
+                                   const char **out_stamp)
 {
-    static const char sql[] = "SELECT count(*)::text FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid"
+    static const char sql[] = "SELECT count(*)::text, min(obj_description(p.oid, 'pg_proc'))"
+                              "  FROM pg_event_trigger t JOIN pg_proc p ON p.oid = t.evtfoid"
                               " WHERE evtname LIKE '!pgtide\\_' || $1 || '\\_%' AND evtenabled = 'A'"
                               "   AND to_regclass('pgtide.ddl_' || $1) IS NOT NULL";
-    char *n = NULL;
+    struct pg_rows rows;
 
-    TRY(pg_query_text(source, a, "looking for the capture of DDL", sql, &task, 1, &n));
-    *out_whole = strcmp(n, "4") == 0;
+    TRY(pg_query(source, a, "looking for the capture of DDL", sql, &task, 1, &rows));
+    *out_whole = strcmp(rows.rows[0][0], "4") == 0;
+    *out_stamp = *out_whole ? rows.rows[0][1] : NULL;
     return NULL;
 }
 
@@ -57,13 +64,18 @@ struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
     CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+    const char *found = NULL;
 
-    TRY(is_whole(source, scratch, task, out_was_whole));
     append_for_task(sql, sql_ddl_install, task);
     append_for_task(sql,
                     with_publications ? "COMMENT ON TABLE pgtide.ddl_@ IS 'with publications';"
                                       : "COMMENT ON TABLE pgtide.ddl_@ IS NULL;",
                     task);
+    const char *stamp = arena_printf(scratch, "pgtide %016" PRIx64, hash_bytes(sql->bytes, sql->length, 0));
+    TRY(look(source, scratch, task, out_was_whole, &found));
+    if (found != NULL && strcmp(found, stamp) == 0)
+        return NULL; /* to write it again would have each session of the source read its catalog anew */
+    buffer_printf(sql, "comment on function pgtide.on_ddl_%s() is '%s';", task, stamp);
     return pg_execute(source, "installing the capture of DDL (event triggers)", buffer_text(sql));
 }
 

@@ -20,7 +20,10 @@
 MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen,
                                           bool with_publications);
 
-/* `with_publications`: statements about them are told, too. What is there already is brought to this version. *out_was_whole is false when something of it was missing or disabled. */
+/*
+ * `with_publications`: statements about them are told, too. What is there already is brought to this version, and left alone when it is of it.
+ * *out_was_whole is false when something of it was missing or disabled.
+ */
 MUST_USE struct error *ddl_capture_install(struct pg_conn *source, const char *task, bool with_publications,
                                            bool *out_was_whole);
 
