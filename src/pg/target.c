@@ -48,9 +48,12 @@ static const struct {
 
 MUST_USE static struct error *set_up(struct pg_target *t, struct pg_conn *conn)
 {
+    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
+
     for (size_t i = 0; i < COUNT_OF(settings); i++)
         if (pg_conn_version(conn) >= settings[i].since)
-            TRY(pg_execute_format(conn, "setting up the session", "SET %s = %s", settings[i].name, settings[i].value));
+            buffer_printf(sql, "SET %s = %s;", settings[i].name, settings[i].value);
+    TRY(pg_execute(conn, "setting up the session", buffer_text(sql)));
 
     struct error *err = pg_execute(conn, "setting up the session", "SET session_replication_role = replica");
     t->is_replica = err == NULL;
