@@ -22,6 +22,7 @@ enum relation_column {
     RELATION_OID,
     RELATION_KIND,
     RELATION_IS_SIMPLE,
+    RELATION_MAY_DEFER,
 };
 
 /* sql/target_columns.sql */
@@ -130,6 +131,7 @@ struct draft {
     struct column_plan *columns; /* plan->columns, while they may be changed */
     struct target_table *table;
     bool is_simple; /* nothing but indexes makes rows depend on each other */
+    bool may_defer; /* has deferrable keys, or partitions that may have some */
 };
 
 MUST_USE static struct error *plan_columns(struct draft *d)
@@ -363,6 +365,7 @@ MUST_USE static struct error *find_relation(struct pg_conn *conn, struct draft *
     d->plan->oid = oid_of(rows.rows[0][RELATION_OID]);
     d->is_simple = is_true(rows.rows[0][RELATION_IS_SIMPLE]);
     d->plan->is_simple = d->is_simple;
+    d->may_defer = is_true(rows.rows[0][RELATION_MAY_DEFER]);
     d->plan->only = is_one_of(rows.rows[0][RELATION_KIND], "p") ? "" : "ONLY ";
     return NULL;
 }
@@ -377,7 +380,8 @@ MUST_USE static struct error *resolve(struct pg_conn *conn, struct draft *d)
     TRY(find_foreign_arrays(conn, d));
     plan_extra(d);
     plan_written(d);
-    TRY(deferred_keys_read(conn, d->arena, d->plan->oid, &d->plan->deferred));
+    if (d->may_defer)
+        TRY(deferred_keys_read(conn, d->arena, d->plan->oid, &d->plan->deferred));
     d->table->has_deferred = d->plan->deferred.n > 0;
     return choose_mode(d);
 }

@@ -117,13 +117,19 @@ MUST_USE static struct error *wait_for_lane(struct follow *f)
     return NULL;
 }
 
-/* What DDL of the open transaction has made of the target only the lane's session can see. */
+/*
+ * What DDL of the open transaction has made of the target only the lane's session can see. While the lane rests that is asked as well: it has
+ * to learn these tables anyway, and another session of the target would learn all of them for itself.
+ */
 MUST_USE static struct error *ask_target(struct follow *f, struct arena *a, const struct stream_relation *relation,
                                          struct target_table **out)
 {
-    if (!feeder_is_inside_ddl(f->feeder))
+    bool may_ask_lane = lane_is_idle(f) && !apply_is_open(f->apply) && !f->is_bringing_together;
+
+    if (feeder_is_inside_ddl(f->feeder))
+        TRY(wait_for_lane(f));
+    else if (!may_ask_lane)
         return pg_table_resolve(f->resolver, a, relation, out);
-    TRY(wait_for_lane(f));
     return pg_target_table_inside(f->target, a, relation, out);
 }
 
