@@ -14,6 +14,7 @@ enum {
     FENCE_TIMEOUT_MS = 60000,
     FENCE_LOOK_MS = 50,
     OUR_LOCKS = 0x70677469, /* "pgti": the first key of the advisory lock */
+    WHOLE = 0,              /* among the dump ids, which begin at 1 */
 };
 
 static const char task_columns[] =
@@ -311,6 +312,34 @@ struct error *state_set_lanes(struct pg_conn *target, const char *task, unsigned
                "ON CONFLICT (task, lane) DO UPDATE SET lane_count = excluded.lane_count, end_lsn = excluded.end_lsn, "
                "transactions = excluded.transactions, committed_us = excluded.committed_us",
                params, COUNT_OF(params));
+}
+
+bool state_is_whole(const struct state *s)
+{
+    bool is_found = false;
+
+    for (unsigned i = 0; i < s->n_done && s->done[i] <= WHOLE; i++)
+        is_found = s->done[i] == WHOLE;
+    return is_found;
+}
+
+struct error *state_set_whole(struct pg_conn *target, const char *task)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "whole");
+    const char *params[] = {task, arena_printf(scratch, "%d", WHOLE)};
+
+    return run(target, "writing down that everything is there",
+               "INSERT INTO pgtide.done (task, dump_id) VALUES ($1, $2::int) ON CONFLICT DO NOTHING", params,
+               COUNT_OF(params));
+}
+
+struct error *state_forget_whole(struct pg_conn *target, const char *task)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "whole");
+    const char *params[] = {task, arena_printf(scratch, "%d", WHOLE)};
+
+    return run(target, "taking back that everything is there",
+               "DELETE FROM pgtide.done WHERE task = $1 AND dump_id = $2::int", params, COUNT_OF(params));
 }
 
 struct error *state_forget_done(struct pg_conn *target, const char *task)

@@ -56,6 +56,9 @@ struct state {
     int *done; /* dump ids, ascending; a validated foreign key as its negative id */
 };
 
+/* Everything that was to be copied and made is there (state_set_whole): a start need not look for what is missing. */
+bool state_is_whole(const struct state *s);
+
 MUST_USE struct error *state_read(struct pg_conn *target, struct arena *a, const char *task, struct state *out);
 
 /* The tasks that have a row here, ours or not. */
@@ -81,6 +84,13 @@ struct apply_position state_least(const struct state *s);
 /* So many lanes, all at `position`. Only when they stand together there, or there are none yet. */
 MUST_USE struct error *state_set_lanes(struct pg_conn *target, const char *task, unsigned n,
                                        struct apply_position position);
+
+/*
+ * To be said when nothing is missing any more, and taken back before anything that a start would have to mend. Commits keep their order in a
+ * server's WAL, so where this is found after a crash, all that was committed before it is there as well.
+ */
+MUST_USE struct error *state_set_whole(struct pg_conn *target, const char *task);
+MUST_USE struct error *state_forget_whole(struct pg_conn *target, const char *task);
 
 /* The archive was lost: its dump ids mean nothing now. */
 MUST_USE struct error *state_forget_done(struct pg_conn *target, const char *task);

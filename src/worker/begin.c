@@ -78,6 +78,7 @@ static void forget_start(struct task *t)
     t->n_ignored = 0;
     t->schema = (struct schema){.n_tables = 0};
     t->schema_target = NULL;
+    t->is_whole = false;
     atomic_store(&t->until_lsn, t->options->until == UNTIL_LSN ? t->options->until_lsn.value : 0);
     atomic_store(&t->is_at_until, false);
     atomic_store(&t->leaves_at_until, false);

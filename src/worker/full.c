@@ -258,19 +258,25 @@ MUST_USE static struct error *copy_rows(struct copy_input *in)
     return NULL;
 }
 
-/* (G2) Every gate from where it was written: with the rows. */
-struct error *full_read_gates(struct task *t)
+static void take_gates(struct task *t)
 {
-    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
     struct lsn newest = t->state.task.slot_lsn;
 
-    TRY(task_connect_target(t, "gates", t->stop, &target));
-    TRY(state_read(target, t->arena, t->record->id, &t->state));
     t->relations = t->state.relations;
     t->n_relations = t->state.n_relations;
     for (unsigned i = 0; i < t->n_relations; i++)
         newest = lsn_max(newest, t->relations[i].gate.upto);
     atomic_store(&t->consistent_lsn, newest.value);
+}
+
+/* (G2) Every gate from where it was written: with the rows. */
+struct error *full_read_gates(struct task *t)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
+
+    TRY(task_connect_target(t, "gates", t->stop, &target));
+    TRY(state_read(target, t->arena, t->record->id, &t->state));
+    take_gates(t);
     return NULL;
 }
 
@@ -296,12 +302,12 @@ MUST_USE static struct error *read_target_roles(struct task *t, struct schema_ta
 }
 
 /* A target that is restarted just now. */
-MUST_USE static struct error *open_schema_target(struct task *t, struct schema_target **out)
+struct error *full_open_schema_target(struct task *t)
 {
     struct backoff backoff = {0};
 
-    for (;;) {
-        struct error *err = read_target_roles(t, out);
+    while (t->schema_target == NULL) {
+        struct error *err = read_target_roles(t, &t->schema_target);
 
         if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
             return err;
@@ -310,10 +316,11 @@ MUST_USE static struct error *open_schema_target(struct task *t, struct schema_t
         if (stop_wait_ms(t->stop, backoff_next_ms(&backoff)))
             return stop_check(t->stop);
     }
+    return NULL;
 }
 
 /* With a selection both parts: what belongs to what is told by either. */
-MUST_USE static struct error *open_schema(struct task *t, struct schema *schema, struct schema_target **out)
+MUST_USE static struct error *open_schema(struct task *t, struct schema *schema)
 {
     TRY(load_or_dump(t, schema));
     if (t->chosen != NULL) {
@@ -321,7 +328,7 @@ MUST_USE static struct error *open_schema(struct task *t, struct schema *schema,
         schema_select(schema,
                       &(struct schema_choice){.is_chosen = is_chosen, .self = t->chosen, .left_out = t->left_out});
     }
-    return open_schema_target(t, out);
+    return full_open_schema_target(t);
 }
 
 /* The tables are there: from here on it is about what comes with and after their rows. */
@@ -550,6 +557,15 @@ MUST_USE static struct error *lift_forced_security(struct task *t)
     return forced_security_lift(source, target, t->chosen);
 }
 
+static void show_copied(struct task *t)
+{
+    struct progress_counters *c = t->counters;
+
+    atomic_store(&c->structure.state, STEP_DONE);
+    atomic_store(&c->data.state, STEP_DONE);
+    atomic_store(&c->index.state, STEP_DONE);
+}
+
 /*
  * --type incremental: what the target has is what the source had at the slot's position, says who asked for it. There are no gates, so all
  * of the stream is carried.
@@ -557,7 +573,6 @@ MUST_USE static struct error *lift_forced_security(struct task *t)
 MUST_USE static struct error *take_as_copied(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
-    struct progress_counters *c = t->counters;
     struct pg_conn *guard = NULL;
     uint32_t *ignored = NULL;
 
@@ -573,14 +588,45 @@ MUST_USE static struct error *take_as_copied(struct task *t)
     pg_snapshot_release(TAKE(t->holder));
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
-    atomic_store(&c->structure.state, STEP_DONE);
-    atomic_store(&c->data.state, STEP_DONE);
-    atomic_store(&c->index.state, STEP_DONE);
+    show_copied(t);
     return full_read_gates(t);
+}
+
+/* ---- a start that finds everything there ---- */
+
+struct error *full_find_whole(struct task *t, struct pg_conn *source)
+{
+    uint32_t *ignored = NULL;
+
+    /* Views are to be filled at each start that says so. */
+    t->is_whole = state_is_whole(&t->state) && !t->options->populate_matviews;
+    if (!t->is_whole)
+        return NULL;
+    TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
+    t->ignored = ignored;
+    return NULL;
+}
+
+static void go_on(struct task *t)
+{
+    struct progress_counters *c = t->counters;
+    uint64_t n = 0;
+
+    take_gates(t);
+    for (unsigned i = 0; i < t->n_relations; i++)
+        n += t->relations[i].source_oid != TASK_STRUCTURE && !t->relations[i].is_nameless;
+    atomic_store(&c->tables_total, n);
+    atomic_store(&c->tables_done, n);
+    show_copied(t);
+    atomic_store(&t->rows_are_of_one_moment, true);
 }
 
 struct error *full_copy(struct task *t)
 {
+    if (t->is_whole) {
+        go_on(t);
+        return NULL;
+    }
     if (t->record->has_no_copy) {
         TRY(lift_forced_security(t));
         return take_as_copied(t);
@@ -589,7 +635,7 @@ struct error *full_copy(struct task *t)
     struct copy_input *in = ARENA_NEW(t->arena, struct copy_input);
 
     progress_set_phase(t->progress, PHASE_STRUCTURE);
-    TRY(open_schema(t, &t->schema, &t->schema_target));
+    TRY(open_schema(t, &t->schema));
     TRY(restore_structure(t, &t->schema, t->schema_target));
     TRY(lift_forced_security(t));
     TRY(open_post(t, &t->schema));

@@ -7,6 +7,12 @@
 
 #include "worker/task.h"
 
+/*
+ * An earlier run has brought everything to its end (state_is_whole): then full_copy and full_objects look at nothing again. What else they
+ * would have asked the source for is read by the session that prepares the start.
+ */
+MUST_USE struct error *full_find_whole(struct task *t, struct pg_conn *source);
+
 /* Structure, rows, indexes and constraints. Afterwards every table has its gate: t->relations, t->consistent_lsn. */
 MUST_USE struct error *full_copy(struct task *t);
 
@@ -28,6 +34,9 @@ void full_objects_weigh(struct task *t);
 
 /* The stream has ended: what full_objects left. */
 MUST_USE struct error *full_finish(struct task *t);
+
+/* t->schema_target, where it is not there yet. */
+MUST_USE struct error *full_open_schema_target(struct task *t);
 
 /* (G2) The gates of what is copied by now: t->relations, t->consistent_lsn. */
 MUST_USE struct error *full_read_gates(struct task *t);

@@ -10,6 +10,7 @@
 #include "pg/schema.h"
 #include "worker/extras.h"
 #include "worker/full.h"
+#include "worker/prepare.h"
 
 enum { VALIDATE_TRIES = 20, VALIDATE_EVERY_MS = 500 };
 
@@ -546,6 +547,29 @@ MUST_USE static struct error *make_objects(struct task *t)
     return extras_populate(t);
 }
 
+MUST_USE static struct error *set_whole(struct task *t)
+{
+    struct pg_conn *guard = NULL;
+
+    TRY(prepare_guard(t, &guard));
+    FAULT_POINT("full.before_whole");
+    return state_set_whole(guard, t->record->id);
+}
+
+/* What was left out, is broken or has to wait is looked at by each start. Where it cannot be said just now, all is. */
+MUST_USE static struct error *note_whole(struct task *t)
+{
+    if (t->is_whole || t->record->is_once || !t->may_be_replica || !t->options->with_indexes ||
+        atomic_load(&t->counters->broken_keys) > 0)
+        return NULL;
+    struct error *err = set_whole(t);
+    if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
+        return err;
+    log_debug("%s", error_message(err));
+    error_free(err);
+    return NULL;
+}
+
 struct error *full_objects(struct task *t)
 {
     struct progress_counters *c = t->counters;
@@ -555,12 +579,14 @@ struct error *full_objects(struct task *t)
     atomic_store(&c->objects.state, STEP_RUNNING);
     atomic_store(&t->rows_are_of_one_moment, true);
     atomic_store(&c->at_work[WORK_OBJECTS], 1);
-    struct error *err = t->record->has_no_copy ? ask_replica(t, &t->may_be_replica) : make_objects(t);
+    struct error *err = t->is_whole              ? NULL
+                        : t->record->has_no_copy ? ask_replica(t, &t->may_be_replica)
+                                                 : make_objects(t);
     atomic_store(&c->at_work[WORK_OBJECTS], 0);
     show_begun(t, 0);
     if (err != NULL)
         return err;
-    if (!t->may_be_replica)
+    if (!t->is_whole && !t->may_be_replica)
         log_warn("triggers, rules and foreign keys are made when the synchronization is stopped: without superuser (or "
                  "SET on "
                  "session_replication_role) on the target they would act on what is applied");
@@ -568,7 +594,7 @@ struct error *full_objects(struct task *t)
     atomic_store(&c->objects.entries_done, atomic_load(&c->objects.entries_total));
     atomic_store(&c->objects.state, STEP_DONE);
     atomic_store(&c->whole.state, STEP_DONE);
-    return NULL;
+    return note_whole(t);
 }
 
 /* After the keys: who is held to policies cannot check them. */
@@ -584,8 +610,24 @@ MUST_USE static struct error *force_row_security(struct task *t)
     return NULL;
 }
 
+/* What follows is for the next start to mend, should it be interrupted. */
+MUST_USE static struct error *take_back_whole(struct task *t)
+{
+    struct pg_conn *guard = NULL;
+
+    if (t->record->is_once)
+        return NULL;
+    TRY(prepare_guard(t, &guard));
+    TRY(state_forget_whole(guard, t->record->id));
+    if (!t->is_whole)
+        return NULL;
+    TRY(ask_replica(t, &t->may_be_replica));
+    return full_open_schema_target(t);
+}
+
 struct error *full_finish(struct task *t)
 {
+    TRY(take_back_whole(t));
     if (t->record->has_no_copy)
         return force_row_security(t);
     TRY(t->may_be_replica ? validate_others(t, true) : run_entries(t, true));

@@ -1,15 +1,17 @@
 #include "worker/history.h"
 
-#include "pg/catalog.h"
-#include "pg/slot.h"
+struct history history_of(const struct server_facts *facts)
+{
+    return (struct history){
+        .system = facts->system_identifier, .timeline = facts->timeline, .database_oid = facts->database_oid};
+}
 
 struct error *history_read(struct pg_conn *source, struct arena *a, struct history *out)
 {
     struct server_facts facts;
 
     TRY(catalog_server(source, a, &facts));
-    *out = (struct history){
-        .system = facts.system_identifier, .timeline = facts.timeline, .database_oid = facts.database_oid};
+    *out = history_of(&facts);
     return NULL;
 }
 
@@ -59,31 +61,29 @@ MUST_USE static struct error *check_wal_end(struct pg_conn *source, struct arena
         lsn_format(end).text, lsn_format(ours).text);
 }
 
-struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours)
+struct error *history_judge_slot(struct pg_conn *source, const char *slot, const struct pg_slot_facts *facts,
+                                 struct lsn ours)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot check");
-    struct pg_slot_facts facts = {0};
-    bool exists = false;
     struct error *err = NULL;
 
-    TRY(pg_slot_read(source, scratch, slot, &exists, &facts));
-    if (!exists)
+    if (facts == NULL)
         err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" does not exist on the source any more",
                         slot);
-    else if (facts.database == NULL || strcmp(facts.database, pg_endpoint_database(pg_conn_endpoint(source))) != 0)
+    else if (facts->database == NULL || strcmp(facts->database, pg_endpoint_database(pg_conn_endpoint(source))) != 0)
         err = error_new(ERROR_HISTORY, "history broken: replication slot \"%s\" belongs to database \"%s\"", slot,
-                        facts.database == NULL ? "" : facts.database);
-    else if (strcmp(facts.wal_status, "lost") == 0)
+                        facts->database == NULL ? "" : facts->database);
+    else if (strcmp(facts->wal_status, "lost") == 0)
         err = error_new(
             ERROR_HISTORY,
             "history broken: the source removed WAL that replication slot \"%s\" needed, or, a standby, rows of its "
             "catalog (hot_standby_feedback, primary_slot_name)",
             slot);
-    else if (lsn_before(ours, facts.confirmed))
+    else if (lsn_before(ours, facts->confirmed))
         err =
             error_new(ERROR_HISTORY,
                       "history broken: replication slot \"%s\" is confirmed up to %s, but what was received ends at %s",
-                      slot, lsn_format(facts.confirmed).text, lsn_format(ours).text);
+                      slot, lsn_format(facts->confirmed).text, lsn_format(ours).text);
     else
         err = check_wal_end(source, scratch, ours);
     if (err != NULL && error_kind(err) != ERROR_HISTORY)
@@ -93,4 +93,14 @@ struct error *history_check_slot(struct pg_conn *source, const char *slot, struc
             err, "What was committed in between cannot be had from it. Nothing was changed on either side. Empty "
                  "the target and start again after \"pgtide stop --force\".");
     return NULL;
+}
+
+struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "slot");
+    struct pg_slot_facts facts;
+    bool exists = false;
+
+    TRY(pg_slot_read(source, scratch, slot, &exists, &facts));
+    return history_judge_slot(source, slot, exists ? &facts : NULL, ours);
 }

@@ -9,7 +9,9 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "model/lsn.h"
+#include "pg/catalog.h"
 #include "pg/conn.h"
+#include "pg/slot.h"
 
 struct history {
     const char *system; /* identifier, from pg_control_system() */
@@ -17,6 +19,7 @@ struct history {
     uint32_t database_oid; /* of the source database */
 };
 
+struct history history_of(const struct server_facts *facts);
 MUST_USE struct error *history_read(struct pg_conn *source, struct arena *a, struct history *out);
 
 /* ERROR_HISTORY naming what differs and what it means. */
@@ -28,3 +31,7 @@ MUST_USE struct error *history_compare(const struct history *recorded, const str
  * And the server's WAL must reach as far as `ours`.
  */
 MUST_USE struct error *history_check_slot(struct pg_conn *source, const char *slot, struct lsn ours);
+
+/* The same of what was read just now; `facts` is NULL when there is no slot of that name. */
+MUST_USE struct error *history_judge_slot(struct pg_conn *source, const char *slot, const struct pg_slot_facts *facts,
+                                          struct lsn ours);

@@ -350,8 +350,20 @@ static struct error *take_drift(struct monitor *m)
     return TAKE(m->drift);
 }
 
+/* The session of the start goes on as ours: it knows the catalogs. */
+MUST_USE static struct error *take_control(struct monitor *m)
+{
+    m->source = TAKE(m->task->control);
+    return m->source == NULL
+               ? NULL
+               : pg_execute_format(m->source, "naming the session", "SET application_name = %s",
+                                   pg_quote_literal(m->scratch, task_session_name(m->scratch, m->task, "monitor")));
+}
+
 MUST_USE static struct error *monitor_round(struct monitor *m)
 {
+    if (m->source == NULL)
+        TRY(take_control(m));
     if (m->source == NULL)
         TRY(task_connect_source(m->task, "monitor", m->task->stream_stop, &m->source));
     TRY(look_at_source(m));
@@ -388,6 +400,8 @@ struct error *monitor_run(void *self)
     struct error *err = NULL;
 
     m.sequences_due_us = after_ms(SEQUENCES_MS);
+    m.keys_due_us = after_ms(EVERY_MS); /* the first changes come first */
+    m.heartbeat_due_us = m.keys_due_us;
     while (err == NULL && !stop_requested(t->stream_stop)) {
         arena_reset(m.scratch);
         err = judge(&m, monitor_round(&m));

@@ -18,6 +18,7 @@
 #include "sync/spool.h"
 #include "worker/accepted.h"
 #include "worker/drift.h"
+#include "worker/full.h"
 #include "worker/selecting.h"
 #include "worker/spool_folder.h"
 
@@ -478,49 +479,38 @@ MUST_USE static struct error *make_slot(struct task *t, struct pg_conn *source, 
     return NULL;
 }
 
-/* What the slot was made with. */
-MUST_USE static struct error *find_plugin(struct task *t, struct pg_conn *source)
-{
-    struct pg_slot_facts facts;
-    bool exists = false;
-
-    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
-    t->is_test_decoding = exists && strcmp(facts.plugin, TEST_DECODING) == 0;
-    return NULL;
-}
-
-/* (P6) */
 /*
  * What the slot was confirmed up to is on the target, so a spool that is gone costs nothing: with --ack target always so.
  * The counts of transactions then no longer begin at the same place.
  */
-MUST_USE static struct error *adopt_confirmed(struct task *t, struct pg_conn *source)
+MUST_USE static struct error *adopt_confirmed(struct task *t, struct lsn confirmed)
 {
-    struct pg_slot_facts facts = {0};
-    bool exists = false;
-
-    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
-    if (!exists || t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), facts.confirmed) ||
-        lsn_before(state_least(&t->state).end, facts.confirmed))
+    if (t->state.n_lanes == 0 || !lsn_before(spool_end(t->spool), confirmed) ||
+        lsn_before(state_least(&t->state).end, confirmed))
         return NULL;
     log_warn("the spool ends before %s, where the slot is confirmed; the target has everything up to there: receiving "
              "goes on",
-             lsn_format(facts.confirmed).text);
+             lsn_format(confirmed).text);
     t->record->counts_are_lost = true;
     TRY(task_record_write(t->folder, t->record));
-    return spool_reset_to(t->spool, facts.confirmed);
+    return spool_reset_to(t->spool, confirmed);
 }
 
+/* (P6) */
 MUST_USE static struct error *find_slot(struct task *t, struct pg_conn *source)
 {
     const struct state_task *task = &t->state.task;
     const struct history recorded = {
         .system = task->source_system, .timeline = task->source_timeline, .database_oid = task->source_database_oid};
+    struct pg_slot_facts facts;
+    bool exists = false;
 
     TRY(history_compare(&recorded, &t->history));
-    TRY(adopt_confirmed(t, source));
-    TRY(history_check_slot(source, t->record->slot, spool_end(t->spool)));
-    TRY(find_plugin(t, source));
+    TRY(pg_slot_read(source, t->arena, t->record->slot, &exists, &facts));
+    if (exists)
+        TRY(adopt_confirmed(t, facts.confirmed));
+    TRY(history_judge_slot(source, t->record->slot, exists ? &facts : NULL, spool_end(t->spool)));
+    t->is_test_decoding = strcmp(facts.plugin, TEST_DECODING) == 0;
     t->publications = (struct pg_publication_names){.n = 1, .names = {t->record->publication}};
     if (!t->record->owns_publication)
         return NULL;
@@ -598,7 +588,7 @@ MUST_USE static struct error *prepare_sides(struct task *t, struct pg_conn *sour
 {
     TRY(catalog_server(source, t->arena, &t->source_facts));
     TRY(selecting_restore(t, source));
-    TRY(history_read(source, t->arena, &t->history));
+    t->history = history_of(&t->source_facts);
     TRY(open_spool(t));
     TRY(open_target(t, source, &t->guard));
     TRY(carry_accounts(t, source, t->guard));
@@ -612,8 +602,11 @@ MUST_USE static struct error *prepare_sides(struct task *t, struct pg_conn *sour
         TRY(verify_capture(t, source));
         if (t->state.task.structure_done)
             TRY(drift_check(t, source, true));
+        TRY(full_find_whole(t, source));
     }
     TRY(choose_format(t, source));
+    if (t->is_whole)
+        TRY(task_mark(source, &t->mark));
     return note_slot_snapshot(t);
 }
 
@@ -640,6 +633,8 @@ void prepare_forget(struct task *t)
 {
     pg_snapshot_release(TAKE(t->holder));
     pg_conn_close(TAKE(t->guard));
+    pg_conn_close(TAKE(t->control));
+    t->mark = LSN_NONE;
     spool_close(TAKE(t->spool));
 }
 
@@ -648,7 +643,7 @@ MUST_USE static struct error *prepare_once(struct task *t, struct pg_conn *sourc
 {
     TRY(catalog_server(source, t->arena, &t->source_facts));
     TRY(selecting_restore(t, source));
-    TRY(history_read(source, t->arena, &t->history));
+    t->history = history_of(&t->source_facts);
     TRY(open_target(t, source, &t->guard));
     TRY(carry_accounts(t, source, t->guard));
     TRY(find_state(t, t->guard));
@@ -675,9 +670,11 @@ struct error *prepare_run(struct task *t)
     for (;;) {
         CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
 
-        TRY(task_connect_source(t, "control", t->stop, &source));
+        TRY(task_connect_source(t, "control", t->stream_stop, &source));
         struct error *err = t->record->is_once ? prepare_once(t, source) : prepare_sides(t, source);
         bool is_cut = pg_conn_is_broken(source) || (t->guard != NULL && pg_conn_is_broken(t->guard));
+        if (err == NULL && t->is_whole)
+            t->control = TAKE(source);
         if (err == NULL || error_kind(err) != ERROR_TRANSIENT || !is_cut)
             return err;
         log_warn("a server went away while the start was prepared, trying again: %s", error_message(err));

@@ -56,6 +56,12 @@ MUST_USE static struct error *catch_up(struct task *t)
     return wait_applied(t, mark);
 }
 
+/* Up to what was committed when the start was prepared. */
+MUST_USE static struct error *catch_up_first(struct task *t)
+{
+    return lsn_is_none(t->mark) ? catch_up(t) : wait_applied(t, t->mark);
+}
+
 MUST_USE static struct error *wait_until_position(struct task *t)
 {
     while (!atomic_load(&t->is_at_until) && !atomic_load(&t->stop_asked)) {
@@ -127,7 +133,7 @@ MUST_USE static struct error *run_phases(struct task *t)
     progress_set_phase(t->progress, PHASE_CATCH_UP);
     TRY(thread_start("feeder", follow_run, t, &t->follower));
     if (lsn_is_none((struct lsn){atomic_load(&t->until_lsn)}))
-        TRY(catch_up(t));
+        TRY(catch_up_first(t));
     TRY(wait_applied(t, (struct lsn){atomic_load(&t->consistent_lsn)}));
     TRY(full_objects(t));
     TRY(follow_until(t));
@@ -447,6 +453,7 @@ static void free_task(struct task *t)
         align_close(t->align);
     pg_snapshot_release(t->holder);
     pg_conn_close(t->guard);
+    pg_conn_close(t->control);
     spool_close(t->spool);
     wake_free(t->news);
     wake_free(t->events);

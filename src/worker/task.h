@@ -73,6 +73,8 @@ struct task {
     struct state state;                /* the target's, as of the start */
     struct pg_snapshot_holder *holder; /* of a slot just made; NULL when the synchronization was found */
     struct pg_conn *guard;             /* session on the target that holds the task's advisory lock */
+    struct pg_conn *control;           /* session on the source that prepared the start, for the monitor; or NULL */
+    struct lsn mark;                   /* written by it: when it is applied the target has caught up; or LSN_NONE */
     struct segment_store spool_store;
     struct spool *spool;
 
@@ -91,6 +93,8 @@ struct task {
     unsigned n_ignored;
     struct schema schema;
     struct schema_target *schema_target;
+    bool
+        is_whole; /* an earlier run has copied and made everything (full_find_whole): schema and schema_target are empty */
     bool may_be_replica; /* our sessions on the target may set session_replication_role */
 
     struct thread *receiver;

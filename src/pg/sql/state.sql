@@ -48,7 +48,7 @@ create table if not exists pgtide.relation (
     primary key (task, source_oid)
 );
 
--- Entries of pg_dump's archive that ran; a validated foreign key as its negative id.
+-- Entries of pg_dump's archive that ran; a validated foreign key as its negative id; 0: all that was to be copied and made is there.
 create table if not exists pgtide.done (
     task text not null,
     dump_id integer not null,
