@@ -556,11 +556,19 @@ MUST_USE static struct error *set_whole(struct task *t)
     return state_set_whole(guard, t->record->id);
 }
 
+static bool something_is_left_out(const struct task *t)
+{
+    for (unsigned i = 0; i < t->schema.post.n_entries; i++)
+        if (t->schema.post.entries[i].is_left_out)
+            return true;
+    return atomic_load(&t->counters->broken_keys) > 0;
+}
+
 /* What was left out, is broken or has to wait is looked at by each start. Where it cannot be said just now, all is. */
 MUST_USE static struct error *note_whole(struct task *t)
 {
     if (t->is_whole || t->record->is_once || !t->may_be_replica || !t->options->with_indexes ||
-        atomic_load(&t->counters->broken_keys) > 0)
+        something_is_left_out(t))
         return NULL;
     struct error *err = set_whole(t);
     if (err == NULL || error_kind(err) != ERROR_TRANSIENT)
