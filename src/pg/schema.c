@@ -186,8 +186,8 @@ static struct error *run(struct arena *a, const char *what, const char *const *a
 }
 
 /*
- * Quotes in the script must mean what our reader takes them for (standard_conforming_strings), the archive must be in
- * the database's own encoding whatever PGCLIENTENCODING says, and the session must be known as ours.
+ * Quotes in the script must mean what our reader takes them for (standard_conforming_strings), PGCLIENTENCODING may name
+ * what the server does not know, and the session must be known as ours.
  */
 static char *conninfo_for_dump(struct arena *a, const struct schema_dump_options *o, const char *conninfo)
 {
@@ -218,6 +218,7 @@ static struct error *run_pg_dump(struct arena *a, const struct schema_dump_optio
         "--no-tablespaces",
         "--no-password",
         "--exclude-schema=pgtide",
+        arena_printf(a, "--encoding=%s", o->encoding),
         arena_printf(a, "--snapshot=%s", o->snapshot),
         arena_printf(a, "--file=%s", file_in(a, o->folder, "archive")),
         arena_printf(a, "--dbname=%s", conninfo_for_dump(a, o, login.conninfo)),

@@ -32,6 +32,7 @@ struct schema_dump_options {
     const struct schema_programs *programs;
     const struct pg_endpoint *source;
     const char *folder;           /* <state>/schema; made when missing */
+    const char *encoding;         /* of the source database, in which the files are written */
     const char *snapshot;         /* an exported one, alive until this returns */
     const char *const *leave_out; /* patterns of tables, as --exclude-table takes them */
     unsigned n_leave_out;

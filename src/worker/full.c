@@ -71,6 +71,7 @@ MUST_USE static struct error *dump(struct task *t, const struct schema_programs 
         .programs = programs,
         .source = t->source,
         .folder = schema_folder(t),
+        .encoding = t->source_facts.encoding,
         .with_publications = t->record->has_publications,
         .stop = t->stop,
     };

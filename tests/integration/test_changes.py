@@ -299,6 +299,7 @@ def test_settings_of_roles_and_databases_change_no_value(world: World):
     with pair.source.connect(pair.database, options="-c statement_timeout=0 -c " + " -c ".join(("array_nulls=on", "xmloption=content", "standard_conforming_strings=on", "search_path=public",
                              "datestyle=ISO", "intervalstyle=postgres", "idle_in_transaction_session_timeout=0", "lock_timeout=0", "default_transaction_read_only=off"))) as session:
         session.execute("CREATE TYPE c AS (t text[], x xml, v interval); CREATE TABLE v (id int PRIMARY KEY, r regclass, t text[], i int[], x xml, c c[], f float8, at timestamptz, d date, v interval, y bytea)")
+        session.execute('CREATE TABLE "Té" (id int PRIMARY KEY)')    # pg_dump names it in the session's encoding unless it is told another
         row = """INSERT INTO v SELECT {}, 'v', '{{NULL,"NULL"}}', '{{1,NULL}}', 'a <b/> \\ é', ARRAY[ROW('{{NULL}}', 'q', '-1 day +02:03')::c, NULL], 0.1::float8 + 0.2, '2020-02-03 04:05+06', '2020-02-03',
                  '1 year -2 days +03:04:05', '\\x00ff5c27'"""
         session.execute(row.format(1))
