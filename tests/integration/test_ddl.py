@@ -229,6 +229,7 @@ def test_rows_that_a_statement_gives_values(pair: Pair):
          "CREATE DOMAIN dice AS float8 DEFAULT random(); ALTER TABLE a ADD dice dice",
          "CREATE TABLE bag (x int, c int DEFAULT 3); INSERT INTO bag VALUES (1), (1)", "ALTER TABLE bag ADD d text DEFAULT 'constant'", "ALTER TABLE bag ADD g int GENERATED ALWAYS AS (5) STORED", "ALTER TABLE bag ALTER x TYPE bigint",
          "ALTER TABLE a ALTER v TYPE text USING v || clock_timestamp()", "ALTER TABLE b ALTER n TYPE float8 USING n * random()", "ALTER TABLE a ALTER v TYPE varchar USING v || current_user",
+         "SET standard_conforming_strings = off; ALTER TABLE a ALTER v TYPE text USING v || clock_timestamp()",
          "CREATE TABLE new (a serial PRIMARY KEY); INSERT INTO new SELECT generate_series(1, 10); SELECT 1; ALTER TABLE new ADD u uuid DEFAULT gen_random_uuid(); ALTER TABLE new ADD plain int",
          "BEGIN; CREATE TABLE new2 (a serial PRIMARY KEY); INSERT INTO new2 SELECT generate_series(1, 10); SAVEPOINT s; ALTER TABLE new2 ADD u uuid DEFAULT gen_random_uuid(); ROLLBACK TO s;"
          "ALTER TABLE new2 ADD w uuid DEFAULT gen_random_uuid(); COMMIT")

@@ -98,7 +98,7 @@ begin
     elsif stack like 'SQL statement "%' then
         said := substring(stack from E'^SQL statement "(.*?)"\n(?:PL/|SQL )');
     elsif stack like 'SQL function "%' then
-        part := regexp_match(stack, '^SQL function "([^\n]*)" statement ([0-9]+)');
+        part := regexp_match(stack, E'^SQL function "([^\\n]*)" statement ([0-9]+)');
         select min(prosrc), '#' || part[2] into said, nth
           from pg_proc p join pg_language l on l.oid = p.prolang
          where proname = part[1] and l.lanname = 'sql' having count(*) = 1;
@@ -120,7 +120,7 @@ begin
         end if;
         for c in select * from pg_event_trigger_ddl_commands() loop
             continue when c.in_extension or c.schema_name in ('pg_temp', 'pgtide')
-                or c.object_type = 'schema' and c.object_identity = 'pgtide' or c.schema_name like 'pg\_temp\_%'
+                or c.object_type = 'schema' and c.object_identity = 'pgtide' or c.schema_name like E'pg\\_temp\\_%'
                 or c.object_type like 'publication%' and (not publications or c.object_identity ~ of_pgtide) or c.object_type = 'subscription';
             n_ours := n_ours + 1;
             objects := objects || case when objects = '' then '' else E'\n' end || coalesce(c.object_identity, c.object_type);
@@ -163,7 +163,7 @@ begin
                            from pg_attribute a join pg_type t on t.oid = atttypid where attnum > 0 and not attisdropped) a
                 on a.attrelid = r.oid
              group by r.oid, r.relkind, r.relpersistence, r.options;
-        elsif stack <> '' and tg_tag ~ '^(CREATE|ALTER) ' and said !~* 'owner\s+to' and first_class = 'pg_class'::regclass then
+        elsif stack <> '' and tg_tag ~ '^(CREATE|ALTER) ' and said !~* E'owner\\s+to' and first_class = 'pg_class'::regclass then
             -- Inside a function that runs as its owner nothing says as whom, but for whose it is.
             select pg_get_userbyid(relowner) into actor from pg_class where oid = first_object;
         end if;
@@ -190,9 +190,9 @@ begin
                                 or exists (select from regexp_matches(n.expression, ':(?:op)?funcid ([0-9]+)', 'g') as m
                                              join pg_proc on pg_proc.oid = m[1]::oid where provolatile <> 'i'))
                         union select oid from altered
-                         where (rewritten ->> oid::text)::int & 4 <> 0 and said ~* '\musing\M'
-                           and (said ~* '\m(current_[a-z]+|localtime|localtimestamp|session_user|user)\M'
-                                or exists (select from regexp_matches(lower(said), '([[:alnum:]_$]+)"?\s*\(', 'g') as m
+                         where (rewritten ->> oid::text)::int & 4 <> 0 and said ~* E'\\musing\\M'
+                           and (said ~* E'\\m(current_[a-z]+|localtime|localtimestamp|session_user|user)\\M'
+                                or exists (select from regexp_matches(lower(said), E'([[:alnum:]_$]+)"?\\s*\\(', 'g') as m
                                              join pg_proc on proname = m[1]
                                             where provolatile = 'v' or proname in ('now', 'transaction_timestamp', 'statement_timestamp',
                                                                                    'current_setting', 'txid_current'))))
@@ -233,7 +233,7 @@ begin
                         case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_relation_size(r.oid) > 0 else false end as has_rows,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
                         and not exists (select from pg_publication_rel join pg_publication p on p.oid = prpubid
-                                         where prrelid = r.oid and pubname like 'pgtide\_@%')
+                                         where prrelid = r.oid and pubname like E'pgtide\\_@%')
                         and exists (select from pg_publication where pubname = 'pgtide_@' and not puballtables) as is_to_list,
                         exists (select from pg_publication p
                                  where pubupdate and (puballtables or exists (select from pg_publication_rel
@@ -292,9 +292,9 @@ begin
         end if;
     end if;
     -- Detached concurrently, a partition gets a constraint in the place of its bounds; detached as the target does, it gets none.
-    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER TABLE' and said ~* '\mdetach\s+partition\M'
+    if tg_event = 'ddl_command_end' and tg_tag = 'ALTER TABLE' and said ~* E'\\mdetach\\s+partition\\M'
        and (n_ours > 0 or to_regclass('pgtide.chosen_@') is null) then
-        made := substring(said from '(?i)\mdetach\s+partition\s+(.+?)\s+(?:concurrently|finalize)\M');
+        made := substring(said from E'(?i)\\mdetach\\s+partition\\s+(.+?)\\s+(?:concurrently|finalize)\\M');
         perform set_config('search_path', path, true);
         own := pg_catalog.to_regclass(made)::pg_catalog.oid;
         perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
