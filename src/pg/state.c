@@ -171,6 +171,36 @@ struct error *state_read(struct pg_conn *target, struct arena *a, const char *ta
     return NULL;
 }
 
+bool state_has_relation(const struct state *s, uint32_t source_oid)
+{
+    for (unsigned low = 0, high = s->n_relations; low < high;) {
+        unsigned middle = low + (high - low) / 2;
+
+        if (s->relations[middle].source_oid == source_oid)
+            return true;
+        if (s->relations[middle].source_oid < source_oid)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+bool state_has_done(const struct state *s, int dump_id)
+{
+    for (unsigned low = 0, high = s->n_done; low < high;) {
+        unsigned middle = low + (high - low) / 2;
+
+        if (s->done[middle] == dump_id)
+            return true;
+        if (s->done[middle] < dump_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
 struct error *state_tasks(struct pg_conn *target, struct arena *a, struct state_task **out_tasks, unsigned *out_n)
 {
     struct pg_rows answer = {.n_rows = 0};

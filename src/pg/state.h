@@ -61,6 +61,10 @@ bool state_is_whole(const struct state *s);
 
 MUST_USE struct error *state_read(struct pg_conn *target, struct arena *a, const char *task, struct state *out);
 
+/* Whether a table was copied, an entry of the structure made: by an earlier run. */
+bool state_has_relation(const struct state *s, uint32_t source_oid);
+bool state_has_done(const struct state *s, int dump_id);
+
 /* The tasks that have a row here, ours or not. */
 MUST_USE struct error *state_tasks(struct pg_conn *target, struct arena *a, struct state_task **out_tasks,
                                    unsigned *out_n);

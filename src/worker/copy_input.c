@@ -60,21 +60,6 @@ MUST_USE static struct error *choose_formats(struct copy_input *in, struct pg_co
     return NULL;
 }
 
-bool copy_input_was_copied(const struct state *state, uint32_t oid)
-{
-    for (unsigned low = 0, high = state->n_relations; low < high;) {
-        unsigned middle = low + (high - low) / 2;
-
-        if (state->relations[middle].source_oid == oid)
-            return true;
-        if (state->relations[middle].source_oid < oid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
 /* The names of columns that have values of their own, or of 100,000 tables those of the one before. */
 static const char *const *columns_of(struct arena *a, const struct catalog_table *table,
                                      const struct copy_jobs_table *before, unsigned *out_n)
@@ -109,7 +94,7 @@ static struct copy_jobs_table job_table(struct copy_input *in, const struct cata
     const char *const *columns = columns_of(t->arena, table, before, &n);
     bool is_shared = before != NULL && strcmp(before->schema, table->schema) == 0;
 
-    if (text_reason != NULL && !copy_input_was_copied(&t->state, table->oid))
+    if (text_reason != NULL && !state_has_relation(&t->state, table->oid))
         log_info("copying table \"%s\".\"%s\" in text format: %s", table->schema, table->name, text_reason);
     return (struct copy_jobs_table){
         .oid = table->oid,
@@ -279,21 +264,6 @@ static void weigh_foreign_keys(struct copy_input *in)
     }
 }
 
-static bool is_recorded(const struct state *s, int dump_id)
-{
-    for (unsigned low = 0, high = s->n_done; low < high;) {
-        unsigned middle = low + (high - low) / 2;
-
-        if (s->done[middle] == dump_id)
-            return true;
-        if (s->done[middle] < dump_id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
-}
-
 static void add_entry(struct copy_input *in, const struct copy_jobs_entry *e)
 {
     in->entries[in->n_entries++] = *e;
@@ -311,7 +281,7 @@ static bool may_divide(const struct copy_input *in, const struct entry *e, uint3
     if (e->kind != ENTRY_CONSTRAINT || e->is_gone || !in->tables[table].plan.has_rows ||
         t->options->if_not_empty != NOT_EMPTY_REFUSE)
         return false;
-    if (is_recorded(&t->state, -e->id))
+    if (state_has_done(&t->state, -e->id))
         return true;
     return t->options->jobs > 1 && n_on_table[table] > 1 && in->tables[table].plan.bytes > COPY_SMALL_BELOW;
 }
@@ -423,7 +393,7 @@ MUST_USE static struct error *estimate_rows(struct copy_input *in, struct pg_con
         struct copy_jobs_table *t = &in->tables[i];
         const struct copy_source_table named = {.schema = t->schema, .name = t->name};
 
-        if (!t->plan.has_rows || t->plan.bytes < ESTIMATED_FROM || copy_input_was_copied(&in->task->state, t->oid))
+        if (!t->plan.has_rows || t->plan.bytes < ESTIMATED_FROM || state_has_relation(&in->task->state, t->oid))
             continue;
         struct error *err = copy_table_estimate(source, scratch, &named, t->plan.heap_blocks, &t->rows_expected);
         if (err != NULL && (pg_conn_is_broken(source) || error_kind(err) == ERROR_CANCELLED))

@@ -33,8 +33,5 @@ MUST_USE struct error *copy_input_list_late(struct copy_input *in, struct pg_con
 /* The place of the table with this oid, or COPY_NONE. */
 uint32_t copy_input_place(const struct copy_input *in, uint32_t oid);
 
-/* By an earlier run. */
-bool copy_input_was_copied(const struct state *state, uint32_t oid);
-
 /* In the progress, before the copy begins: all of it, as if nothing had been copied by an earlier run. */
 void copy_input_show(const struct copy_input *in);

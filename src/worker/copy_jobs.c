@@ -91,40 +91,10 @@ MUST_USE static struct error *ask_patiently(struct copy_jobs *jobs, struct found
     }
 }
 
-static bool is_recorded(const struct state *s, uint32_t oid)
-{
-    unsigned low = 0, high = s->n_relations;
-
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-
-        if (s->relations[middle].source_oid < oid)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < s->n_relations && s->relations[low].source_oid == oid;
-}
-
-static bool is_built(const struct state *s, int dump_id)
-{
-    unsigned low = 0, high = s->n_done;
-
-    while (low < high) {
-        unsigned middle = low + (high - low) / 2;
-
-        if (s->done[middle] < dump_id)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < s->n_done && s->done[low] == dump_id;
-}
-
 /* Of a divided key (worker/full) the index was built with the key by who did not divide it. */
 static bool has_entry(const struct state *s, int dump_id)
 {
-    return is_built(s, dump_id) || (dump_id < 0 && is_built(s, -dump_id));
+    return state_has_done(s, dump_id) || (dump_id < 0 && state_has_done(s, -dump_id));
 }
 
 static struct copy_table look_at(const struct copy_jobs *jobs, uint32_t place, const struct found *found)
@@ -134,7 +104,7 @@ static struct copy_table look_at(const struct copy_jobs *jobs, uint32_t place, c
     if (!t.has_rows)
         return t;
     bool is_put_off = jobs->options->put_off != NULL && jobs->options->put_off[place];
-    t.is_copied = is_put_off || is_recorded(&found->state, jobs->options->tables[place].oid);
+    t.is_copied = is_put_off || state_has_relation(&found->state, jobs->options->tables[place].oid);
     /* Rows without a record are parts of a copy that was cut short; of ours everything may go. */
     t.may_be_dirty = !t.is_copied && jobs->options->tables[place].is_ours &&
                      copy_table_is_filled(found->filled, found->n_filled, &jobs->crew.tables[place]);

@@ -480,7 +480,7 @@ MUST_USE static struct error *record_dropped(struct copy_input *in)
 
         uint32_t place = copy_input_place(in, oid);
 
-        if (!copy_input_was_copied(&t->state, oid) && (place == COPY_NONE || in->tables[place].is_gone))
+        if (!state_has_relation(&t->state, oid) && (place == COPY_NONE || in->tables[place].is_gone))
             gone[n++] = oid;
     }
     return record_gone(t, gone, n);
@@ -494,7 +494,7 @@ MUST_USE static struct error *refuse_renamed(const struct copy_input *in)
         uint32_t place = copy_input_place(in, e->oid);
         const struct copy_jobs_table *t = place == COPY_NONE ? NULL : &in->tables[place];
 
-        if (t == NULL || !t->plan.has_rows || copy_input_was_copied(&in->task->state, t->oid) ||
+        if (t == NULL || !t->plan.has_rows || state_has_relation(&in->task->state, t->oid) ||
             strchr(t->name, '\n') != NULL || /* the dump's list has such names otherwise */
             (strcmp(t->name, e->name) == 0 && strcmp(t->schema, e->schema) == 0))
             continue;
@@ -517,7 +517,7 @@ static void put_off_unindexed(struct copy_input *in)
         uint32_t place = e->is_gone ? copy_input_place(in, e->table_oid) : COPY_NONE;
 
         if (place != COPY_NONE && in->tables[place].plan.has_rows &&
-            !copy_input_was_copied(&in->task->state, e->table_oid))
+            !state_has_relation(&in->task->state, e->table_oid))
             in->put_off[place] = true;
     }
 }
