@@ -1,20 +1,9 @@
 #include "cli/cutover_view.h"
 
+#include "cli/report.h"
 #include "control/json.h"
 
 enum { INDENT = 4, OBJECTS_SHOWN_MAX = 20, COLUMN_DESCRIPTION = 23 };
-
-static const struct {
-    enum mark mark;
-    enum ink ink;
-} looks[CHECK_RESULT_COUNT] = {
-    /* clang-format off */
-    [CHECK_PASSED] = {MARK_DONE, INK_PLAIN},
-    [CHECK_ALARM] = {MARK_ALARM, INK_WARN},
-    [CHECK_FAILED] = {MARK_FAILED, INK_BAD},
-    [CHECK_SKIPPED] = {MARK_WAITING, INK_DIM},
-    /* clang-format on */
-};
 
 static void put_line(struct canvas *c, enum ink ink, const char *text)
 {
@@ -27,8 +16,8 @@ static void put_item(struct canvas *c, const struct check_item *item)
 {
     unsigned shown = item->n_objects > OBJECTS_SHOWN_MAX ? OBJECTS_SHOWN_MAX : item->n_objects;
 
-    canvas_mark(c, looks[item->result].mark);
-    canvas_printf(c, looks[item->result].ink, " %s", item->title);
+    canvas_mark(c, report_looks[item->result].mark);
+    canvas_printf(c, report_looks[item->result].ink, " %s", item->title);
     canvas_printf(c, INK_DIM, "  %s", item->id);
     canvas_end_line(c);
     if (item->reason != NULL)

@@ -8,10 +8,7 @@ enum {
     OBJECTS_SHOWN_MAX = 20, /* all of them are in the JSON form */
 };
 
-static const struct {
-    enum mark mark;
-    enum ink ink;
-} looks[CHECK_RESULT_COUNT] = {
+const struct report_look report_looks[CHECK_RESULT_COUNT] = {
     /* clang-format off */
     [CHECK_PASSED] = {MARK_DONE, INK_PLAIN},
     [CHECK_ALARM] = {MARK_ALARM, INK_WARN},
@@ -68,12 +65,12 @@ static void put_line(struct canvas *c, const struct check_item *item)
     bool has_reason = item->reason != NULL && item->reason[0] != '\0';
 
     canvas_move_to(c, 2);
-    canvas_mark(c, looks[item->result].mark);
+    canvas_mark(c, report_looks[item->result].mark);
     canvas_move_to(c, COLUMN_TEXT);
-    canvas_put(c, looks[item->result].ink, item->id);
+    canvas_put(c, report_looks[item->result].ink, item->id);
     canvas_move_to(c, COLUMN_REASON);
     if (is_told_below)
-        canvas_printf(c, looks[item->result].ink, "%s%s", check_result_name(item->result),
+        canvas_printf(c, report_looks[item->result].ink, "%s%s", check_result_name(item->result),
                       item->is_accepted ? ", accepted" : "");
     else
         canvas_put_wrapped(c, INK_DIM, has_reason ? item->reason : item->title, COLUMN_REASON);
@@ -116,9 +113,9 @@ static void put_remedy(struct canvas *c, const struct check_item *item)
 static void put_finding(struct canvas *c, const struct check_item *item)
 {
     canvas_move_to(c, 2);
-    canvas_mark(c, looks[item->result].mark);
+    canvas_mark(c, report_looks[item->result].mark);
     canvas_move_to(c, COLUMN_TEXT);
-    canvas_put(c, looks[item->result].ink, check_result_name(item->result));
+    canvas_put(c, report_looks[item->result].ink, check_result_name(item->result));
     canvas_put(c, INK_PLAIN, ": ");
     canvas_put(c, INK_BOLD, item->title);
     canvas_printf(c, INK_DIM, "  %s%s", item->id, item->is_accepted ? ", accepted" : "");

@@ -6,6 +6,13 @@
 #include "cli/canvas.h"
 #include "model/check.h"
 
+/* How results look, wherever they stand. */
+struct report_look {
+    enum mark mark;
+    enum ink ink;
+};
+extern const struct report_look report_looks[CHECK_RESULT_COUNT];
+
 enum report_extent {
     REPORT_ALL,
     REPORT_FINDINGS, /* what passed is only counted */
