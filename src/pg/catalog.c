@@ -48,19 +48,6 @@ struct error *catalog_server(struct pg_conn *c, struct arena *a, struct server_f
 
 /* ---- tables ---- */
 
-static enum replica_identity identity_of(char relreplident)
-{
-    static const struct {
-        char letter;
-        enum replica_identity identity;
-    } identities[] = {{'n', IDENTITY_NOTHING}, {'f', IDENTITY_FULL}, {'i', IDENTITY_INDEX}};
-
-    for (size_t i = 0; i < COUNT_OF(identities); i++)
-        if (identities[i].letter == relreplident)
-            return identities[i].identity;
-    return IDENTITY_DEFAULT;
-}
-
 static enum column_generated generated_of(char attgenerated)
 {
     if (attgenerated == 's')
@@ -87,7 +74,7 @@ static struct catalog_table table_of(struct arena *a, const struct catalog_table
         .heap_bytes = cell_u64(cell[7]),
         .toast_bytes = cell_u64(cell[8]),
         .rows_estimated = strtod(cell[9], NULL),
-        .identity = identity_of(cell_char(cell[10])),
+        .identity = cell_identity(cell[10]),
         .has_usable_identity = cell_bool(cell[11]),
     };
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/relation.h"
+
 static inline uint64_t cell_u64(const char *cell)
 {
     return cell == NULL ? 0 : strtoull(cell, NULL, 10);
@@ -37,4 +39,19 @@ static inline bool cell_bool(const char *cell)
 static inline char cell_char(const char *cell)
 {
     return cell == NULL ? '\0' : cell[0];
+}
+
+/* pg_class.relreplident */
+static inline enum replica_identity cell_identity(const char *cell)
+{
+    switch (cell_char(cell)) {
+    case 'n':
+        return IDENTITY_NOTHING;
+    case 'f':
+        return IDENTITY_FULL;
+    case 'i':
+        return IDENTITY_INDEX;
+    default:
+        return IDENTITY_DEFAULT;
+    }
 }

@@ -360,6 +360,14 @@ struct error *pg_connect(const struct pg_endpoint *e, struct pg_connect_options 
     return connect_once(e, &options, sqlstate, out_conn);
 }
 
+struct error *pg_conn_keep(const struct pg_endpoint *e, struct pg_connect_options options, struct pg_conn **conn)
+{
+    if (*conn != NULL && !pg_conn_is_broken(*conn))
+        return NULL;
+    pg_conn_close(TAKE(*conn));
+    return pg_connect(e, options, conn);
+}
+
 struct error *pg_connect_patiently(const struct pg_endpoint *e, struct pg_connect_options options,
                                    struct pg_conn **out_conn)
 {

@@ -49,6 +49,10 @@ MUST_USE struct error *pg_database_exists(const struct pg_endpoint *e, const str
 MUST_USE struct error *pg_connect_patiently(const struct pg_endpoint *e, struct pg_connect_options options,
                                             struct pg_conn **out_conn);
 
+/* For who asks now and then: as pg_connect where *conn is NULL or broken, which is closed first; else nothing. */
+MUST_USE struct error *pg_conn_keep(const struct pg_endpoint *e, struct pg_connect_options options,
+                                    struct pg_conn **conn);
+
 /* Cancels what still runs in it. */
 void pg_conn_close(struct pg_conn *c);
 DEFINE_CLEANUP(struct pg_conn, pg_conn_close);

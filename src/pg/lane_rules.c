@@ -37,14 +37,11 @@ void lane_rules_close(struct lane_rules *r)
 
 MUST_USE static struct error *connected(struct lane_rules *r)
 {
-    if (r->conn != NULL && !pg_conn_is_broken(r->conn))
-        return NULL;
-    pg_conn_close(TAKE(r->conn));
-    return pg_connect(r->options.endpoint,
-                      (struct pg_connect_options){.application_name = r->options.application_name,
-                                                  .encoding = r->options.encoding,
-                                                  .stop = r->options.stop},
-                      &r->conn);
+    return pg_conn_keep(r->options.endpoint,
+                        (struct pg_connect_options){.application_name = r->options.application_name,
+                                                    .encoding = r->options.encoding,
+                                                    .stop = r->options.stop},
+                        &r->conn);
 }
 
 /* Where the rule is, or belongs. */

@@ -1,9 +1,6 @@
 #include "pg/lineage.h"
 
-static uint32_t oid_of(const char *text)
-{
-    return (uint32_t)strtoul(text, NULL, 10);
-}
+#include "pg/cells.h"
 
 struct error *lineage_partitions(struct pg_conn *source, struct arena *a, struct partition **out, unsigned *out_n)
 {
@@ -16,7 +13,7 @@ struct error *lineage_partitions(struct pg_conn *source, struct arena *a, struct
                  NULL, 0, &rows));
     struct partition *partitions = arena_alloc(a, (rows.n_rows + 1) * sizeof *partitions);
     for (unsigned i = 0; i < rows.n_rows; i++)
-        partitions[i] = (struct partition){oid_of(rows.rows[i][0]), oid_of(rows.rows[i][1])};
+        partitions[i] = (struct partition){cell_u32(rows.rows[i][0]), cell_u32(rows.rows[i][1])};
     *out = partitions;
     *out_n = rows.n_rows;
     return NULL;
@@ -33,7 +30,7 @@ struct error *lineage_of_extensions(struct pg_conn *source, struct arena *a, uin
                  NULL, 0, &rows));
     uint32_t *oids = arena_alloc(a, (rows.n_rows + 1) * sizeof *oids);
     for (unsigned i = 0; i < rows.n_rows; i++)
-        oids[i] = oid_of(rows.rows[i][0]);
+        oids[i] = cell_u32(rows.rows[i][0]);
     *out = oids;
     *out_n = rows.n_rows;
     return NULL;

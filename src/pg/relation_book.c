@@ -20,26 +20,13 @@ enum book_column {
     BOOK_GENERATED,
 };
 
-static enum replica_identity identity_of(char letter)
-{
-    static const struct {
-        char letter;
-        enum replica_identity identity;
-    } letters[] = {{'n', IDENTITY_NOTHING}, {'f', IDENTITY_FULL}, {'i', IDENTITY_INDEX}};
-
-    for (size_t i = 0; i < COUNT_OF(letters); i++)
-        if (letters[i].letter == letter)
-            return letters[i].identity;
-    return IDENTITY_DEFAULT;
-}
-
 /* A row for each column; a table without columns has one whose name is NULL. */
 static void take_rows(struct arena *a, const struct pg_rows *rows, struct described_relation *out)
 {
     *out = (struct described_relation){
         .oid = cell_u32(rows->rows[0][BOOK_OID]),
         .is_carried = cell_bool(rows->rows[0][BOOK_IS_CARRIED]),
-        .identity = identity_of(cell_char(rows->rows[0][BOOK_IDENTITY])),
+        .identity = cell_identity(rows->rows[0][BOOK_IDENTITY]),
         .columns = arena_alloc(a, rows->n_rows * sizeof *out->columns),
     };
     for (unsigned i = 0; i < rows->n_rows; i++) {
@@ -59,14 +46,11 @@ static void take_rows(struct arena *a, const struct pg_rows *rows, struct descri
 
 MUST_USE static struct error *ensure_session(struct pg_relation_book *b)
 {
-    if (b->conn != NULL && !pg_conn_is_broken(b->conn))
-        return NULL;
-    pg_relation_book_close(b);
-    return pg_connect(b->options.endpoint,
-                      (struct pg_connect_options){.application_name = b->options.application_name,
-                                                  .encoding = b->options.encoding,
-                                                  .stop = b->options.stop},
-                      &b->conn);
+    return pg_conn_keep(b->options.endpoint,
+                        (struct pg_connect_options){.application_name = b->options.application_name,
+                                                    .encoding = b->options.encoding,
+                                                    .stop = b->options.stop},
+                        &b->conn);
 }
 
 static struct error *describe(void *self, struct arena *a, const char *schema, const char *name, bool *out_exists,

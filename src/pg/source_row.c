@@ -27,14 +27,11 @@ void pg_source_rows_close(struct pg_source_rows *r)
 
 MUST_USE static struct error *connected(struct pg_source_rows *r)
 {
-    if (r->conn != NULL && !pg_conn_is_broken(r->conn))
-        return NULL;
-    pg_conn_close(TAKE(r->conn));
-    return pg_connect(r->options.endpoint,
-                      (struct pg_connect_options){.application_name = r->options.application_name,
-                                                  .encoding = r->options.encoding,
-                                                  .stop = r->options.stop},
-                      &r->conn);
+    return pg_conn_keep(r->options.endpoint,
+                        (struct pg_connect_options){.application_name = r->options.application_name,
+                                                    .encoding = r->options.encoding,
+                                                    .stop = r->options.stop},
+                        &r->conn);
 }
 
 /* What libpq wants of the key: values travel as they came, in their own format (A3). */
