@@ -14,6 +14,7 @@
 #include "pg/publication.h"
 #include "pg/slot.h"
 #include "pg/stream.h"
+#include "support/expect.h"
 
 #define NAME "pgtide_0123456789ab"
 
@@ -24,33 +25,16 @@ static struct {
     struct stop *stop;
 } w; /* the world of one test */
 
-static void succeed(struct error *err)
-{
-    if (err != NULL)
-        print_error("%s\n", error_message(err));
-    assert_null(err);
-}
-
-static void fails_with(struct error *err, enum error_kind kind, const char *part)
-{
-    assert_non_null(err);
-    if (error_kind(err) != kind || strstr(error_message(err), part) == NULL)
-        print_error("%s: %s\n", error_kind_name(error_kind(err)), error_message(err));
-    assert_int_equal(error_kind(err), kind);
-    assert_non_null(strstr(error_message(err), part));
-    error_free(err);
-}
-
 static void run(const char *sql)
 {
-    succeed(pg_execute(w.source, "test", sql));
+    expect_ok(pg_execute(w.source, "test", sql));
 }
 
 static const char *value_of(const char *sql)
 {
     char *text;
 
-    succeed(pg_query_text(w.source, w.arena, "test", sql, NULL, 0, &text));
+    expect_ok(pg_query_text(w.source, w.arena, "test", sql, NULL, 0, &text));
     return text;
 }
 
@@ -59,7 +43,7 @@ static struct pg_conn *session(const char *name, bool replication)
     struct pg_conn *c;
     struct pg_connect_options options = {.application_name = name, .replication = replication};
 
-    succeed(pg_connect(w.endpoint, options, &c));
+    expect_ok(pg_connect(w.endpoint, options, &c));
     return c;
 }
 
@@ -71,11 +55,11 @@ static int open_world(void **state)
     if (dsn == NULL)
         return 0;
     w.arena = arena_new(NULL, "test");
-    succeed(pg_endpoint_parse(w.arena, "source", dsn, &w.endpoint));
-    succeed(stop_new(&w.stop));
+    expect_ok(pg_endpoint_parse(w.arena, "source", dsn, &w.endpoint));
+    expect_ok(stop_new(&w.stop));
     w.source = session("test", false);
-    succeed(pg_slot_drop(w.source, NAME));
-    succeed(pg_publication_drop(w.source, NAME));
+    expect_ok(pg_slot_drop(w.source, NAME));
+    expect_ok(pg_publication_drop(w.source, NAME));
     run("SET client_min_messages = error; DROP SCHEMA IF EXISTS src CASCADE; CREATE SCHEMA src;"
         "CREATE TABLE src.a (id int PRIMARY KEY); CREATE TABLE src.\"B b\" (v text)");
     return 0;
@@ -86,8 +70,8 @@ static int close_world(void **state)
     (void)state;
     if (w.arena == NULL)
         return 0;
-    succeed(pg_slot_drop(w.source, NAME));
-    succeed(pg_publication_drop(w.source, NAME));
+    expect_ok(pg_slot_drop(w.source, NAME));
+    expect_ok(pg_publication_drop(w.source, NAME));
     pg_conn_close(w.source);
     stop_free(w.stop);
     arena_free(TAKE(w.arena));
@@ -117,23 +101,23 @@ static void publishes_all_tables_once(void **state)
     struct pg_publication_facts facts;
     const char *oid_sql = "SELECT oid::text FROM pg_publication WHERE pubname = '" NAME "'";
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     const char *oid = value_of(oid_sql);
-    succeed(pg_publication_create(w.source, &all_tables)); /* adopted */
+    expect_ok(pg_publication_create(w.source, &all_tables)); /* adopted */
     assert_string_equal(value_of(oid_sql), oid);
-    succeed(pg_publication_read(w.source, NAME, &facts));
+    expect_ok(pg_publication_read(w.source, NAME, &facts));
     assert_true(facts.exists && facts.all_tables && facts.has_insert && facts.has_update && facts.has_delete &&
                 facts.has_truncate && !facts.via_root);
     assert_int_equal(pg_publication_names(w.arena, &all_tables).n, 1);
 
     run("ALTER PUBLICATION " NAME " SET (publish = 'insert')"); /* not as planned any more */
-    succeed(pg_publication_create(w.source, &all_tables));
-    succeed(pg_publication_read(w.source, NAME, &facts));
+    expect_ok(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_read(w.source, NAME, &facts));
     assert_true(facts.has_delete);
 
-    succeed(pg_publication_drop(w.source, NAME));
-    succeed(pg_publication_drop(w.source, NAME));
-    succeed(pg_publication_read(w.source, NAME, &facts));
+    expect_ok(pg_publication_drop(w.source, NAME));
+    expect_ok(pg_publication_drop(w.source, NAME));
+    expect_ok(pg_publication_read(w.source, NAME, &facts));
     assert_false(facts.exists);
 }
 
@@ -144,22 +128,22 @@ static void publishes_only_inserts_of_tables_without_identity(void **state)
     struct pg_publication_facts facts;
     struct pg_publication_names names = pg_publication_names(w.arena, &chosen_tables);
 
-    succeed(pg_publication_create(w.source, &chosen_tables));
+    expect_ok(pg_publication_create(w.source, &chosen_tables));
     assert_int_equal(names.n, 2);
     assert_string_equal(names.names[1], NAME "_inserts");
-    succeed(pg_publication_read(w.source, names.names[0], &facts));
+    expect_ok(pg_publication_read(w.source, names.names[0], &facts));
     assert_int_equal(facts.n_tables, 1);
-    succeed(pg_publication_read(w.source, names.names[1], &facts));
+    expect_ok(pg_publication_read(w.source, names.names[1], &facts));
     assert_int_equal(facts.n_tables, 1);
     assert_true(facts.has_insert && facts.has_truncate && !facts.has_update && !facts.has_delete);
     run("INSERT INTO src.\"B b\" VALUES ('x'); UPDATE src.\"B b\" SET v = 'y'; DELETE FROM src.\"B b\"");
 
     run("ALTER PUBLICATION " NAME " ADD TABLE src.\"B b\"");
-    succeed(pg_publication_create(w.source, &chosen_tables)); /* G1: there is no slot yet, it is made anew */
-    succeed(pg_publication_read(w.source, NAME, &facts));
+    expect_ok(pg_publication_create(w.source, &chosen_tables)); /* G1: there is no slot yet, it is made anew */
+    expect_ok(pg_publication_read(w.source, NAME, &facts));
     assert_int_equal(facts.n_tables, 1);
-    succeed(pg_publication_create(w.source, &all_tables)); /* the second one goes */
-    succeed(pg_publication_read(w.source, names.names[1], &facts));
+    expect_ok(pg_publication_create(w.source, &all_tables)); /* the second one goes */
+    expect_ok(pg_publication_read(w.source, names.names[1], &facts));
     assert_false(facts.exists);
 }
 
@@ -171,8 +155,8 @@ static void a_publication_that_fails_leaves_nothing(void **state)
                                                   {.schema = "src", .name = "none", .inserts_only = true}};
     const struct pg_publication_plan plan = {.name = NAME, .tables = tables, .n_tables = 2};
 
-    fails_with(pg_publication_create(w.source, &plan), ERROR_CONFIG, "src.none");
-    succeed(pg_publication_read(w.source, NAME, &facts));
+    expect_error(pg_publication_create(w.source, &plan), ERROR_CONFIG, "src.none");
+    expect_ok(pg_publication_read(w.source, NAME, &facts));
     assert_false(facts.exists);
     assert_string_equal(value_of("SELECT 1::text"), "1"); /* the session is usable */
 }
@@ -184,7 +168,7 @@ static void make_slot(struct pg_slot_created *out)
     CLEANUP(pg_conn_close) struct pg_conn *replication = session("pgtide test", true);
     struct pg_slot_create_options options = {.name = NAME};
 
-    succeed(pg_slot_create(replication, w.arena, &options, out));
+    expect_ok(pg_slot_create(replication, w.arena, &options, out));
 }
 
 static void exports_the_snapshot_of_the_new_slot(void **state)
@@ -195,13 +179,13 @@ static void exports_the_snapshot_of_the_new_slot(void **state)
     struct pg_slot_created slot;
 
     run("INSERT INTO src.a VALUES (1)");
-    succeed(pg_slot_create(replication, w.arena, &options, &slot));
+    expect_ok(pg_slot_create(replication, w.arena, &options, &slot));
     assert_false(lsn_is_none(slot.consistent_point));
     run("INSERT INTO src.a VALUES (2)");
     run(arena_printf(w.arena, "BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT '%s'", slot.snapshot));
     assert_string_equal(value_of("SELECT count(*)::text FROM src.a"), "1");
     run("ROLLBACK");
-    fails_with(pg_slot_create(replication, w.arena, &options, &slot), ERROR_CONFIG, NAME);
+    expect_error(pg_slot_create(replication, w.arena, &options, &slot), ERROR_CONFIG, NAME);
 }
 
 static void keep_text(void *self, const char *transactions)
@@ -220,7 +204,7 @@ static void tells_which_transactions_the_slot_waits_for(void **state)
     struct pg_slot_created slot;
 
     run("BEGIN; INSERT INTO src.a VALUES (5)");
-    succeed(pg_slot_create(replication, w.arena, &options, &slot));
+    expect_ok(pg_slot_create(replication, w.arena, &options, &slot));
     assert_non_null(told);
     assert_non_null(strstr(told, "INSERT INTO src.a VALUES (5)"));
     assert_non_null(strstr(told, arena_printf(w.arena, "pid %d", pg_conn_pid(w.source))));
@@ -235,19 +219,19 @@ static void reads_and_lists_slots(void **state)
     unsigned n;
     bool exists;
 
-    succeed(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
+    expect_ok(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
     assert_false(exists);
     make_slot(&slot);
-    succeed(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
+    expect_ok(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
     assert_true(exists);
     assert_string_equal(facts.plugin, "pgoutput");
     assert_int_equal(facts.confirmed.value, slot.consistent_point.value);
     assert_int_equal(facts.active_pid, 0);
-    succeed(pg_slot_list(w.source, w.arena, &all, &n));
+    expect_ok(pg_slot_list(w.source, w.arena, &all, &n));
     assert_int_equal(n, 1);
     assert_string_equal(all[0].name, NAME);
-    succeed(pg_slot_drop(w.source, NAME));
-    succeed(pg_slot_list(w.source, w.arena, &all, &n));
+    expect_ok(pg_slot_drop(w.source, NAME));
+    expect_ok(pg_slot_list(w.source, w.arena, &all, &n));
     assert_int_equal(n, 0);
 }
 
@@ -279,7 +263,7 @@ static struct pg_stream *open_stream(const char *name)
         assert_int_equal(error_kind(err), ERROR_TRANSIENT);
         error_free(err);
     }
-    succeed(err);
+    expect_ok(err);
     return s;
 }
 
@@ -289,13 +273,13 @@ static struct stream_message next_message(struct pg_stream *s)
     struct stream_message m;
 
     for (;;) {
-        succeed(pg_stream_next(s, &m));
+        expect_ok(pg_stream_next(s, &m));
         if (m.kind == STREAM_WAL)
             return m;
         if (m.kind == STREAM_KEEPALIVE && m.reply_requested)
-            succeed(pg_stream_feedback(s, m.end, LSN_NONE, LSN_NONE, false));
+            expect_ok(pg_stream_feedback(s, m.end, LSN_NONE, LSN_NONE, false));
         if (m.kind == STREAM_NOTHING)
-            succeed(pg_stream_wait(s, 10000));
+            expect_ok(pg_stream_wait(s, 10000));
     }
 }
 
@@ -321,7 +305,7 @@ static void streams_changes_and_forgets_what_was_confirmed(void **state)
     struct pg_slot_facts facts;
     bool exists;
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     make_slot(&slot);
     run("INSERT INTO src.a VALUES (1)");
     run("INSERT INTO src.a VALUES (2)");
@@ -330,21 +314,21 @@ static void streams_changes_and_forgets_what_was_confirmed(void **state)
     {
         CLEANUP(pg_stream_close) struct pg_stream *s = NULL;
 
-        succeed(pg_stream_open(stream_options("pgtide test"), &s));
+        expect_ok(pg_stream_open(stream_options("pgtide test"), &s));
         first = read_transaction(s, "BRIC");
         read_transaction(s, "BIC");
-        succeed(pg_stream_feedback(s, first, first, first, true));
+        expect_ok(pg_stream_feedback(s, first, first, first, true));
         do {
             struct stream_message m;
 
-            succeed(pg_stream_next(s, &m));
-            succeed(pg_stream_wait(s, 10));
-            succeed(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
+            expect_ok(pg_stream_next(s, &m));
+            expect_ok(pg_stream_wait(s, 10));
+            expect_ok(pg_slot_read(w.source, w.arena, NAME, &exists, &facts));
         } while (lsn_before(facts.confirmed, first) && clock_now_us() < deadline_us);
         assert_int_equal(facts.confirmed.value, first.value);
         assert_int_equal(facts.active_pid, pg_stream_backend_pid(s));
     }
-    succeed(pg_slot_drop(w.source, NAME)); /* its walsender, ours, may still be there */
+    expect_ok(pg_slot_drop(w.source, NAME)); /* its walsender, ours, may still be there */
 }
 
 static void sends_again_what_was_not_confirmed(void **state) /* P3 */
@@ -352,7 +336,7 @@ static void sends_again_what_was_not_confirmed(void **state) /* P3 */
     NEEDS_SERVER();
     struct pg_slot_created slot;
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     make_slot(&slot);
     run("INSERT INTO src.a VALUES (1)");
     for (int i = 0; i < 2; i++) {
@@ -369,17 +353,17 @@ static void waits_no_longer_than_asked_and_stops_when_asked(void **state)
     struct pg_slot_created slot;
     struct stream_message m = {.kind = STREAM_KEEPALIVE};
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     make_slot(&slot);
-    succeed(pg_stream_open(stream_options("pgtide test"), &s));
+    expect_ok(pg_stream_open(stream_options("pgtide test"), &s));
     for (int i = 0; i < 20; i++) {
-        succeed(pg_stream_next(s, &m));
-        succeed(pg_stream_wait(s, 10));
+        expect_ok(pg_stream_next(s, &m));
+        expect_ok(pg_stream_wait(s, 10));
     }
     assert_int_equal(m.kind, STREAM_NOTHING);
     stop_request(w.stop);
-    fails_with(pg_stream_wait(s, 10000), ERROR_CANCELLED, "");
-    succeed(pg_stream_feedback(s, slot.consistent_point, slot.consistent_point, slot.consistent_point, false));
+    expect_error(pg_stream_wait(s, 10000), ERROR_CANCELLED, "");
+    expect_ok(pg_stream_feedback(s, slot.consistent_point, slot.consistent_point, slot.consistent_point, false));
 }
 
 static void says_what_is_missing(void **state)
@@ -390,18 +374,18 @@ static void says_what_is_missing(void **state)
     struct stream_message m;
     struct error *err = NULL;
 
-    fails_with(pg_stream_open(stream_options("pgtide test"), &none), ERROR_CONFIG,
-               "replication slot \"" NAME "\" does not");
+    expect_error(pg_stream_open(stream_options("pgtide test"), &none), ERROR_CONFIG,
+                 "replication slot \"" NAME "\" does not");
     make_slot(&slot);
     run("INSERT INTO src.a VALUES (1)");
     CLEANUP(pg_stream_close) struct pg_stream *s = NULL;
-    succeed(pg_stream_open(stream_options("pgtide test"), &s));
+    expect_ok(pg_stream_open(stream_options("pgtide test"), &s));
     while (err == NULL) {
         err = pg_stream_next(s, &m);
         if (err == NULL && m.kind == STREAM_NOTHING)
             err = pg_stream_wait(s, 10000);
     }
-    fails_with(err, ERROR_CONFIG, "publication \"" NAME "\" does not exist");
+    expect_error(err, ERROR_CONFIG, "publication \"" NAME "\" does not exist");
 }
 
 static void a_lost_walsender_is_transient(void **state)
@@ -412,9 +396,9 @@ static void a_lost_walsender_is_transient(void **state)
     struct stream_message m;
     struct error *err = NULL;
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     make_slot(&slot);
-    succeed(pg_stream_open(stream_options("pgtide test"), &s));
+    expect_ok(pg_stream_open(stream_options("pgtide test"), &s));
     run(arena_printf(w.arena, "SELECT pg_terminate_backend(%d)", pg_stream_backend_pid(s)));
     while (err == NULL) {
         err = pg_stream_next(s, &m);
@@ -431,13 +415,13 @@ static void does_not_end_the_reader_of_somebody_else(void **state)
     CLEANUP(pg_stream_close) struct pg_stream *s = NULL;
     struct pg_slot_created slot;
 
-    succeed(pg_publication_create(w.source, &all_tables));
+    expect_ok(pg_publication_create(w.source, &all_tables));
     make_slot(&slot);
-    succeed(pg_stream_open(stream_options("another tool"), &s));
-    fails_with(pg_slot_drop(w.source, NAME), ERROR_CONFIG, "(\"another tool\"), which is not ours");
+    expect_ok(pg_stream_open(stream_options("another tool"), &s));
+    expect_error(pg_slot_drop(w.source, NAME), ERROR_CONFIG, "(\"another tool\"), which is not ours");
     pg_stream_close(TAKE(s));
     s = open_stream("pgtide test");
-    succeed(pg_slot_drop(w.source, NAME)); /* this one is, alive or not */
+    expect_ok(pg_slot_drop(w.source, NAME)); /* this one is, alive or not */
 }
 
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
