@@ -67,6 +67,8 @@ const char *compare_meaning(struct arena *a, const struct compare_result *r)
     if (al->is_aligned)
         return arena_printf(a, "Both sides as of position %s of the source; apply stood still for %" PRId64 " ms.",
                             lsn_format(al->position).text, (al->pause_us + 999) / 1000);
+    if (!al->has_looked)
+        return arena_strdup(a, "It ended before it was known whether what was read of both sides belongs together.");
     if (al->source_has_moved || al->target_has_moved)
         return arena_printf(
             a,
@@ -355,8 +357,8 @@ json_t *compare_document(const struct compare_result *r)
         "{s:s, s:s?, s:s?, s:b, s:o, s:o, s:i, s:o, s:o, s:b, s:o, s:o, s:o}", "result",
         verdict_name(compare_verdict(r)), "source", r->source, "target", r->target, "aligned", (int)al->is_aligned,
         "position", json_lsn(al->position), "pause_ms", ms(al->is_aligned, al->pause_us), "tries", (int)al->tries,
-        "source_moved", al->is_aligned ? json_null() : json_boolean(al->source_has_moved), "target_moved",
-        al->is_aligned ? json_null() : json_boolean(al->target_has_moved), "interrupted", (int)r->was_cancelled,
+        "source_moved", al->has_looked ? json_boolean(al->source_has_moved) : json_null(), "target_moved",
+        al->has_looked ? json_boolean(al->target_has_moved) : json_null(), "interrupted", (int)r->was_cancelled,
         "seconds", seconds(r->elapsed_us), "notes", notes, "entries", entries_document(r));
     if (r->before_repair != NULL)
         json_object_set_new(document, "repair",

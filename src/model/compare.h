@@ -83,7 +83,8 @@ struct compare_alignment {
     struct lsn position;
     unsigned tries;
     int64_t pause_us;      /* for how long apply stood still */
-    bool source_has_moved; /* not aligned: transactions were written on the source's server while we compared */
+    bool has_looked;       /* not aligned: the next two are known; false when it was interrupted before */
+    bool source_has_moved; /* transactions were written on the source's server while we compared */
     bool target_has_moved;
 };
 

@@ -381,10 +381,10 @@ static void join(struct align *al)
 
 struct error *align_begin(struct align *al, bool hold)
 {
+    TRY(hold_refuse(al->task));
     if (progress_phase(al->task->progress) != PHASE_INCREMENTAL)
         return error_hint(error_new(ERROR_CONFIG, "cannot compare yet: the sync does not follow the source"),
                           "Wait for it: \"pgtide wait --for incremental\".");
-    TRY(hold_refuse(al->task));
     pthread_mutex_lock(&al->mutex);
     bool is_busy = al->state == ALIGN_WORKING || al->state == ALIGN_READY;
     pthread_mutex_unlock(&al->mutex);

@@ -240,13 +240,27 @@ MUST_USE static struct error *ask_status(const struct pair *p, json_t **out_stat
     return NULL;
 }
 
+/* What is stopped needs a decision; a pause somebody may lift while we wait: *told is for saying so once. */
+MUST_USE static struct error *look_whether_it_rests(const json_t *status, bool *told)
+{
+    if (text_is(status, "state", "stopped"))
+        return error_hint(
+            error_new(ERROR_CONFIG, "applying has stopped: %s", json_string_value(json_object_get(status, "problem"))),
+            "\"pgtide resume\" goes on, with a decision about that change.");
+    if (text_is(status, "state", "paused") && !*told) {
+        log_warn("applying is paused: \"pgtide resume\" lets it go on");
+        *told = true;
+    }
+    return NULL;
+}
+
 struct error *worker_wait(const struct sync_options *options, enum wait_for what, int timeout_ms, struct stop *stop)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "wait");
     int64_t deadline_us = clock_now_us() + (int64_t)timeout_ms * 1000;
     int64_t grace_us = clock_now_us() + GRACE_MS * INT64_C(1000);
     struct wait_goal goal = {.what = what};
-    bool was_seen = false;
+    bool was_seen = false, is_told = false;
     struct pair p;
 
     TRY(pair_open(a, options, stop, &p));
@@ -265,14 +279,15 @@ struct error *worker_wait(const struct sync_options *options, enum wait_for what
         }
         if (status != NULL && is_reached(status, &goal))
             return NULL;
-        if (status != NULL && text_is(status, "state", "stopped"))
-            return error_hint(error_new(ERROR_CONFIG, "applying has stopped: %s",
-                                        json_string_value(json_object_get(status, "problem"))),
-                              "\"pgtide resume\" goes on, with a decision about that change.");
+        if (status != NULL)
+            TRY(look_whether_it_rests(status, &is_told));
         if (timeout_ms >= 0 && clock_now_us() > deadline_us)
-            return error_new(ERROR_TRANSIENT, "%s was not reached within %d s",
-                             what == WAIT_INCREMENTAL ? "the incremental phase" : "the source's position of the call",
-                             timeout_ms / 1000);
+            return status == NULL && !is_busy
+                       ? no_sync_runs(&p, &goal, was_seen)
+                       : error_new(ERROR_TRANSIENT, "%s was not reached within %d s",
+                                   what == WAIT_INCREMENTAL ? "the incremental phase"
+                                                            : "the source's position of the call",
+                                   timeout_ms / 1000);
         if (stop_wait_ms(stop, POLL_MS))
             return stop_check(stop);
     }

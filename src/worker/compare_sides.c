@@ -205,7 +205,9 @@ MUST_USE static struct error *has_moved(struct compare_sides *s, const struct pg
 struct error *compare_sides_have_moved(struct compare_sides *s, struct compare_alignment *out)
 {
     TRY(has_moved(s, s->source, &s->at_source, &out->source_has_moved));
-    return has_moved(s, s->target, &s->at_target, &out->target_has_moved);
+    TRY(has_moved(s, s->target, &s->at_target, &out->target_has_moved));
+    out->has_looked = true;
+    return NULL;
 }
 
 void compare_sessions_close(struct compare_sessions *sessions, unsigned n)

@@ -119,6 +119,10 @@ MUST_USE static struct error *wait_following(struct cutover *c, json_t **out_sta
             *out_status = TAKE(status);
             return NULL;
         }
+        if (strcmp(text_of(status, "state") == NULL ? "" : text_of(status, "state"), "paused") ==
+            0) /* it would stay so */
+            return error_hint(error_new(ERROR_CONFIG, "applying is paused"),
+                              "\"pgtide resume\" goes on; then give the cutover again.");
         if (thread_ended(c->thread)) {
             TRY(end_own_sync(c));
             return sync_is_gone(c);

@@ -44,6 +44,13 @@ static bool is_following(const struct checklist *l)
     return phase != NULL && strcmp(phase, phase_name(PHASE_INCREMENTAL)) == 0;
 }
 
+static bool is_paused(const struct checklist *l)
+{
+    const char *state = json_string_value(json_object_get(l->status, "state"));
+
+    return state != NULL && strcmp(state, "paused") == 0;
+}
+
 MUST_USE static struct error *check_sync(struct checklist *l)
 {
     struct check_item *item = add(l, "sync", CHECK_TARGET_STATE, "the sync follows the source");
@@ -52,6 +59,10 @@ MUST_USE static struct error *check_sync(struct checklist *l)
     if (l->status == NULL) {
         item->result = CHECK_SKIPPED;
         item->reason = "no sync of this pair runs: the cutover goes on with the interrupted one";
+    } else if (is_paused(l)) {
+        item->result = CHECK_FAILED;
+        item->reason = "applying is paused";
+        item->fix = "pgtide resume SOURCE TARGET";
     } else if (!is_following(l)) {
         item->result = CHECK_FAILED;
         item->reason = arena_printf(l->arena, "it is in phase %s", phase == NULL ? "unknown" : phase);
@@ -105,9 +116,9 @@ MUST_USE static struct error *check_delay(struct checklist *l)
         item->reason = "no sync of this pair runs";
         return NULL;
     }
-    if (!is_following(l)) {
+    if (is_paused(l) || !is_following(l)) {
         item->result = CHECK_SKIPPED;
-        item->reason = "the sync does not follow yet";
+        item->reason = is_paused(l) ? "applying is paused" : "the sync does not follow yet";
         return NULL;
     }
     for (unsigned i = 0; i < LAG_TRIES && worst_us < (int64_t)LAG_MOST_MS * 1000; i++) {

@@ -84,6 +84,10 @@ struct error *hold_refuse(struct task *t)
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "held");
     const char *cause = hold_cause(t, a);
 
+    if (cause == NULL && atomic_load(&t->counters->is_paused) &&
+        !atomic_load(&t->stop_asked)) /* a stop does not rest */
+        return error_hint(error_new(ERROR_CONFIG, "applying is paused"),
+                          "\"pgtide resume\" lets it go on; then run the same command again.");
     if (cause == NULL)
         return NULL;
     return error_hint(

@@ -31,7 +31,7 @@ bool hold_wait(struct task *t, const struct error *cause);
 /* Why it is held, in `a`; NULL when it is not. */
 const char *hold_cause(struct task *t, struct arena *a);
 
-/* ERROR_CONFIG naming the cause when it is held: for what would wait for changes to be applied. */
+/* ERROR_CONFIG when it is paused or held, naming the cause: for what would wait for changes to be applied. */
 MUST_USE struct error *hold_refuse(struct task *t);
 
 /* {"choice", "instead"}: recorded (worker/stopped.h) and then carried out. ERROR_CONFIG when it is not held. */

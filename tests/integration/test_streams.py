@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.pgtide import FAILED, OK
+from harness.pgtide import FAILED, OK, REFUSED
 from harness.wait import let_pass, wait_until
 from harness.world import Pair, World
 
@@ -342,6 +342,11 @@ def test_a_pause_survives_a_kill(world: World):
     run = pair.pgtide.start()
     wait_until(lambda: pair.pgtide.state() == "paused", 60, "it is paused still")
     assert "paused, as it was before" in run.err
+    refused = pair.pgtide.call("compare")
+    assert refused.status == FAILED and "applying is paused" in refused.err and "pgtide resume" in refused.err, refused
+    refused = pair.pgtide.call("cutover", "--yes")
+    assert refused.status == REFUSED and "applying is paused" in refused.out, refused
+    assert "applying is paused" in pair.pgtide.call("wait", "--for", "caught-up", "--timeout", "1").err
     position = pair.source_value("SELECT pg_current_wal_flush_lsn()")
     wait_until(lambda: pair.source.value(f"SELECT confirmed_flush_lsn >= '{position}' FROM pg_replication_slots"), 60, "it receives")
     assert pair.target_value("SELECT count(*) FROM t") == 0
@@ -349,6 +354,15 @@ def test_a_pause_survives_a_kill(world: World):
     assert done.status == FAILED and "nothing to decide" in done.err, done
     assert pair.pgtide.call("resume").status == OK
     pair.pgtide.caught_up()
+    # A cutover that goes on with it does not wait for what does not come
+    assert pair.pgtide.call("pause").status == OK
+    run.kill()
+    refused = pair.pgtide.call("cutover", "--yes")
+    assert refused.status == FAILED and "applying is paused" in refused.err and "pgtide resume" in refused.err, refused
+    pair.pgtide.start()
+    wait_until(lambda: pair.pgtide.state() == "paused", 60, "it is paused")
+    run = pair.pgtide.run
+    assert pair.pgtide.call("resume").status == OK
     # Lifted for good; and by a resume without a running sync
     run.kill()
     run = pair.pgtide.follow()

@@ -29,10 +29,12 @@ static void the_exit_status_follows_the_verdict(void **state) /* SPEC section 11
 static void a_comparison_of_a_moving_source_says_so(void **state)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
-    struct compare_result r = {.notes = no_notes, .alignment = {.source_has_moved = true}};
+    struct compare_result r = {.notes = no_notes, .alignment = {.has_looked = true, .source_has_moved = true}};
 
     (void)state;
     assert_non_null(strstr(compare_meaning(a, &r), "the source moved meanwhile"));
+    r.alignment = (struct compare_alignment){.has_looked = false};
+    assert_non_null(strstr(compare_meaning(a, &r), "ended before it was known"));
     r.alignment = (struct compare_alignment){.is_aligned = true, .position = {0x10}, .pause_us = 4200};
     assert_string_equal(compare_meaning(a, &r),
                         "Both sides as of position 0/10 of the source; apply stood still for 5 ms.");
