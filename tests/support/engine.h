@@ -37,6 +37,8 @@ struct engine {
 };
 
 void engine_start(struct engine *e, struct script *script, struct model_target *target, struct engine_options options);
+
+/* Of one that was never started, too. */
 void engine_end(struct engine *e);
 
 /* Asks for the position and reads from there. */

@@ -54,15 +54,13 @@ static void setup(struct bench *b)
 
 static void start(struct bench *b)
 {
-    if (b->engine.arena != NULL)
-        engine_end(&b->engine);
+    engine_end(&b->engine);
     engine_start(&b->engine, b->script, b->target, b->options);
 }
 
 static void teardown(struct bench *b)
 {
-    if (b->engine.arena != NULL)
-        engine_end(&b->engine);
+    engine_end(&b->engine);
     arena_free(b->arena);
 }
 
