@@ -48,17 +48,29 @@ struct error *worker_check(const struct sync_options *options, bool fix, struct 
 /* ---- status ---- */
 
 /* It came to its end: what was counted on the way is not known any more, that it was all is. */
-static void show_completed(struct progress *progress)
+static void show_done(struct progress_counters *c)
 {
-    struct progress_counters *c = progress_counters(progress);
     struct progress_step *const steps[] = {&c->structure, &c->data, &c->index, &c->objects, &c->whole};
 
-    progress_set_phase(progress, PHASE_COMPLETED);
     for (size_t i = 0; i < COUNT_OF(steps); i++)
         atomic_store(&steps[i]->state, STEP_DONE);
 }
 
-/* What the target remembers: the last position, and how many tables have their gate. */
+static void show_completed(struct progress *progress)
+{
+    progress_set_phase(progress, PHASE_COMPLETED);
+    show_done(progress_counters(progress));
+}
+
+/* Changes are applied when rows and indexes are there. */
+static void show_applying(struct progress_counters *c)
+{
+    atomic_store(&c->data.state, STEP_DONE);
+    atomic_store(&c->index.state, STEP_DONE);
+    atomic_store(&c->tables_total, atomic_load(&c->tables_done));
+}
+
+/* What the target remembers: the last position, how many tables have their gate, and whether all was made. */
 MUST_USE static struct error *read_target(const struct pair *p, struct progress_counters *c)
 {
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
@@ -75,7 +87,10 @@ MUST_USE static struct error *read_target(const struct pair *p, struct progress_
     atomic_store(&c->tables_done, state.n_relations - has_structure);
     for (unsigned i = 0; i < state.n_relations; i++)
         atomic_fetch_add(&c->rows_copied, state.relations[i].rows);
+    if (state_is_whole(&state))
+        show_done(c);
     if (state.n_lanes > 0) {
+        show_applying(c);
         atomic_store(&c->applied_lsn, state_least(&state).end.value);
         atomic_store(&c->transactions_applied, state_least(&state).transactions);
     }

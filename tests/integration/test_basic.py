@@ -161,7 +161,9 @@ def test_interrupted_and_started_again_it_goes_on_where_it_was(pair: Pair):
     pair.on_source("CREATE TABLE t (a integer PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)")
     pair.pgtide.follow()
     assert pair.pgtide.run.interrupt() == INTERRUPTED
-    assert pair.pgtide.status()["state"] == "interrupted"
+    status = pair.pgtide.status()
+    assert status["state"] == "interrupted" and status["tables"]["done"] == status["tables"]["total"] > 0, status
+    assert [step["percent"] for step in status["steps"].values()] == [100] * 4 and status["whole"]["percent"] == 100, status    # it said 0 of what was all there
     versions = "SELECT sum(xmin::text::bigint) FROM t"
     copied = pair.target_value(versions)
     pair.on_source("INSERT INTO t VALUES (0)")
