@@ -56,6 +56,8 @@ static const char *choose_sql(struct arena *a, const struct row_change *change, 
         return NULL;
     }
     const char *objects = text_of(a, change, "objects");
+    if (nth != NULL && *nth == '=') /* sync/feeder has put the string in */
+        nth++;
     const struct ddl_statement_wish wish = {
         .text = statement,
         .tag = text_of(a, change, "tag"),

@@ -15,6 +15,8 @@ struct feeder_ddl {
     struct arena *held_arena;
     const char *held; /* a record that waits for a window of its own; else NULL */
     size_t held_length;
+    struct arena *said_arena;
+    struct value said; /* the newest statement, or string of statements, that was told in words */
 
     bool is_seeking;    /* ahead, for the statement that made the table whose rows come now */
     bool is_returning;  /* to the rows, */
@@ -59,6 +61,7 @@ struct feeder *feeder_new(struct arena *task, struct decoder decoder, struct tab
     f->plans = arena_new(task, "feeder tables");
     f->scratch = arena_new(task, "feeder record");
     f->ddl.held_arena = arena_new(task, "feeder statement");
+    f->ddl.said_arena = arena_new(task, "feeder string");
     f->decoder = decoder;
     f->resolver = tables;
     f->dml = DML_ALL;
@@ -73,8 +76,11 @@ void feeder_restart(struct feeder *f, struct record_source source, struct lsn po
     f->is_beyond_until = false;
     f->in_transaction = false;
     f->is_skipping = false;
-    f->ddl = (struct feeder_ddl){
-        .table = f->ddl.table, .gate = f->ddl.gate, .held_arena = f->ddl.held_arena, .must_forget = true};
+    f->ddl = (struct feeder_ddl){.table = f->ddl.table,
+                                 .gate = f->ddl.gate,
+                                 .held_arena = f->ddl.held_arena,
+                                 .said_arena = f->ddl.said_arena,
+                                 .must_forget = true};
 }
 
 void feeder_set_ddl(struct feeder *f, const char *table, const struct gate *gate)
@@ -225,16 +231,52 @@ static bool is_statement(const struct feeder *f, const struct stream_relation *r
     return f->ddl.table != NULL && strcmp(r->name, f->ddl.table) == 0 && strcmp(r->schema, FEEDER_DDL_SCHEMA) == 0;
 }
 
-static bool is_start(const struct event *event)
+/* NULL where there is no such column. */
+static const struct value *value_of(const struct event *event, const char *column)
 {
-    static const char start[] = "start";
     const struct stream_relation *r = event->relation;
 
     for (unsigned i = 0; i < r->n_columns; i++)
-        if (strcmp(r->columns[i].name, "phase") == 0)
-            return event->new_row[i].length == strlen(start) &&
-                   memcmp(event->new_row[i].bytes, start, strlen(start)) == 0;
-    return false;
+        if (strcmp(r->columns[i].name, column) == 0)
+            return &event->new_row[i];
+    return NULL;
+}
+
+static bool is_start(const struct event *event)
+{
+    static const char start[] = "start";
+    const struct value *phase = value_of(event, "phase");
+
+    return phase != NULL && phase->length == strlen(start) && memcmp(phase->bytes, start, strlen(start)) == 0;
+}
+
+/* A long string of statements comes with the first one; the others of the transaction name it by a "=" before their number. */
+static void note_said(struct feeder_ddl *d, const struct event *event)
+{
+    const struct value *said = value_of(event, "statement");
+
+    if (said == NULL || !value_has_bytes(said))
+        return;
+    arena_reset(d->said_arena);
+    d->said = *said;
+    d->said.has_nul = false;
+    d->said.bytes = memcpy(arena_bytes(d->said_arena, (size_t)said->length + 1), said->bytes, said->length);
+}
+
+/* The string in words, as if it had come with each. */
+static void give_said(const struct feeder_ddl *d, struct arena *a, struct event *event)
+{
+    const struct value *said = value_of(event, "statement"), *nth = value_of(event, "nth");
+    size_t size = event->relation->n_columns * sizeof(struct value);
+
+    if (said == NULL || value_has_bytes(said) || nth == NULL || !value_has_bytes(nth) || *nth->bytes != '=')
+        return;
+    struct value *row = memcpy(arena_alloc(a, size), event->new_row, size);
+    struct value *given = &row[said - event->new_row];
+    *given = d->said;
+    if (value_has_bytes(given))
+        given->bytes = memcpy(arena_bytes(a, (size_t)given->length + 1), d->said.bytes, given->length);
+    event->new_row = row;
 }
 
 /* (G2) What the dump of the structure has seen is there already. */
@@ -248,7 +290,10 @@ static void take_statement(struct feeder *f, const struct event *event, const st
 {
     struct feeder_ddl *d = &f->ddl;
 
-    if (f->is_skipping || event->kind != EVENT_INSERT || !is_news(f) || f->n_records == d->run_at)
+    if (f->is_skipping || event->kind != EVENT_INSERT || !is_news(f))
+        return;
+    note_said(d, event);
+    if (f->n_records == d->run_at)
         return;
     if (is_start(event)) {
         d->is_seeking = true;
@@ -274,6 +319,7 @@ MUST_USE static struct error *place_statement(struct feeder *f, struct window *w
     struct event event = {0};
 
     TRY(f->decoder.ops->decode(f->decoder.self, a, bytes, f->ddl.held_length, &event));
+    give_said(&f->ddl, a, &event);
     *table = (struct target_table){.relation = event.relation, .mode = TABLE_DDL};
     window_begin(w, f->begin.xid, f->begin.commit, f->begin.committed_us, true);
     window_change(w, table, &event);

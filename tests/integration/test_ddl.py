@@ -10,6 +10,7 @@ from typing import Iterator
 
 import pytest
 
+from harness.compare import assert_equal
 from harness.leftovers import leftovers
 from harness.pgtide import FAILED, OK
 from harness.wait import wait_until
@@ -158,6 +159,43 @@ def test_one_string_with_transactions_and_savepoints(pair: Pair):
             assert not answer.error_message, answer.error_message
     each(pair, "CREATE FUNCTION thrice() RETURNS void LANGUAGE sql AS 'ALTER TABLE a ADD x1 int; ALTER TABLE a ADD x2 int; SELECT 1; ALTER TABLE a ADD x3 int DEFAULT 7'", "SELECT thrice()",
          "UPDATE a SET x3 = 8 WHERE id < 5")
+    pair.finish()
+
+
+def test_a_long_string_is_told_once_in_a_transaction(pair: Pair):
+    """And the statements in it are none the less each the one that it was, over rollbacks, tables made from queries, functions and a kill."""
+    said = "/* " + "said " * 2000 + " */"
+    strings = ("BEGIN; COMMENT ON TABLE a IS 'one'; COMMENT ON COLUMN a.v IS 'v'; COMMIT; COMMENT ON TABLE b IS 'two'; BEGIN; COMMENT ON COLUMN b.n IS 'never'; ROLLBACK; COMMENT ON COLUMN b.n IS 'n'",
+               "BEGIN; SAVEPOINT x; ALTER TABLE a ADD never int; ROLLBACK TO x; ALTER TABLE a ADD w1 int; ALTER TABLE b ADD w2 int; COMMIT",
+               "CREATE TABLE l1 AS SELECT 1 AS id; CREATE TABLE l2 AS SELECT id FROM l1; ALTER TABLE l2 ADD PRIMARY KEY (id); SELECT adds(); ALTER TABLE l2 ADD v text; INSERT INTO l2 VALUES (2, 'v'); DROP TABLE l1",
+               ";".join(f"CREATE TABLE l_{n} (id int PRIMARY KEY); ALTER TABLE l_{n} ADD c_{n} int" for n in range(40)))
+    each(pair, "CREATE FUNCTION adds() RETURNS void LANGUAGE plpgsql AS $$ BEGIN ALTER TABLE l1 ADD by_function int; END $$")
+    pair.pgtide.caught_up()
+    pair.source_value("SELECT pg_create_logical_replication_slot('watch', 'test_decoding')::text")
+    with pair.source.connect(pair.database) as session:
+        for n, text in enumerate(strings):
+            answer = session.pgconn.exec_((text + said).encode())
+            assert not answer.error_message, answer.error_message
+            if n == 2:
+                pair.pgtide.run.kill()
+    told = [len(data) > len(said) for (data,) in pair.source.query("SELECT data FROM pg_logical_slot_get_changes('watch', NULL, NULL) WHERE data LIKE 'table pgtide.ddl%INSERT%'", pair.database)]
+    pair.source_value("SELECT pg_drop_replication_slot('watch')::text")
+    assert (len(told), sum(told)) == (95, 8), "once in each transaction, and again after what a function or a rollback came between"
+    pair.pgtide.follow()
+    pair.finish()
+
+
+def test_two_targets_are_told_of_the_same_statements(world: World, pair: Pair):
+    other = world.cluster("other")
+    for role in ("owner", "reader"):
+        other.execute(f"CREATE ROLE {role}")
+    second = world.pgtide(pair.source.dsn(pair.database), other.dsn(pair.database))
+    second.follow()
+    with pair.source.connect(pair.database) as session:
+        session.pgconn.exec_(b"CREATE TABLE t1 (id int PRIMARY KEY); CREATE TABLE t2 (id int PRIMARY KEY); CREATE TABLE t3 (id int PRIMARY KEY); DROP TABLE t1; ALTER TABLE t2 ADD v int; CREATE EXTENSION citext")
+    pair.pgtide.caught_up()
+    second.finish()
+    assert_equal(pair.source, other, pair.database)
     pair.finish()
 
 

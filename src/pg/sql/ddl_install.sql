@@ -10,7 +10,8 @@ create table if not exists pgtide.ddl_@ (
     role text not null,
     objects text not null,
     statement text,       -- what was run: all of the client's string, or the statement inside a function
-    nth text,             -- which statement of this tag in the string; with #: which of all statements in it
+    nth text,             -- which statement of this tag in the string; with #: which of all statements in it; with = and without a statement:
+                          -- in the string that the row before it in the transaction had, or named in this way
     sql text,             -- rebuilt from the catalog at this moment; empty: nothing to do
     problem text,         -- why nobody can do the same on the target
     search_path text not null,
@@ -30,6 +31,8 @@ declare
     part pg_catalog.text[];
     which pg_catalog.int4;
     nth pg_catalog.text;
+    told pg_catalog.text := '';
+    was_told pg_catalog.bool;
     extensions pg_catalog.int4;
     made pg_catalog.text;
     trouble pg_catalog.text;
@@ -53,8 +56,8 @@ begin
         actor := session_user;
     end if;
     publications := coalesce(obj_description(to_regclass('pgtide.ddl_@'), 'pg_class') = 'with publications', false);
-    extensions := coalesce(nullif(current_setting('pgtide.extensions', true), ''), '0');
-    last_cid := coalesce(nullif(current_setting('pgtide.cid', true), ''), '-1');
+    extensions := coalesce(nullif(current_setting('pgtide.extensions_@', true), ''), '0');
+    last_cid := coalesce(nullif(current_setting('pgtide.cid_@', true), ''), '-1');
 
     if tg_event = 'sql_drop' then
         select jsonb_build_object('kept', count(*) filter (where original and not is_temporary
@@ -67,26 +70,26 @@ begin
         if to_regclass('pgtide.chosen_@') is not null then
             lost := pgtide.choose_dropped_@(lost); -- table level: ddl_selection.sql
         end if;
-        perform set_config('pgtide.dropped', lost::text, true), set_config('search_path', path, true);
+        perform set_config('pgtide.dropped_@', lost::text, true), set_config('search_path', path, true);
         return;
     elsif tg_event = 'table_rewrite' then
         -- Bits of the reason, 1: unlogged or logged; 2: a new column whose default each row computes; 4: a column's new type
-        perform set_config('pgtide.rewritten',
-                           (coalesce(nullif(current_setting('pgtide.rewritten', true), ''), '{}')::jsonb || jsonb_build_object(
+        perform set_config('pgtide.rewritten_@',
+                           (coalesce(nullif(current_setting('pgtide.rewritten_@', true), ''), '{}')::jsonb || jsonb_build_object(
                                 pg_event_trigger_table_rewrite_oid()::oid, pg_event_trigger_table_rewrite_reason()))::text, true),
                 set_config('search_path', path, true);
         return;
     elsif tg_event = 'ddl_command_start' and tg_tag like '% EXTENSION' then
-        perform set_config('pgtide.extensions', (extensions + 1)::text, true), set_config('search_path', path, true);
+        perform set_config('pgtide.extensions_@', (extensions + 1)::text, true), set_config('search_path', path, true);
         return;
     elsif extensions > 0 then
         -- What a script runs, the target's own script runs, too, down to ALTER EXTENSION.
         if tg_tag like '% EXTENSION' then
             extensions := extensions - 1;
-            perform set_config('pgtide.extensions', extensions::text, true);
+            perform set_config('pgtide.extensions_@', extensions::text, true);
         end if;
         if extensions > 0 or tg_tag not like '% EXTENSION' then
-            perform set_config('pgtide.dropped', '', true), set_config('search_path', path, true);
+            perform set_config('pgtide.dropped_@', '', true), set_config('search_path', path, true);
             return;
         end if;
     end if;
@@ -105,18 +108,18 @@ begin
     end if;
 
     if tg_event = 'ddl_command_end' then
-        lost := nullif(current_setting('pgtide.dropped', true), '')::jsonb;
-        rewritten := coalesce(nullif(current_setting('pgtide.rewritten', true), ''), '{}');
-        perform set_config('pgtide.dropped', '', true), set_config('pgtide.rewritten', '', true);
+        lost := nullif(current_setting('pgtide.dropped_@', true), '')::jsonb;
+        rewritten := coalesce(nullif(current_setting('pgtide.rewritten_@', true), ''), '{}');
+        perform set_config('pgtide.dropped_@', '', true), set_config('pgtide.rewritten_@', '', true);
         if stack = '' then
-            seen := nullif(current_setting('pgtide.seen', true), '')::jsonb;
+            seen := nullif(current_setting('pgtide.seen_@', true), '')::jsonb;
             if seen ->> '' is distinct from statement_timestamp()::text then
                 seen := jsonb_build_object('', statement_timestamp()::text);
             end if;
             -- Not for the transaction alone: the string may hold several. What is rolled back is not counted (ddl_statement.c).
             which := coalesce((seen ->> tg_tag)::int, 0) + 1;
             nth := which;
-            perform set_config('pgtide.seen', (seen || jsonb_build_object(tg_tag, which))::text, false);
+            perform set_config('pgtide.seen_@', (seen || jsonb_build_object(tg_tag, which))::text, false);
         end if;
         for c in select * from pg_event_trigger_ddl_commands() loop
             continue when c.in_extension or c.schema_name in ('pg_temp', 'pgtide')
@@ -229,6 +232,8 @@ begin
                                                                 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY', 'DROP COLLATION')
                                                      and relreplident in ('d', 'i'))
                         union select inhrelid from pg_inherits join concerned on inhparent = concerned.oid)
+                 -- "offset 0": by their indexes, whatever the planner thinks of how many are concerned. The plan is of the session's first
+                 -- statement; as a join it read all of pg_class and pg_index each time.
                  select r.oid::regclass as name, r.relkind, -- Its size takes a lock: of others than a new table that would be one that the statement has not, and a deadlock.
                         case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_relation_size(r.oid) > 0 else false end as has_rows,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
@@ -239,10 +244,11 @@ begin
                                  where pubupdate and (puballtables or exists (select from pg_publication_rel
                                                                                where prpubid = p.oid and prrelid = r.oid))) as is_listed,
                         case r.relreplident
-                        when 'd' then not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate)
-                        when 'i' then not exists (select from pg_index where indrelid = r.oid and indisreplident)
+                        when 'd' then not exists (select from pg_index where indrelid = r.oid and indisprimary and indimmediate offset 0)
+                        when 'i' then not exists (select from pg_index where indrelid = r.oid and indisreplident offset 0)
                         else r.relreplident = 'n' end as is_keyless
-                   from concerned join pg_class r on r.oid = concerned.oid
+                   from concerned cross join lateral (select oid, relkind, relpersistence, relnamespace, relreplident
+                                                       from pg_class where pg_class.oid = concerned.oid offset 0) r
                   where r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relnamespace <> 'pgtide'::regnamespace loop
             if c.is_to_list and c.relkind = 'r' then
                 again := again || format('alter publication pgtide_@ add table only %s', c.name);
@@ -274,14 +280,21 @@ begin
     end if;
     if tg_event = 'ddl_command_start' or made is not null or
        n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
+        -- A long string is told once in a transaction, not with each of its statements. What is rolled back takes this setting back, too.
+        if stack = '' and length(said) > 1000 then
+            told := statement_timestamp()::text || ' ' || length(said);
+        end if;
+        was_told := told <> '' and told = coalesce(current_setting('pgtide.told_@', true), '');
+        perform set_config('pgtide.told_@', told, true);
         insert into pgtide.ddl_@ (phase, tag, role, objects, statement, nth, sql, problem, search_path,
                                   standard_conforming_strings, datestyle, intervalstyle, timezone)
-        values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects, said, nth, made,
-                trouble, path, current_setting('standard_conforming_strings'), current_setting('datestyle'),
+        values (case tg_event when 'ddl_command_start' then 'start' else 'end' end, tg_tag, actor, objects,
+                case when not was_told then said end, case when was_told then '=' || nth else nth end, made, trouble,
+                path, current_setting('standard_conforming_strings'), current_setting('datestyle'),
                 current_setting('intervalstyle'), current_setting('timezone'))
         returning id, cmin::text::int8 into own, last_cid;
         delete from pgtide.ddl_@ where id = own;
-        perform set_config('pgtide.cid', last_cid::text, true);
+        perform set_config('pgtide.cid_@', last_cid::text, true);
         if again <> '{}' then
             said := current_setting('session_replication_role');
             perform set_config('session_replication_role', 'replica', true);
