@@ -118,6 +118,23 @@ struct error *selection_add_list(struct arena *a, struct selection_rules *rules,
     }
 }
 
+/* A name may hold a line's end, inside quotes. */
+struct error *selection_add_text(struct arena *a, struct selection_rules *rules, const char *text, const char *where)
+{
+    const char *begin = text;
+    bool is_quoted = false;
+
+    for (const char *at = text;; at++) {
+        is_quoted = is_quoted != (*at == '"');
+        if (*at != '\0' && (is_quoted || *at != '\n'))
+            continue;
+        TRY(selection_add(a, rules, arena_printf(a, "%.*s", (int)(at - begin), begin), where));
+        if (*at == '\0')
+            return NULL;
+        begin = at + 1;
+    }
+}
+
 static void append_exact(struct buffer *out, const char *name)
 {
     if (name[0] != '!' && strpbrk(name, "\"*?.,#") == NULL) {
@@ -294,6 +311,41 @@ char *selection_text(struct arena *a, const struct selection *s)
     for (unsigned i = 0; i < s->rules.n; i++)
         buffer_printf(text, "%s%s", i == 0 ? "" : "\n", s->rules.rules[i].text);
     return arena_strdup(a, buffer_text(text));
+}
+
+/* In an exact rule all characters stand for themselves, in another those behind a backslash. */
+static const char *like_of(struct arena *a, const char *pattern, bool is_exact)
+{
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    for (const char *p = pattern; *p != '\0'; p++) {
+        bool is_literal = is_exact || *p == '\\';
+
+        p += !is_exact && *p == '\\';
+        if (!is_literal && (*p == '*' || *p == '?')) {
+            buffer_append_char(text, *p == '*' ? '%' : '_');
+            continue;
+        }
+        if (*p == '%' || *p == '_' || *p == '\\')
+            buffer_append_char(text, '\\');
+        buffer_append_char(text, *p);
+    }
+    return arena_strdup(a, buffer_text(text));
+}
+
+unsigned selection_likes(struct arena *a, const struct selection *s, struct selection_like **out)
+{
+    struct selection_like *all = arena_alloc(a, (s->rules.n + 1UL) * sizeof *all);
+
+    for (unsigned i = 0; i < s->rules.n; i++) {
+        const struct selection_rule *rule = &s->rules.rules[i];
+
+        all[i] = (struct selection_like){.excludes = rule->excludes,
+                                         .schema = like_of(a, rule->schema, rule->is_exact),
+                                         .name = like_of(a, rule->name, rule->is_exact)};
+    }
+    *out = all;
+    return s->rules.n;
 }
 
 unsigned selection_complaints(struct arena *a, const struct selection *s, struct selection_complaint **out)

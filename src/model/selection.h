@@ -73,6 +73,19 @@ bool selection_takes_silent(const struct selection *s);
 /* All rules as they were said, one a line: equal texts are equal selections. */
 char *selection_text(struct arena *a, const struct selection *s);
 
+/* What selection_text has given. ERROR_USAGE. */
+MUST_USE struct error *selection_add_text(struct arena *a, struct selection_rules *rules, const char *text,
+                                          const char *where);
+
+/* A rule for a server: schema and name as patterns of LIKE. */
+struct selection_like {
+    bool excludes;
+    const char *schema;
+    const char *name;
+};
+/* All of them, in their order; returns how many. */
+unsigned selection_likes(struct arena *a, const struct selection *s, struct selection_like **out);
+
 /* Rules that did nothing of what was decided so far. NULL: none. In the order of the rules. */
 struct selection_complaint {
     const struct selection_rule *rule;

@@ -313,19 +313,47 @@ static void add_later(struct arena *a, struct chosen *c, const uint32_t *oids, u
     c->n_chosen = n_all;
 }
 
-struct error *chosen_restore(struct pg_conn *source, struct arena *a, const uint32_t *oids, unsigned n,
+MUST_USE static struct error *mark_captured(struct pg_conn *source, struct chosen *c, const char *task)
+{
+    static const char there[] =
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'pgtide' AND "
+        "c.relname = 'chosen_' || $1 AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')";
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "captured relations");
+    struct pg_rows rows;
+
+    if (task == NULL)
+        return NULL;
+    TRY(pg_query(source, scratch, "looking for what was chosen since", there, &task, 1, &rows));
+    if (rows.n_rows == 0)
+        return NULL;
+    TRY(pg_query(source, scratch, "reading what was chosen since",
+                 arena_printf(scratch,
+                              "SELECT object::text FROM pgtide.%s WHERE class = 'pg_catalog.pg_class'::regclass",
+                              pg_quote_identifier(scratch, arena_printf(scratch, "chosen_%s", task))),
+                 NULL, 0, &rows));
+    for (unsigned r = 0; r < rows.n_rows; r++) {
+        struct chosen_relation *relation = find(c, cell_u32(rows.rows[r][0])); /* else an index, or a type's */
+
+        if (relation != NULL)
+            relation->is_chosen = true;
+    }
+    return NULL;
+}
+
+struct error *chosen_restore(struct pg_conn *source, struct arena *a, const struct chosen_before *before,
                              struct chosen **out)
 {
     struct chosen *c = ARENA_NEW(a, struct chosen);
 
     TRY(read_relations(source, a, c));
-    c->oids = oids;
-    c->n_chosen = n;
+    c->oids = before->oids;
+    c->n_chosen = before->n;
     for (unsigned i = 0; i < c->n_relations; i++)
         c->relations[i].is_chosen = chosen_has(c, c->relations[i].oid);
-    choose_later_partitions(c, n == 0 ? 0 : oids[n - 1]);
+    choose_later_partitions(c, before->n == 0 ? 0 : before->oids[before->n - 1]);
+    TRY(mark_captured(source, c, before->task));
     choose_belongings(c);
-    add_later(a, c, oids, n);
+    add_later(a, c, before->oids, before->n);
     *out = c;
     return NULL;
 }

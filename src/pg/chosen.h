@@ -57,11 +57,19 @@ struct chosen {
 MUST_USE struct error *chosen_resolve(struct pg_conn *source, struct arena *a, struct selection *selection,
                                       bool with_dependencies, struct chosen **out);
 
+/* What was chosen before. */
+struct chosen_before {
+    unsigned n;
+    const uint32_t *oids; /* ascending */
+    const char
+        *task; /* whose capture of DDL (ddl_capture.h) has chosen by rules what was made since; NULL: none does */
+};
+
 /*
- * What was chosen before: `oids`, ascending, and what belongs to it since: partitions and sequences of chosen tables. Nothing is
- * said about lacks.
+ * That, what the capture has added, and what belongs to it since: partitions and sequences of chosen tables. Nothing is said about lacks.
+ * Who may not read what the capture has written does without.
  */
-MUST_USE struct error *chosen_restore(struct pg_conn *source, struct arena *a, const uint32_t *oids, unsigned n,
+MUST_USE struct error *chosen_restore(struct pg_conn *source, struct arena *a, const struct chosen_before *before,
                                       struct chosen **out);
 
 /* Some of all relations. Without `takes` all of them. */

@@ -44,17 +44,64 @@ MUST_USE static struct error *look(struct pg_conn *source, struct arena *a, cons
     return NULL;
 }
 
-struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen,
-                                 bool with_publications)
+enum rule_part { RULE_EXCLUDES, RULE_SCHEMA, RULE_NAME, RULE_PARTS };
+
+static const char *part_of(const struct selection_like *rule, enum rule_part part)
+{
+    switch (part) {
+    case RULE_EXCLUDES:
+        return rule->excludes ? "true" : "false";
+    case RULE_SCHEMA:
+        return rule->schema;
+    case RULE_NAME:
+    case RULE_PARTS:
+        break;
+    }
+    return rule->name;
+}
+
+static const char *array_of(struct arena *a, const struct selection_like *rules, unsigned n, enum rule_part part)
+{
+    CLEANUP(buffer_free) struct buffer *text = buffer_new();
+
+    for (unsigned i = 0; i < n; i++) {
+        buffer_append_text(text, i == 0 ? "{\"" : "\",\"");
+        for (const char *p = part_of(&rules[i], part); *p != '\0'; p++) {
+            if (*p == '"' || *p == '\\')
+                buffer_append_char(text, '\\');
+            buffer_append_char(text, *p);
+        }
+    }
+    buffer_append_text(text, n == 0 ? "{}" : "\"}");
+    return arena_strdup(a, buffer_text(text));
+}
+
+MUST_USE static struct error *tell_rules(struct pg_conn *source, struct arena *a, const char *task,
+                                         const struct selection *rules)
+{
+    CLEANUP(buffer_free) struct buffer *fill = buffer_new();
+    struct selection_like *likes = NULL;
+    unsigned n = selection_likes(a, rules, &likes);
+    const char *params[RULE_PARTS];
+    struct pg_rows ignored;
+
+    for (unsigned part = 0; part < RULE_PARTS; part++)
+        params[part] = array_of(a, likes, n, part);
+    append_for_task(fill, sql_ddl_rules, task);
+    return pg_query(source, a, "telling the capture of DDL the rules", buffer_text(fill), params, RULE_PARTS, &ignored);
+}
+
+struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct ddl_choice *choice)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "capture of DDL");
     CLEANUP(buffer_free) struct buffer *script = buffer_new();
     CLEANUP(buffer_free) struct buffer *fill = buffer_new();
-    const char *params[] = {chosen_oids(scratch, chosen), with_publications ? "true" : "false"};
+    const char *params[] = {chosen_oids(scratch, choice->chosen), choice->with_publications ? "true" : "false"};
     struct pg_rows ignored;
 
     append_for_task(script, sql_ddl_selection, task);
     TRY(pg_execute(source, "telling the capture of DDL what is selected", buffer_text(script)));
+    TRY(tell_rules(source, scratch, task, choice->rules));
     append_for_task(fill, sql_ddl_chosen, task);
     return pg_query(source, scratch, "telling the capture of DDL what is selected", buffer_text(fill), params,
                     COUNT_OF(params), &ignored);

@@ -13,12 +13,17 @@
 #include "pg/chosen.h"
 #include "pg/conn.h"
 
+struct ddl_choice {
+    const struct chosen *chosen;
+    const struct selection *rules; /* what is made later is chosen by them */
+    bool with_publications;
+};
+
 /*
- * Table level, before ddl_capture_install: only DDL that concerns the chosen relations, what belongs to them, and what they need is told. May
- * be repeated.
+ * Table level, before ddl_capture_install: only DDL that concerns the chosen relations, what belongs to them, and what they need is told; and
+ * that which makes tables and sequences that the rules choose: these are chosen from then on, and published. May be repeated.
  */
-MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct chosen *chosen,
-                                          bool with_publications);
+MUST_USE struct error *ddl_capture_select(struct pg_conn *source, const char *task, const struct ddl_choice *choice);
 
 /*
  * `with_publications`: statements about them are told, too. What is there already is brought to this version, and left alone when it is of it.

@@ -21,6 +21,7 @@ extern const char sql_ddl_chosen[];
 extern const char sql_ddl_disarm[];
 extern const char sql_ddl_install[];
 extern const char sql_ddl_remove[];
+extern const char sql_ddl_rules[];
 extern const char sql_ddl_selection[];
 extern const char sql_describe_relation[];
 extern const char sql_entry_tables[];

@@ -65,12 +65,14 @@ MUST_USE static struct error *by_rules(struct arena *a, struct selection *select
     return NULL;
 }
 
-MUST_USE static struct error *by_task(struct arena *a, const struct selected *selected, struct pg_conn *source,
+MUST_USE static struct error *by_task(struct arena *a, const struct task_record *record,
+                                      const struct selected *selected, struct pg_conn *source,
                                       struct compare_scope *out)
 {
+    const struct chosen_before before = {selected->n, selected->oids, record->has_ddl ? record->id : NULL};
     struct chosen *chosen = NULL;
 
-    TRY(chosen_restore(source, a, selected->oids, selected->n, &chosen));
+    TRY(chosen_restore(source, a, &before, &chosen));
     struct compare_scope scope = scope_in(a);
     add_chosen(&scope, chosen);
     for (unsigned i = 0; i < selected->n; i++)
@@ -96,7 +98,7 @@ MUST_USE static struct error *find_relations(struct compare_sides *sides, const 
         return by_rules(sides->arena, selection, options->with_dependencies, source, target, out);
     if (selected == NULL)
         return NULL;
-    return by_task(sides->arena, selected, source, out);
+    return by_task(sides->arena, record, selected, source, out);
 }
 
 struct error *compare_scope_find(struct compare_sides *sides, const struct sync_options *options,

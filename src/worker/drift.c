@@ -103,24 +103,28 @@ MUST_USE static struct error *read_types(struct pg_conn *source, struct arena *a
     return NULL;
 }
 
-/* All of the structure that concerns the task. Keys begin with a letter and an oid: of a table, or (e) of a type. */
+/* All of the structure that concerns the task. Keys begin with a letter and an oid: of a table, or (e) of a type. *out_chosen NULL: all. */
 MUST_USE static struct error *read_source(const struct task *t, struct pg_conn *source, struct arena *a,
-                                          struct structure *out)
+                                          struct structure *out, struct chosen **out_chosen)
 {
-    struct chosen *chosen = NULL;
+    struct chosen *chosen = NULL, *by_rules = NULL;
+    struct selection *rules = NULL;
     uint32_t *types = NULL;
     unsigned n_types = 0, kept = 0;
 
     TRY(structure_read(source, a, out));
     TRY(selecting_now(t, source, a, &chosen));
+    *out_chosen = chosen;
     if (chosen == NULL)
         return NULL;
+    TRY(selecting_rules(t, a, &rules));
+    TRY(chosen_resolve(source, a, rules, t->selects_dependencies, &by_rules));
     TRY(read_types(source, a, chosen, &types, &n_types));
     for (unsigned i = 0; i < out->n; i++) {
         const char *key = out->entries[i].key;
         uint32_t oid = cell_u32(key + 1);
         bool is_ours = key[0] == 'e' ? n_types > 0 && bsearch(&oid, types, n_types, sizeof oid, by_oid) != NULL
-                                     : chosen_has(chosen, oid);
+                                     : chosen_has(chosen, oid) || chosen_has(by_rules, oid);
 
         if (is_ours)
             out->entries[kept++] = out->entries[i];
@@ -159,6 +163,7 @@ static const char *name_of(const struct structure *s, const char *key)
 struct sight {
     struct task *task;
     struct pg_conn *source;
+    struct chosen *chosen;  /* NULL: all */
     struct structure now;   /* the source's */
     struct structure there; /* the target's */
 };
@@ -169,6 +174,13 @@ MUST_USE static struct error *look_at_new_table(const struct sight *s, struct ar
 {
     const char *publication = s->task->is_test_decoding ? NULL : s->task->record->publication;
     bool is_published = true;
+
+    *out_is_fine = false;
+    if (s->chosen != NULL && !chosen_has(s->chosen, cell_u32(change->key + 1))) {
+        change->what =
+            arena_printf(a, "%s; a rule chooses it, but where DDL is not carried it is not followed", change->what);
+        return NULL;
+    }
 
     TRY(structure_is_published(s->source, a, publication, change->key, &is_published));
     if (!is_published)
@@ -242,7 +254,7 @@ MUST_USE static struct error *compare(struct task *t, struct pg_conn *source, st
     struct sight sight = {.task = t, .source = source};
     unsigned n = 0;
 
-    TRY(read_source(t, source, a, &sight.now));
+    TRY(read_source(t, source, a, &sight.now, &sight.chosen));
     TRY(read_target(t, a, &sight.there));
     struct structure_change *changes = structure_changes(a, before, &sight.now, &sight.there, &n);
     TRY(weed(&sight, a, changes, &n));
@@ -254,10 +266,11 @@ struct error *drift_remember(struct task *t, struct pg_conn *source)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "structure");
     struct structure now = {0};
+    struct chosen *chosen = NULL;
     char *fingerprint = NULL;
 
     TRY(structure_fingerprint(source, a, &fingerprint));
-    TRY(read_source(t, source, a, &now));
+    TRY(read_source(t, source, a, &now, &chosen));
     return write_file(a, t->folder, fingerprint, &now);
 }
 

@@ -117,6 +117,7 @@ struct error *finish_run(struct task *t)
     TRY(drift_check(t, source, false));
     TRY(copy_sequences(t, source, target));
     TRY(extras_finish(t, source, target));
+    TRY(selecting_save(t, source));
     t->record->is_stopping = true;
     t->record->completed_at =
         arena_strdup(t->arena, lsn_format((struct lsn){atomic_load(&t->counters->applied_lsn)}).text);

@@ -11,6 +11,7 @@
 #include "worker/extras.h"
 #include "worker/full.h"
 #include "worker/prepare.h"
+#include "worker/selecting.h"
 
 enum { VALIDATE_TRIES = 20, VALIDATE_EVERY_MS = 500 };
 
@@ -608,12 +609,15 @@ struct error *full_objects(struct task *t)
 /* After the keys: who is held to policies cannot check them. */
 MUST_USE static struct error *force_row_security(struct task *t)
 {
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "row security");
+    struct chosen *chosen = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
 
     TRY(task_connect_source(t, "row security", t->stop, &source));
     TRY(task_connect_target(t, "row security", t->stop, &target));
-    TRY(forced_security_restore(source, target, t->chosen, t->left_out));
+    TRY(selecting_now(t, source, scratch, &chosen));
+    TRY(forced_security_restore(source, target, chosen, t->left_out));
     FAULT_POINT("full.forced");
     return NULL;
 }

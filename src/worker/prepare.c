@@ -206,6 +206,19 @@ MUST_USE static struct error *open_spool(struct task *t)
                       &t->spool);
 }
 
+MUST_USE static struct error *select_ddl(const struct task *t, struct pg_conn *source)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "rules");
+    struct selection *rules = NULL;
+
+    if (t->chosen == NULL)
+        return NULL;
+    TRY(selecting_rules(t, scratch, &rules));
+    return ddl_capture_select(
+        source, t->record->id,
+        &(struct ddl_choice){.chosen = t->chosen, .rules = rules, .with_publications = t->record->has_publications});
+}
+
 /* (R1) Before the slot: it waits for transactions that run now, so those it sends have met the capture. */
 MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *source)
 {
@@ -223,8 +236,7 @@ MUST_USE static struct error *install_capture(struct task *t, struct pg_conn *so
     TRY(task_record_write(t->folder, t->record));
     log_info("installing the capture of DDL on the source: event triggers \"!pgtide_%s_...\"", t->record->id);
     FAULT_POINT("prepare.before_capture");
-    if (t->chosen != NULL)
-        TRY(ddl_capture_select(source, t->record->id, t->chosen, t->record->has_publications));
+    TRY(select_ddl(t, source));
     TRY(ddl_capture_install(source, t->record->id, t->record->has_publications, &was_whole));
     FAULT_POINT("prepare.after_capture");
     return NULL;
@@ -237,8 +249,7 @@ MUST_USE static struct error *verify_capture(struct task *t, struct pg_conn *sou
 
     if (!t->record->has_ddl)
         return NULL;
-    if (t->chosen != NULL)
-        TRY(ddl_capture_select(source, t->record->id, t->chosen, t->record->has_publications));
+    TRY(select_ddl(t, source));
     TRY(ddl_capture_install(source, t->record->id, t->record->has_publications, &was_whole));
     if (!was_whole)
         log_warn(
@@ -584,6 +595,40 @@ MUST_USE static struct error *choose_format(struct task *t, struct pg_conn *sour
     return NULL;
 }
 
+/* Of rules: what was made between the precheck and the first snapshot. From then on the capture chooses. */
+MUST_USE static struct error *look_again(struct task *t, bool *out_has_grown)
+{
+    CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
+
+    *out_has_grown = false;
+    if (t->chosen == NULL || t->holder == NULL || !t->record->owns_publication)
+        return NULL;
+    TRY(task_connect_source(t, "selection", t->stop, &source));
+    TRY(pg_snapshot_import(source, pg_snapshot_of(t->holder)->id));
+    TRY(selecting_grow(t, source, out_has_grown));
+    return pg_execute(source, "ending the snapshot", "COMMIT");
+}
+
+/* (G1) What is chosen under the slot's snapshot has been published since before the slot. */
+MUST_USE static struct error *make_stream(struct task *t, struct pg_conn *source)
+{
+    for (unsigned i = 0; i < SLOT_TRIES; i++) {
+        bool has_grown = false;
+
+        TRY(make_publication(t, source));
+        TRY(make_slot(t, source, t->guard));
+        TRY(look_again(t, &has_grown));
+        if (!has_grown)
+            return NULL;
+        log_info("tables that the rules choose were made while it began: publication and slot are made anew");
+        pg_snapshot_release(TAKE(t->holder));
+        if (t->record->has_ddl)
+            TRY(select_ddl(t, source));
+    }
+    return error_new(ERROR_TRANSIENT, "tables that the rules choose were made during each of %d tries to begin",
+                     SLOT_TRIES);
+}
+
 MUST_USE static struct error *prepare_sides(struct task *t, struct pg_conn *source)
 {
     TRY(catalog_server(source, t->arena, &t->source_facts));
@@ -595,8 +640,7 @@ MUST_USE static struct error *prepare_sides(struct task *t, struct pg_conn *sour
     TRY(find_state(t, t->guard));
     if (lsn_is_none(t->state.task.slot_lsn) || nothing_is_copied(&t->state)) {
         TRY(install_capture(t, source));
-        TRY(make_publication(t, source));
-        TRY(make_slot(t, source, t->guard));
+        TRY(make_stream(t, source));
     } else {
         TRY(find_slot(t, source));
         TRY(verify_capture(t, source));

@@ -56,28 +56,59 @@ static const char *path_of(struct arena *a, const char *folder)
     return arena_printf(a, "%s/selection", folder);
 }
 
-static json_t *relations_of(const struct chosen *chosen)
+/* Those that are there. */
+static struct selected list_of(struct arena *a, const struct chosen *chosen)
 {
-    json_t *all = json_array();
+    struct selected list = {
+        .oids = arena_alloc(a, (chosen->n_relations + 1UL) * sizeof *list.oids),
+        .schemas = arena_alloc(a, (chosen->n_relations + 1UL) * sizeof *list.schemas),
+        .names = arena_alloc(a, (chosen->n_relations + 1UL) * sizeof *list.names),
+    };
 
     for (unsigned i = 0; i < chosen->n_relations; i++) {
         const struct chosen_relation *r = &chosen->relations[i];
 
-        if (r->is_chosen)
-            json_array_append_new(all, json_pack("[I, s, s]", (json_int_t)r->oid, r->schema, r->name));
+        if (!r->is_chosen)
+            continue;
+        list.oids[list.n] = r->oid;
+        list.schemas[list.n] = r->schema;
+        list.names[list.n++] = r->name;
     }
-    return all;
+    return list;
 }
 
-MUST_USE static struct error *write_file(const char *folder, const char *rules, bool with_dependencies,
-                                         const struct chosen *chosen)
+/* By oid: those of `before`, by the names that they had, and the others of `now`. NULL: a name is not valid UTF-8. */
+static json_t *relations_of(const struct selected *before, const struct selected *now)
+{
+    json_t *all = json_array();
+    unsigned i = 0, k = 0, n = 0;
+
+    while (i < before->n || k < now->n) {
+        bool takes_before = k == now->n || (i < before->n && before->oids[i] <= now->oids[k]);
+        const struct selected *from = takes_before ? before : now;
+        unsigned at = takes_before ? i : k;
+        uint32_t oid = from->oids[at];
+
+        json_array_append_new(all, json_pack("[I, s, s]", (json_int_t)oid, from->schemas[at], from->names[at]));
+        n++;
+        i += i < before->n && before->oids[i] == oid;
+        k += k < now->n && now->oids[k] == oid;
+    }
+    if (json_array_size(all) == n)
+        return all;
+    json_decref(all);
+    return NULL;
+}
+
+MUST_USE static struct error *write_file(const char *folder, const struct selected *before, const struct selected *now)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "selection");
     CLEANUP(json_release)
-    json_t *document = json_pack("{s:i, s:s, s:b, s:o}", "version", FILE_VERSION, "rules", rules, "with_dependencies",
-                                 (int)with_dependencies, "relations", relations_of(chosen));
+    json_t *document =
+        json_pack("{s:i, s:s, s:b, s:o}", "version", FILE_VERSION, "rules", now->rules, "with_dependencies",
+                  (int)now->with_dependencies, "relations", relations_of(before, now));
 
-    if (document == NULL || json_array_size(json_object_get(document, "relations")) != chosen->n_chosen)
+    if (document == NULL)
         return error_new(ERROR_CONFIG, "could not write down the selection: a name in it is not valid UTF-8");
     char *text = json_dumps(document, JSON_COMPACT);
     if (text == NULL)
@@ -143,6 +174,17 @@ struct error *selecting_read(struct arena *a, const char *folder, struct selecte
 
 /* ---- a task ---- */
 
+MUST_USE static struct error *write_now(const struct task *t, const struct chosen *chosen,
+                                        const struct selected *before)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "selection");
+    struct selected now = list_of(scratch, chosen);
+
+    now.rules = t->selection_rules;
+    now.with_dependencies = t->selects_dependencies;
+    return write_file(t->folder, before, &now);
+}
+
 struct error *selecting_begin(struct task *t, const struct selection *selection, struct chosen *chosen)
 {
     t->record->is_selected = selection != NULL;
@@ -156,7 +198,7 @@ struct error *selecting_begin(struct task *t, const struct selection *selection,
     t->n_selected = chosen->n_chosen;
     log_info("selected: %u of %u tables, views, materialized views, sequences and foreign tables", chosen->n_chosen,
              chosen->n_relations);
-    return write_file(t->folder, t->selection_rules, t->options->with_dependencies, chosen);
+    return write_now(t, chosen, &(struct selected){.n = 0});
 }
 
 bool selecting_is_same(struct arena *a, const struct sync_options *options, const struct selection *selection,
@@ -192,17 +234,27 @@ struct error *selecting_compare(struct task *t)
     return NULL;
 }
 
+MUST_USE static struct error *restore(struct pg_conn *source, struct arena *a, const struct task_record *record,
+                                      struct chosen_before before, struct chosen **out)
+{
+    before.task = record->has_ddl ? record->id : NULL;
+    return chosen_restore(source, a, &before, out);
+}
+
 struct error *selecting_restore(struct task *t, struct pg_conn *source)
 {
     if (t->selected == NULL)
         return NULL;
-    return chosen_restore(source, t->arena, t->selected->oids, t->selected->n, &t->chosen);
+    return restore(source, t->arena, t->record, (struct chosen_before){t->selected->n, t->selected->oids, NULL},
+                   &t->chosen);
 }
 
 struct error *selecting_now(const struct task *t, struct pg_conn *source, struct arena *a, struct chosen **out)
 {
     *out = NULL;
-    return t->chosen == NULL ? NULL : chosen_restore(source, a, t->chosen->oids, t->chosen->n_chosen, out);
+    if (t->chosen == NULL)
+        return NULL;
+    return restore(source, a, t->record, (struct chosen_before){t->chosen->n_chosen, t->chosen->oids, NULL}, out);
 }
 
 struct error *selecting_of(const struct task_record *record, const char *folder, struct pg_conn *source,
@@ -214,7 +266,64 @@ struct error *selecting_of(const struct task_record *record, const char *folder,
     if (record == NULL || !record->is_selected)
         return NULL;
     TRY(selecting_read(a, folder, &selected));
-    return chosen_restore(source, a, selected->oids, selected->n, out);
+    return restore(source, a, record, (struct chosen_before){selected->n, selected->oids, NULL}, out);
+}
+
+struct error *selecting_rules(const struct task *t, struct arena *a, struct selection **out)
+{
+    struct selection_rules rules = {.n = 0};
+
+    TRY(selection_add_text(a, &rules, t->selection_rules, "the task's selection"));
+    *out = selection_new(a, &rules);
+    return NULL;
+}
+
+/* Those that are new among what the rules choose now, behind those that are known, which are older. */
+static uint32_t *join(struct arena *a, const struct chosen *known, const struct chosen *now, unsigned *out_n)
+{
+    uint32_t *oids = arena_alloc(a, (known->n_chosen + now->n_chosen + 1UL) * sizeof *oids);
+    unsigned i = 0, k = 0, n = 0;
+
+    while (i < known->n_chosen || k < now->n_chosen) {
+        bool takes_known = k == now->n_chosen || (i < known->n_chosen && known->oids[i] <= now->oids[k]);
+        uint32_t oid = takes_known ? known->oids[i] : now->oids[k];
+
+        i += i < known->n_chosen && known->oids[i] == oid;
+        k += k < now->n_chosen && now->oids[k] == oid;
+        oids[n++] = oid;
+    }
+    *out_n = n;
+    return oids;
+}
+
+struct error *selecting_grow(struct task *t, struct pg_conn *source, bool *out_has_grown)
+{
+    struct selection *selection = NULL;
+    struct chosen *now = NULL;
+    unsigned n = 0;
+
+    TRY(selecting_rules(t, t->arena, &selection));
+    TRY(chosen_resolve(source, t->arena, selection, t->selects_dependencies, &now));
+    const uint32_t *oids = join(t->arena, t->chosen, now, &n);
+    *out_has_grown = n > t->chosen->n_chosen;
+    if (!*out_has_grown)
+        return NULL;
+    TRY(restore(source, t->arena, t->record, (struct chosen_before){n, oids, NULL}, &t->chosen));
+    t->n_selected = t->chosen->n_chosen;
+    return write_now(t, t->chosen, t->selected != NULL ? t->selected : &(struct selected){.n = 0});
+}
+
+struct error *selecting_save(const struct task *t, struct pg_conn *source)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "selection");
+    struct selected *before = NULL;
+    struct chosen *chosen = NULL;
+
+    if (!t->record->has_ddl || t->chosen == NULL)
+        return NULL;
+    TRY(selecting_read(scratch, t->folder, &before));
+    TRY(selecting_now(t, source, scratch, &chosen));
+    return write_now(t, chosen, before);
 }
 
 /* Our own publication holds what was chosen and the partitions that it gets, and nothing else. */

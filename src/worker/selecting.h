@@ -42,6 +42,18 @@ MUST_USE struct error *selecting_compare(struct task *t);
 /* Sets t->chosen of a task that goes on, as the source is now. Nothing to do at its beginning. */
 MUST_USE struct error *selecting_restore(struct task *t, struct pg_conn *source);
 
+/*
+ * As of the first snapshot, while nothing is copied: what the rules choose there and the task does not know was made since the precheck.
+ * Then it is the task's, too, and *out_has_grown: the publication and the slot are older than it.
+ */
+MUST_USE struct error *selecting_grow(struct task *t, struct pg_conn *source, bool *out_has_grown);
+
+/* The rules that it began with. */
+MUST_USE struct error *selecting_rules(const struct task *t, struct arena *a, struct selection **out);
+
+/* Writes down what was chosen since, before the capture that knows of it is removed. */
+MUST_USE struct error *selecting_save(const struct task *t, struct pg_conn *source);
+
 /* What is chosen as the source is now; NULL: the whole database. In `a`. */
 MUST_USE struct error *selecting_now(const struct task *t, struct pg_conn *source, struct arena *a,
                                      struct chosen **out);

@@ -15,7 +15,7 @@ from typing import Any, Iterator
 import pytest
 
 from harness.pgtide import FAILED, FOLLOWING, OK, REFUSED, USAGE
-from harness.wait import let_pass
+from harness.wait import let_pass, wait_until
 from harness.world import Pair, World
 
 ODD = '"odd.schema"."Tab*le, ""x"""'
@@ -184,7 +184,7 @@ def test_ddl_of_what_is_selected_is_carried_and_no_other(pair: Pair):
         "CREATE TABLE parts.log_3 PARTITION OF sales.log FOR VALUES FROM (20) TO (30)", "DROP POLICY all_of_it ON sales.orders",
         "INSERT INTO sales.log SELECT n, n FROM generate_series(0, 29) n WHERE n > 500; INSERT INTO sales.log VALUES (7, 27); INSERT INTO sales.later VALUES (1)",
         "ALTER TABLE sales.orders RENAME TO bookings; UPDATE sales.bookings SET mood = 'great' WHERE id < 5",
-        "DROP TABLE sales.later, other.made; DROP SCHEMA unheard_of; DROP FUNCTION other.nobody",
+        "DROP TABLE sales.later; DROP TABLE other.made; DROP SCHEMA unheard_of; DROP FUNCTION other.nobody",
         "COMMENT ON COLUMN sales.customers.since IS 'new'; CREATE VIEW sales.unseen AS SELECT * FROM sales.customers; DROP VIEW sales.unseen",
         "CREATE TABLE other.p (a integer PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE other.p1 PARTITION OF other.p FOR VALUES FROM (0) TO (9)",
         "ALTER TABLE other.p DETACH PARTITION other.p1 CONCURRENTLY", "DROP TABLE other.p, other.p1",
@@ -195,6 +195,49 @@ def test_ddl_of_what_is_selected_is_carried_and_no_other(pair: Pair):
     pair.pgtide.follow()
     pair.on_source("ALTER TABLE parts.log_3 ALTER day SET STATISTICS 77; DROP VIEW sales.names CASCADE")
     finish(pair)
+
+
+LATER = ("--select", "sales.*,!sales.tmp_*,*.order_?,parts.log_*")
+
+
+def test_tables_that_are_made_later_are_followed_if_a_rule_chooses_them(pair: Pair):
+    """Made between the precheck and the snapshot, during the copy, while it follows, and while nothing runs. What is renamed into a rule is not followed, and out of one is."""
+    pair.on_source("CREATE TABLE sales.order_0 (id integer PRIMARY KEY)")
+    pair.pgtide.start(*LATER, faults="prepare.before_capture=wait@1:1500,prepare.after_capture=wait@1:1500,prepare.before_slot=wait@1:1500,full.after_structure=wait@1:1500")
+    moments = ((lambda: "beginning task" in pair.pgtide.run.err, "early"), (lambda: pair.source_value("SELECT count(*) FROM pg_event_trigger") == 4, "captured"),
+               (lambda: pair.source_value("SELECT count(*) FROM pg_publication") == 1, "published"), (lambda: bool(tables_on_target(pair)), "copying"))
+    for reached, name in moments:
+        wait_until(reached, 30, name)
+        pair.on_source(f"CREATE TABLE sales.{name} (id serial PRIMARY KEY, v text); INSERT INTO sales.{name} (v) SELECT 'before' FROM generate_series(1, 20); CREATE TABLE other.{name} (a integer)")
+    pair.pgtide.wait_phase(FOLLOWING, 60)
+    assert "publication and slot are made anew" in pair.pgtide.run.err
+    for statement in [
+        *(f"UPDATE sales.{name} SET v = 'after' WHERE id % 3 = 0; INSERT INTO sales.{name} (v) VALUES ('x'); DELETE FROM sales.{name} WHERE id = 7" for _, name in moments),
+        "BEGIN; CREATE TABLE sales.rows (id integer PRIMARY KEY, n integer REFERENCES sales.customers); INSERT INTO sales.rows VALUES (1, 1), (2, 2); UPDATE sales.rows SET n = 3 WHERE id = 1; COMMIT",
+        "CREATE TABLE sales.bag (v text); INSERT INTO sales.bag VALUES ('a'), ('a'); UPDATE sales.bag SET v = 'b'", "CREATE TABLE sales.tmp_9 (a integer); INSERT INTO sales.tmp_9 VALUES (1)",
+        "CREATE SCHEMA \"new One\"; CREATE TABLE \"new One\".order_7 (id integer PRIMARY KEY); CREATE TABLE \"new One\".orders_ (id integer)", "INSERT INTO \"new One\".order_7 VALUES (1)",
+        "CREATE SCHEMA another CREATE TABLE order_1 (id integer PRIMARY KEY)", "INSERT INTO another.order_1 VALUES (1)", "CREATE SEQUENCE sales.numbers_2 START 7; CREATE TABLE sales.counted (id bigint PRIMARY KEY DEFAULT nextval('sales.numbers_2'))",
+        "INSERT INTO sales.counted DEFAULT VALUES", "CREATE TABLE sales.parted (id integer PRIMARY KEY, t text) PARTITION BY RANGE (id); CREATE TABLE other.parted_1 PARTITION OF sales.parted FOR VALUES FROM (0) TO (10)", "INSERT INTO sales.parted VALUES (1, 'x')",
+        "CREATE TABLE sales.of_query AS SELECT * FROM sales.customers WHERE false", "INSERT INTO sales.of_query VALUES (1, 'x')", "CREATE TABLE other.p (a integer PRIMARY KEY) PARTITION BY RANGE (a); CREATE TABLE sales.part_of_others PARTITION OF other.p DEFAULT; INSERT INTO other.p VALUES (1)",
+        "CREATE TEMP TABLE order_5 (a integer); CREATE VIEW sales.reads_others AS SELECT * FROM other.secrets", "DROP TABLE sales.tmp_9; DROP TABLE other.early", "ALTER TABLE sales.rows ADD w text DEFAULT 'w'; CREATE INDEX ON sales.rows (w); COMMENT ON TABLE sales.rows IS 'x'",
+        "ALTER TABLE other.keyless RENAME TO order_8; ALTER TABLE sales.bag SET SCHEMA other; UPDATE other.bag SET v = 'c'", "DROP TABLE sales.published; CREATE TABLE sales.published (id integer PRIMARY KEY)", "INSERT INTO sales.published VALUES (5)",
+    ]:
+        pair.on_source(statement)
+    pair.pgtide.caught_up()
+    compared = json.loads(pair.pgtide.call("compare", "--json").out)
+    assert all(entry["result"] == "equal" for entry in compared["entries"]), [entry for entry in compared["entries"] if entry["result"] != "equal"]
+    assert {"sales.early", "sales.copying", "new One.order_7", "other.bag", "sales.rows"} - {entry["name"] for entry in compared["entries"]} == set()
+    pair.pgtide.run.kill()
+    pair.on_source("CREATE TABLE sales.unseen (id integer PRIMARY KEY); INSERT INTO sales.unseen VALUES (1); INSERT INTO sales.captured (v) VALUES ('y')")
+    pair.pgtide.follow()
+    pair.on_source("UPDATE sales.unseen SET id = 2; UPDATE sales.rows SET w = 'v'")
+    pair.pgtide.finish()
+    assert pair.pgtide.call("compare").status == OK
+    pair.on_source("DROP VIEW sales.reads_others; DROP TABLE other.order_8, other.p, other.captured, other.published, other.copying, \"new One\".orders_")
+    pair.on_source("CREATE TABLE other.keyless (a integer); DROP SCHEMA \"odd.schema\" CASCADE")
+    pair.on_source(DROP_THE_REST)
+    pair.assert_equal()
+    pair.assert_nothing_left()
 
 
 def test_what_is_needed_is_named_and_added_when_asked_for(pair: Pair):
@@ -283,7 +326,15 @@ def test_a_user_with_rights_on_the_selected_tables_alone(pair: Pair):
     pair.on_source("TRUNCATE sales.tmp_1, sales.log, other.secrets; INSERT INTO sales.log VALUES (7, 7)")
     pair.pgtide.caught_up()
     assert pair.pgtide.status()["changes_left_out"] > 100
+    pair.on_source("CREATE TABLE sales.newer (id integer PRIMARY KEY); CREATE TABLE sales.tmp_new (id integer); CREATE TABLE other.newer (id integer)")
+    run = pair.pgtide.run.expect(FAILED)
+    assert 'table "sales.newer" was created; a rule chooses it, but where DDL is not carried it is not followed' in run.err and "tmp_new" not in run.err and "other.newer" not in run.err
+    pair.target.execute("CREATE TABLE sales.newer (id integer PRIMARY KEY)", pair.database)
+    assert "a rule chooses it" in pair.pgtide.start("--accept", "all").expect(FAILED).err, "its rows would not come"
+    pair.target.execute("DROP TABLE sales.newer", pair.database)
+    pair.pgtide.follow("--accept", "all,structure-drift")
     pair.pgtide.finish()
+    pair.on_source("DROP TABLE sales.newer, sales.tmp_new, other.newer")
     pair.on_source(DROP_THE_REST + 'DROP SCHEMA "odd.schema" CASCADE')
     pair.assert_equal(objects=False)
     pair.assert_nothing_left()

@@ -7,7 +7,10 @@ drop function if exists pgtide.on_ddl_@();
 drop function if exists pgtide.choose_@(text, int4);
 drop function if exists pgtide.choose_dropped_@(jsonb);
 drop function if exists pgtide.keep_@(oid);
+drop function if exists pgtide.need_@(oid);
+drop function if exists pgtide.takes_@(oid);
 drop table if exists pgtide.chosen_@;
+drop table if exists pgtide.rules_@;
 do $pgtide$
 begin
     -- 'pgtide'::regnamespace would fail where the schema is gone, whatever stands before it.

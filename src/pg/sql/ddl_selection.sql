@@ -9,6 +9,51 @@ create table if not exists pgtide.chosen_@ (
     primary key (class, object)
 );
 
+-- The rules, as patterns of LIKE (ddl_rules.sql): what is made later is chosen by them, too. Of those that match the last one decides.
+create table if not exists pgtide.rules_@ (
+    place bigint primary key,
+    excludes boolean not null,
+    schema text not null,
+    name text not null
+);
+
+-- Whether the rules choose a relation that is new. One that is a part of what is not chosen could not be made without that.
+create or replace function pgtide.takes_@(relation pg_catalog.oid) returns pg_catalog.bool language sql stable set search_path = pg_catalog, pg_temp as $pgtide$
+    select coalesce((select not r.excludes from pgtide.rules_@ r where n.nspname::text like r.schema and c.relname::text like r.name order by r.place desc limit 1),
+                    (select bool_and(excludes) from pgtide.rules_@), false)
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = relation
+       and (c.relkind in ('r', 'p')
+            or c.relkind = 'S' and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')
+                                                                         and d.refclassid = 'pg_class'::regclass))
+       and c.relpersistence <> 't'
+       and n.nspname not in ('pg_catalog', 'information_schema', 'pgtide', 'pg_toast')
+       and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+       and not exists (select from pg_inherits i left join pgtide.chosen_@ k on k.class = 'pg_class'::regclass and k.object = i.inhparent
+                        where i.inhrelid = c.oid and k.object is null)
+$pgtide$;
+
+-- What it needs that is no relation.
+create or replace function pgtide.need_@(relation pg_catalog.oid) returns void language sql set search_path = pg_catalog, pg_temp as $pgtide$
+    insert into pgtide.chosen_@
+    with recursive all_of_it(class, object) as (
+        select 'pg_class'::regclass::oid, relation
+        union select 'pg_attrdef'::regclass, d.oid from pg_attrdef d where d.adrelid = relation
+        union select 'pg_constraint'::regclass, c.oid from pg_constraint c where c.conrelid = relation
+    ), needed(class, object) as (
+        select class, object from all_of_it
+        union
+        select d.refclassid, d.refobjid
+          from needed n
+          join pg_depend d on d.classid = n.class and d.objid = n.object
+          left join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid
+         where d.refobjid >= 16384
+           and (c.oid is null or c.relkind = 'c')
+    )
+    select class, object from needed on conflict do nothing
+$pgtide$;
+
 -- What belongs to a relation and is dropped under a name of its own.
 create or replace function pgtide.keep_@(relation pg_catalog.oid) returns void language sql set search_path = pg_catalog, pg_temp as $pgtide$
     insert into pgtide.chosen_@
@@ -44,6 +89,8 @@ create or replace function pgtide.choose_@(tag pg_catalog.text, n pg_catalog.int
 declare
     n_chosen int4 := 0;
     relation oid;
+    own int8;
+    schema record;
     c record;
 begin
     if tag like 'DROP %' then
@@ -55,7 +102,7 @@ begin
                                   where (a.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and a.attacl is not null)
                     then n else 0 end;
     end if;
-    for c in select classid, objid from pg_event_trigger_ddl_commands() loop
+    for c in select classid, objid, command_tag, in_extension from pg_event_trigger_ddl_commands() loop
         relation := case c.classid
                     when 'pg_class'::regclass then coalesce((select indrelid from pg_index where indexrelid = c.objid),
                         -- a sequence that belongs to a table; a partition
@@ -74,6 +121,24 @@ begin
                         (select r.prrelid from pg_publication_rel r join pgtide.chosen_@ k on k.class = 'pg_class'::regclass and k.object = r.prrelid
                           where r.prpubid = c.objid limit 1)
                     end;
+        if relation = c.objid and c.command_tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE SEQUENCE') and not c.in_extension
+           and pgtide.takes_@(relation) then
+            -- A schema that nothing chosen was in is not on the target
+            select n.oid, n.nspname, pg_get_userbyid(n.nspowner) as owner into schema from pg_class r join pg_namespace n on n.oid = r.relnamespace
+             where r.oid = relation and n.oid >= 16384 and tag <> 'CREATE SCHEMA'
+               and not exists (select from pgtide.chosen_@ k where k.class = 'pg_namespace'::regclass and k.object = n.oid);
+            if found then
+                insert into pgtide.ddl_@ (phase, tag, role, objects, statement, sql, search_path, standard_conforming_strings, datestyle, intervalstyle, timezone)
+                values ('end', 'CREATE SCHEMA', '', quote_ident(schema.nspname), 'CREATE SCHEMA ' || quote_ident(schema.nspname),
+                        format('DO $pgtide_do$ BEGIN IF to_regnamespace(%L) IS NULL THEN CREATE SCHEMA %I; '
+                               'IF EXISTS (SELECT FROM pg_roles WHERE rolname = %L AND pg_has_role(current_user, oid, ''MEMBER'')) THEN ALTER SCHEMA %I OWNER TO %I; END IF; END IF; END $pgtide_do$',
+                               quote_ident(schema.nspname), schema.nspname, schema.owner, schema.nspname, schema.owner),
+                        'pg_catalog', 'on', 'ISO', 'postgres', 'UTC')
+                returning id into own;
+                delete from pgtide.ddl_@ where id = own;
+            end if;
+            perform pgtide.keep_@(relation), pgtide.need_@(relation);
+        end if;
         if exists (select from pgtide.chosen_@ k where k.class = c.classid and k.object = c.objid)
            or exists (select from pgtide.chosen_@ k where k.class = 'pg_class'::regclass and k.object = relation) then
             n_chosen := n_chosen + 1;

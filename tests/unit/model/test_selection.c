@@ -7,7 +7,9 @@
 
 #include <cmocka.h>
 
+#include "base/macros.h"
 #include "model/selection.h"
+#include "support/expect.h"
 
 #define WHERE "option \"--select\""
 
@@ -241,9 +243,35 @@ static void a_hundred_thousand_names_are_looked_up(void **state)
     arena_free(a);
 }
 
+static void a_server_is_told_the_same_rules(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    struct selection_rules rules = {.n = 0}, again = {.n = 0};
+    static const struct selection_like expected[] = {
+        {false, "sales", "%"},      {true, "sales", "tmp\\_%"}, {false, "%", "a_b"},
+        {false, "a.*", "x\\%?\ny"}, {false, "%", "100\\%"},     {false, "back\\\\", "%\\\\_*"},
+    };
+    struct selection_like *likes = NULL;
+
+    expect_ok(
+        selection_add_list(a, &rules, "sales.*,!sales.tmp_*,a?b,\"a.*\".\"x%?\ny\",100%,back\\.*\\?\"*\"", "test"));
+    const struct selection *s = selection_new(a, &rules);
+    expect_ok(selection_add_text(a, &again, selection_text(a, s), "test"));
+    const struct selection *copy = selection_new(a, &again);
+    assert_string_equal(selection_text(a, copy), selection_text(a, s));
+    assert_int_equal(selection_likes(a, copy, &likes), COUNT_OF(expected));
+    for (size_t i = 0; i < COUNT_OF(expected); i++) {
+        assert_int_equal(likes[i].excludes, expected[i].excludes);
+        assert_string_equal(likes[i].schema, expected[i].schema);
+        assert_string_equal(likes[i].name, expected[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_server_is_told_the_same_rules),
         cmocka_unit_test(a_rule_is_a_schema_and_a_name_with_stars),
         cmocka_unit_test(the_last_rule_that_matches_decides),
         cmocka_unit_test(rules_that_only_leave_out_leave_the_rest),
