@@ -12,6 +12,7 @@
 enum {
     SHOWN_MAX = 4000,
     MAJOR = 10000,
+    TRUNCATE_SINCE = 110000,
     MULTIRANGES_SINCE = 140000,
     MAINTAIN_SINCE = 170000,
     NAMED_NOT_NULLS_SINCE = 180000,
@@ -114,6 +115,7 @@ MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *
         since(common, MULTIRANGES_SINCE),
         common->both_superusers ? "true" : "false",
         scope->with_publications ? "true" : "false",
+        since(common, TRUNCATE_SINCE),
     };
     struct pg_rows rows;
 

@@ -306,9 +306,11 @@ def test_new_tables_join_a_publication_that_lists_its_tables(world: World):
          "BEGIN; CREATE TABLE n2 (v text); INSERT INTO n2 VALUES ('a'), ('a'), ('b'); DELETE FROM n2 WHERE v = 'b'; COMMIT", "CREATE TABLE n3 AS SELECT * FROM a WHERE false", "INSERT INTO n3 VALUES (1, 'x')", "UPDATE n3 SET v = 'y'",
          "CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); INSERT INTO p VALUES (5)", "UPDATE p SET id = 6",
          "CREATE UNLOGGED TABLE u (id integer)", "CREATE TABLE keyless2 (x integer PRIMARY KEY); INSERT INTO keyless2 VALUES (1); ALTER TABLE keyless2 DROP CONSTRAINT keyless2_pkey; UPDATE keyless2 SET x = 2")
+    each(pair, "CREATE TABLE n5 AS SELECT n AS id, repeat('x', n % 5000) AS v FROM generate_series(1, 2000) n", "UPDATE n5 SET v = 'w' WHERE id < 5; DELETE FROM n5 WHERE id = 77",
+         "BEGIN; SELECT id, v INTO n6 FROM a WHERE id < 9; UPDATE n6 SET v = 'x' WHERE id = 1; ALTER TABLE n6 ADD w integer DEFAULT 3; CREATE TABLE n7 AS TABLE n6; INSERT INTO n7 VALUES (100, 'z', 1); COMMIT")
     pair.pgtide.caught_up()
     pair.assert_equal(sequences=False)
-    each(pair, "CREATE TABLE n4 AS SELECT * FROM a")
+    each(pair, "CREATE TABLE n4 AS SELECT repeat(md5(n::text), 60) AS v FROM generate_series(1, 40000) n")
     assert pair.pgtide.run.wait(60) == FAILED and "lists its tables" in pair.pgtide.run.err
 
 

@@ -4,7 +4,7 @@
 -- of its definition, and what PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names:
 -- only what belongs to these relations. $3: privileges that the other server does not know. $4: both servers have names for not-null
 -- constraints (18 on). $5: both know multiranges and subscripts of types (14 on). $6: both users see the options of all user mappings; of them only sums are shown, as they may be passwords. $7: publications, too (but
--- pgtide's own); of relations given those that name them. Not what a sync does not carry: subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
+-- pgtide's own); of relations given those that name them; $8: both know that TRUNCATE is published (11 on). Not what a sync does not carry: subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
 with ours as (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
@@ -397,7 +397,7 @@ with ours as (
     union all
     select 'publication', quote_ident(p.pubname),
            format('of %s%s%s%s, owner %I', concat_ws(', ', case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
-                                                       case when p.pubdelete then 'delete' end, case when (p.more ->> 'pubtruncate')::bool then 'truncate' end),
+                                                       case when p.pubdelete then 'delete' end, case when $8::boolean and (p.more ->> 'pubtruncate')::bool then 'truncate' end),
                   case when p.puballtables then ', all tables' end, case when (p.more ->> 'pubviaroot')::bool then ', as their root' end,
                   ', generated columns ' || nullif(p.more ->> 'pubgencols', 'n'), pg_get_userbyid(p.pubowner))
       from pub p

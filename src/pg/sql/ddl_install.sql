@@ -35,12 +35,14 @@ declare
     was_told pg_catalog.bool;
     extensions pg_catalog.int4;
     made pg_catalog.text;
+    made_of pg_catalog.text;
     trouble pg_catalog.text;
     objects pg_catalog.text := '';
     seen pg_catalog.jsonb;
     lost pg_catalog.jsonb;
     rewritten pg_catalog.jsonb;
     again pg_catalog.text[] := '{}';
+    refill pg_catalog.text[] := '{}';
     n_ours pg_catalog.int4 := 0;
     publications pg_catalog.bool; -- are carried: the table's comment says so
     of_pgtide pg_catalog.text := '(^| in publication )"?pgtide_[0-9a-f]{12}(_inserts|_renamed)?"?$'; -- its own
@@ -235,7 +237,7 @@ begin
                  -- "offset 0": by their indexes, whatever the planner thinks of how many are concerned. The plan is of the session's first
                  -- statement; as a join it read all of pg_class and pg_index each time.
                  select r.oid::regclass as name, r.relkind, -- Its size takes a lock: of others than a new table that would be one that the statement has not, and a deadlock.
-                        case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_relation_size(r.oid) > 0 else false end as has_rows,
+                        case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_table_size(r.oid) else 0 end as size,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
                         and not exists (select from pg_publication_rel join pg_publication p on p.oid = prpubid
                                          where prrelid = r.oid and pubname like E'pgtide\\_@%')
@@ -251,14 +253,21 @@ begin
                                                        from pg_class where pg_class.oid = concerned.oid offset 0) r
                   where r.relkind in ('r', 'p') and r.relpersistence = 'p' and r.relnamespace <> 'pgtide'::regnamespace loop
             if c.is_to_list and c.relkind = 'r' then
-                again := again || format('alter publication pgtide_@ add table only %s', c.name);
-                if c.has_rows then
+                -- The rows that it was made with were written before it is published, and are not sent: so they are written again. Not by way of a
+                -- temporary table, after which no transaction can be prepared.
+                if c.size > 67108864 then
                     trouble := format('publication pgtide_@ lists its tables, so the rows that table %s was made with are not sent', c.name);
+                elsif c.size > 0 then
+                    made_of := format('pgtide.rows_@_%s', txid_current());
+                    again := again || array[format('create unlogged table %s as select * from only %s', made_of, c.name), format('truncate only %s', c.name)];
+                    refill := array[format('insert into %s select * from %s', c.name, made_of), format('drop table %s', made_of)];
                 end if;
+                again := again || format('alter publication pgtide_@ add table only %s', c.name);
             end if;
             continue when not c.is_keyless or not (c.is_listed or c.is_to_list);
             again := again || format('alter table %s replica identity full', c.name);
         end loop;
+        again := again || refill;
     end if;
 
     -- Before 16 pgoutput goes on telling of tables by the schema's former name, until something is told of the table: that it is published, for one.
