@@ -386,6 +386,8 @@ MUST_USE static struct error *step_stop(struct cutover *c)
 
     TRY(pass_marker(c, false));
     FAULT_POINT("cutover.before_stop");
+    c->freeze.record.is_ending = true;
+    TRY(freeze_write(c->pair.folder, &c->freeze.record));
     TRY(pair_ask(&c->pair, "stop", arguments, &reply));
     if (reply == NULL)
         return sync_is_gone(c);
@@ -513,18 +515,27 @@ static bool is_past_return(struct cutover *c)
     return err == NULL && record != NULL && (record->is_stopping || record->is_completed);
 }
 
+/* Whoever stops the sync from now on, it is not this cutover. */
+MUST_USE static struct error *take_back_end(struct cutover *c)
+{
+    struct freeze_record *record = &c->freeze.record;
+
+    if (!record->is_ending)
+        return NULL;
+    record->is_ending = false;
+    return freeze_write(c->pair.folder, record);
+}
+
 /* Keeps the first error; one of undoing is added to it, because then something is left. */
 MUST_USE static struct error *give_up(struct cutover *c, struct error *err)
 {
     freeze_release_locks(&c->freeze);
     c->report->outcome = CUTOVER_LEFT_HALF;
-    if (!c->options->freeze && !is_past_return(c)) {
-        c->report->outcome = CUTOVER_UNDONE;
-        return err;
-    }
     if (is_past_return(c))
         return error_hint(err, "Everything was applied and the stop had begun. Run the same command again to end it.");
-    struct error *undo = freeze_undo(c->arena, c->pair.source, c->pair.folder, &c->freeze.record);
+    struct error *undo = take_back_end(c);
+    if (undo == NULL && c->options->freeze)
+        undo = freeze_undo(c->arena, c->pair.source, c->pair.folder, &c->freeze.record);
     c->report->is_frozen = c->freeze.record.is_frozen;
     if (undo == NULL) {
         c->report->outcome = CUTOVER_UNDONE;
@@ -551,9 +562,26 @@ MUST_USE static struct error *cut_over(struct cutover *c)
     return NULL;
 }
 
+/* What was committed after a "pgtide stop" nobody has looked for, and nobody has frozen the source. */
+MUST_USE static struct error *refuse_stopped(const struct cutover *c)
+{
+    const struct task_record *record = c->pair.record;
+
+    return error_hint(
+        error_new(ERROR_CONFIG, "the sync of %s was stopped, and not by a cutover, with everything applied up to %s",
+                  c->pair.name, record->completed_at == NULL ? "an unknown position" : record->completed_at),
+        "What was committed on the source since then is not on the target. Where that should be nothing, "
+        "\"pgtide compare\" proves it; \"pgtide sync\" begins anew.");
+}
+
 /* The stop of an earlier cutover had begun: only removing is left (R1). */
 MUST_USE static struct error *finish_earlier(struct cutover *c)
 {
+    const struct freeze_record *earlier = &c->freeze.record;
+
+    if (!(earlier->is_ending || earlier->is_completed) || earlier->task == NULL ||
+        strcmp(earlier->task, c->pair.record->id) != 0)
+        return refuse_stopped(c);
     if (c->options->is_dry_run)
         return NULL;
     log_info("the sync of %s was stopped before: only what is left of it is removed", c->pair.name);
@@ -628,6 +656,7 @@ MUST_USE static struct error *run_cutover(struct cutover *c)
         return undo_only(c);
     if (c->pair.record->is_stopping || c->pair.record->is_completed)
         return finish_earlier(c);
+    c->freeze.record.is_ending = false; /* of one that died before the sync heard of it */
     TRY(refuse_standby(c));
     TRY(take_over(c));
     return find_and_cut_over(c);

@@ -59,6 +59,7 @@ struct error *freeze_read(struct arena *a, const char *folder, struct freeze_rec
         .task = member(a, document, "task"),
         .is_frozen = json_is_true(json_object_get(document, "is_frozen")),
         .before = member(a, document, "before"),
+        .is_ending = json_is_true(json_object_get(document, "is_ending")),
         .is_completed = json_is_true(json_object_get(document, "is_completed")),
     };
     *out_record = record;
@@ -69,9 +70,9 @@ struct error *freeze_write(const char *folder, const struct freeze_record *recor
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "cutover record");
     CLEANUP(json_decref)
-    json_t *document =
-        json_pack("{s:i, s:s*, s:b, s:s*, s:b}", "version", FORMAT_VERSION, "task", record->task, "is_frozen",
-                  (int)record->is_frozen, "before", record->before, "is_completed", (int)record->is_completed);
+    json_t *document = json_pack("{s:i, s:s*, s:b, s:s*, s:b, s:b}", "version", FORMAT_VERSION, "task", record->task,
+                                 "is_frozen", (int)record->is_frozen, "before", record->before, "is_ending",
+                                 (int)record->is_ending, "is_completed", (int)record->is_completed);
     char *text = document == NULL ? NULL : json_dumps(document, JSON_INDENT(2));
 
     if (text == NULL)
@@ -294,6 +295,8 @@ struct error *freeze_undo(struct arena *a, struct pg_endpoint *source, const cha
             "Run \"pgtide cutover SOURCE TARGET --undo\" when the source can be reached, or there by hand: %s;", sql);
     record->is_frozen = false;
     record->before = NULL;
+    record->is_ending = false;
+    record->is_completed = false; /* whoever wrote since then did not write to the target */
     FAULT_POINT("freeze.put_back");
     TRY(freeze_write(folder, record));
     log_info("the source may be written to again: its default_transaction_read_only is as it was before the freeze");

@@ -25,6 +25,7 @@ struct freeze_record {
     const char *task;
     bool is_frozen;     /* the read-only default was set, or was about to be */
     const char *before; /* the database's own default_transaction_read_only before; NULL: it had none */
+    bool is_ending;     /* the cutover was about to ask for the stop: a sync that has stopped was stopped by it */
     bool is_completed;  /* the cutover came to its end: the source stays frozen on purpose */
 };
 

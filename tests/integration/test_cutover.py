@@ -72,6 +72,8 @@ def test_writers_at_full_speed_are_cut_over_in_seconds(world: World, pair: Pair)
     assert str(pair.target_value("SHOW default_transaction_read_only")) == "off"
     assert pair.pgtide.call("cutover", "--undo").status == OK
     assert can_write(pair) and not is_frozen(pair)
+    refused = pair.pgtide.call("cutover", "--freeze", "--yes")    # somebody may have written meanwhile
+    assert refused.status == FAILED and "not by a cutover" in refused.err, refused
 
 
 def test_an_interrupted_sync_is_gone_on_with(pair: Pair):
@@ -120,6 +122,9 @@ def test_without_a_terminal_it_needs_yes(pair: Pair):
     done = pair.pgtide.call("cutover")
     assert done.status == USAGE and "--yes" in done.err, done
     pair.finish()
+    pair.on_source("CREATE TABLE after_the_stop (a integer PRIMARY KEY)")
+    done = pair.pgtide.call("cutover", "--freeze", "--yes")    # it said that the application may write to the target
+    assert done.status == FAILED and "stopped, and not by a cutover" in done.err and can_write(pair), done
 
 
 def test_a_pair_that_nobody_knows_is_named(pair: Pair):
