@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "base/fault.h"
 #include "pg/conn.h"
+#include "pg/endpoint_options.h"
 #include "pg/error.h"
 
 enum {
@@ -17,6 +18,7 @@ enum {
     FLOW_WINDOW_US = 5000,
     NAP_US_MAX = 10000,
     SENDER_TIMEOUT_MS_LEAST = 30000,
+    USER_TIMEOUT_MS = 60000, /* where the sender has none */
 };
 
 struct pg_stream {
@@ -126,6 +128,22 @@ MUST_USE static struct error *settle_sender_timeout(struct pg_stream *s)
                              SENDER_TIMEOUT_MS_LEAST);
 }
 
+/*
+ * Whoever is frozen, not dead, has a kernel that goes on acknowledging: the server would wait in send() until he thaws, deaf to all, and its checkpointer
+ * behind it as soon as it wants to take the slot away (max_slot_wal_keep_size). Anybody may ask for this from 12 on. What the user gave
+ * for our end holds for the other one, too.
+ */
+MUST_USE static struct error *settle_user_timeout(struct pg_stream *s)
+{
+    const char *given = pg_endpoint_option(s->options.endpoint, "tcp_user_timeout");
+    int ms = s->sender_timeout_ms == 0 ? USER_TIMEOUT_MS : s->sender_timeout_ms;
+
+    if (pg_conn_version(s->conn) < 120000)
+        return NULL;
+    return pg_execute_format(s->conn, "setting up the replication session", "SET tcp_user_timeout = %d",
+                             given == NULL ? ms : (int)strtol(given, NULL, 10));
+}
+
 MUST_USE static struct error *start(struct pg_stream *s)
 {
     CLEANUP(pgresult_clear) PGresult *result = NULL;
@@ -136,6 +154,7 @@ MUST_USE static struct error *start(struct pg_stream *s)
         TRY(pg_execute_format(s->conn, "setting up the replication session", "SET logical_decoding_work_mem = %u",
                               s->options.decoding_work_mem_kb));
     TRY(settle_sender_timeout(s));
+    TRY(settle_user_timeout(s));
     if (PQsetnonblocking(pg, 1) != 0 || PQsendQuery(pg, start_command(s->arena, &s->options, version)) != 1)
         return refused(s, NULL, "starting");
     TRY(pg_conn_result(s->conn, &result));

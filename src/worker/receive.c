@@ -371,6 +371,19 @@ static void wait_for_room(const struct task *t)
     }
 }
 
+/*
+ * A server whose bytes we do not take ends the stream within a minute (pg/stream.c). A new one would have it decode again what has no place yet.
+ */
+static void wait_while_full(struct task *t)
+{
+    while (spool_is_full(t->spool) && !stop_wait_ms(t->stream_stop, WAIT_WHILE_FULL_MS)) {
+        CLEANUP(error_free) struct error *err = spool_trim(t->spool, (struct lsn){atomic_load(&t->durable_lsn)});
+
+        if (err != NULL)
+            return; /* tried again by the next session */
+    }
+}
+
 MUST_USE static struct error *receive_for_ever(struct receiver *r)
 {
     struct task *t = r->task;
@@ -397,6 +410,7 @@ MUST_USE static struct error *receive_for_ever(struct receiver *r)
             tell_broken(err);
         error_free(err);
         wait_for_room(t);
+        wait_while_full(t);
         if (patience_wait(&patience, t->stream_stop))
             return NULL;
     }

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -135,6 +136,23 @@ def test_the_source_can_forget_and_shut_down_while_nothing_is_committed(pair: Pa
 def write_wal(pair: Pair, megabytes: int) -> None:
     for _ in range(megabytes // 4):
         pair.on_source("INSERT INTO t SELECT n, repeat('x', 4000) FROM generate_series(10000, 11000) n; DELETE FROM t WHERE a >= 10000")
+
+
+def test_a_pgtide_that_is_frozen_holds_up_no_checkpoint(world: World):
+    """The checkpointer takes the slot away, and waits for the walsender, which waits in send(): nobody reads, and the kernel of the frozen one says that it lives."""
+    source, target = world.cluster("source"), world.cluster("target")
+    source.configure(**NO_CONTEXT, wal_sender_timeout=0, statement_timeout="60s")
+    source.reload()
+    source.create_database("app")
+    pair = Pair(source, target, world.pgtide(source.dsn("app", tcp_user_timeout=3000), target.dsn("app")), "app")
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY, b text); ALTER TABLE t ALTER b SET STORAGE PLAIN")
+    pair.pgtide.follow()
+    pair.pgtide.run.signal(signal.SIGSTOP)
+    write_wal(pair, 160)
+    source.execute("CHECKPOINT; CHECKPOINT")
+    assert source.value("SELECT wal_status FROM pg_replication_slots") in ("lost", None)
+    pair.pgtide.run.signal(signal.SIGCONT)
+    assert "max_slot_wal_keep_size" in pair.pgtide.run.expect(FAILED, 60).err
 
 
 def test_the_slots_cost_is_told_and_a_lost_slot_is_a_broken_history(world: World):    # P6

@@ -283,6 +283,23 @@ def test_a_slot_over_its_limit_is_told_and_goes_on(world: World):
     pair.finish()
 
 
+def test_a_source_that_gives_up_on_a_full_spool_is_read_again_when_there_is_room(world: World):
+    """It sends, and nobody takes it: after tcp_user_timeout it ends the stream (so that nobody frozen holds it up)."""
+    pair = world.pair(options=("--max-spool", "1MB"))
+    pair.pgtide.source += "?tcp_user_timeout=2000"
+    pair.on_source("CREATE TABLE t (id integer PRIMARY KEY, v text); ALTER TABLE t ALTER v SET STORAGE PLAIN")
+    pair.pgtide.follow()
+    lock = pair.target.connect(pair.database, autocommit=False)
+    lock.execute("LOCK TABLE t")
+    for n in range(15):
+        pair.on_source(f"INSERT INTO t SELECT n, repeat('x', 4000) FROM generate_series({1000 * n + 1}, {1000 * n + 1000}) n")
+    says(pair, BROKE)
+    let_pass(4)    # twice the source's patience
+    assert pair.source_value("SELECT count(*) FROM pg_stat_replication") == 0, "nobody asks it to decode again what there is no room for"
+    lock.close()
+    pair.finish()
+
+
 def test_a_slot_over_its_limit_is_dropped_and_the_task_begins_anew(world: World):
     pair, lock = held_up(world, "--max-slot-wal", "2MB", "--on-slot-limit", "drop")
     run = pair.pgtide.run.expect(FAILED, 90)
