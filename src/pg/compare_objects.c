@@ -116,6 +116,7 @@ MUST_USE static struct error *read_definitions(struct pg_conn *c, struct arena *
         common->both_superusers ? "true" : "false",
         scope->with_publications ? "true" : "false",
         since(common, TRUNCATE_SINCE),
+        scope->fires_later ? "true" : "false",
     };
     struct pg_rows rows;
 

@@ -24,6 +24,7 @@ enum object_set {
 struct object_scope {
     const char *schemas, *names; /* arrays as text, of the same length */
     bool with_publications;      /* also those; of relations given: what names these */
+    bool fires_later; /* triggers and rules that fire for replicas do so on the target when the sync has ended */
     struct relation_filter filter;
 };
 

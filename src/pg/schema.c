@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "pg/cells.h"
 #include "pg/endpoint_options.h"
+#include "pg/firing.h"
 #include "pg/publication.h"
 #include "pg/sql.h"
 #include "sys/child.h"
@@ -331,8 +332,10 @@ static struct error *load_section(struct arena *a, const char *folder, const cha
     if (strlen(text) != text_length || strlen(list) != list_length)
         return error_new(ERROR_DATA, "reading the structure: \"%s\" in \"%s\" holds a NUL byte", name, folder);
     struct error *err = schema_script_parse(a, list, text, out);
-    if (err == NULL)
+    if (err == NULL) {
         leave_out_ours(out);
+        firing_leave_out(out);
+    }
     return err == NULL ? NULL : error_wrap(err, "reading \"%s/%s.sql\"", folder, name);
 }
 

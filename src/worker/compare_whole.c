@@ -2,6 +2,7 @@
 
 #include "pg/compare_large_objects.h"
 #include "pg/compare_objects.h"
+#include "pg/firing.h"
 
 struct error *compare_sessions_savepoint(struct compare_sessions *s, const char *statement)
 {
@@ -80,6 +81,7 @@ MUST_USE static struct error *compare_parts(const struct compare_whole_work *w, 
     const struct object_scope scope = {.schemas = arrays.schemas,
                                        .names = arrays.names,
                                        .with_publications = w->with_publications,
+                                       .fires_later = !w->is_settled,
                                        .filter = name_set_filter(w->names)};
 
     return whole->from == SET_OF_LARGE_OBJECTS
@@ -117,9 +119,23 @@ static void tell_unsettled(const struct compare_whole_work *w)
                                    "sets them at its end.");
 }
 
+MUST_USE static struct error *tell_of_firing(const struct compare_whole_work *w)
+{
+    bool is_there = false;
+
+    if (!w->kinds[COMPARE_OBJECTS] || w->is_settled)
+        return NULL;
+    TRY(firing_is_there(w->sessions->source, &is_there));
+    if (is_there)
+        compare_note(w->collector, "That triggers and rules fire for replicas (ENABLE ALWAYS, ENABLE REPLICA) was not "
+                                   "compared: the sync sets it at its end.");
+    return NULL;
+}
+
 struct error *compare_wholes_run(const struct compare_whole_work *w)
 {
     tell_unsettled(w);
+    TRY(tell_of_firing(w));
     for (size_t i = 0; i < COUNT_OF(wholes); i++)
         if (is_wanted(w, &wholes[i]))
             TRY(compare_whole(w, &wholes[i]));

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "pg/cells.h"
+#include "pg/firing.h"
 #include "pg/forced_security.h"
 #include "pg/lineage.h"
 #include "pg/schema.h"
@@ -547,15 +548,16 @@ static void count_built(const struct script *post)
         post->entries[i].is_made = post->entries[i].is_made || post->entries[i].is_of_copy;
 }
 
-/* Each start: a stop that was interrupted may have forced it already. */
-MUST_USE static struct error *lift_forced_security(struct task *t)
+/* Each start: a stop that was interrupted may have set it already. */
+MUST_USE static struct error *lift_what_is_set_at_the_end(struct task *t)
 {
     CLEANUP(pg_conn_close) struct pg_conn *source = NULL;
     CLEANUP(pg_conn_close) struct pg_conn *target = NULL;
 
     TRY(task_connect_source(t, "row security", t->stop, &source));
     TRY(task_connect_target(t, "row security", t->stop, &target));
-    return forced_security_lift(source, target, t->chosen);
+    TRY(forced_security_lift(source, target, t->chosen));
+    return firing_lift(source, target, t->chosen);
 }
 
 static void show_copied(struct task *t)
@@ -629,7 +631,7 @@ struct error *full_copy(struct task *t)
         return NULL;
     }
     if (t->record->has_no_copy) {
-        TRY(lift_forced_security(t));
+        TRY(lift_what_is_set_at_the_end(t));
         return take_as_copied(t);
     }
 
@@ -638,7 +640,7 @@ struct error *full_copy(struct task *t)
     progress_set_phase(t->progress, PHASE_STRUCTURE);
     TRY(open_schema(t, &t->schema));
     TRY(restore_structure(t, &t->schema, t->schema_target));
-    TRY(lift_forced_security(t));
+    TRY(lift_what_is_set_at_the_end(t));
     TRY(open_post(t, &t->schema));
     progress_set_phase(t->progress, PHASE_DATA);
     *in = (struct copy_input){.task = t, .schema = &t->schema, .names_are_targets = t->holder != NULL};

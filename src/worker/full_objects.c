@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "model/cost.h"
+#include "pg/firing.h"
 #include "pg/forced_security.h"
 #include "pg/foreign_keys.h"
 #include "pg/orphans.h"
@@ -606,8 +607,8 @@ struct error *full_objects(struct task *t)
     return note_whole(t);
 }
 
-/* After the keys: who is held to policies cannot check them. */
-MUST_USE static struct error *force_row_security(struct task *t)
+/* After the keys: who is held to policies cannot check them. And after all rows: what fires for us would act on them. */
+MUST_USE static struct error *set_at_the_end(struct task *t)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "row security");
     struct chosen *chosen = NULL;
@@ -618,6 +619,7 @@ MUST_USE static struct error *force_row_security(struct task *t)
     TRY(task_connect_target(t, "row security", t->stop, &target));
     TRY(selecting_now(t, source, scratch, &chosen));
     TRY(forced_security_restore(source, target, chosen, t->left_out));
+    TRY(firing_restore(source, target, chosen, t->left_out));
     FAULT_POINT("full.forced");
     return NULL;
 }
@@ -641,7 +643,7 @@ struct error *full_finish(struct task *t)
 {
     TRY(take_back_whole(t));
     if (t->record->has_no_copy)
-        return force_row_security(t);
+        return set_at_the_end(t);
     TRY(t->may_be_replica ? validate_others(t, true) : run_entries(t, true));
-    return force_row_security(t);
+    return set_at_the_end(t);
 }

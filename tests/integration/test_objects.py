@@ -214,6 +214,44 @@ def test_each_statement_that_is_left_out_is_in_a_file_once_and_whole(world: Worl
     pair.assert_equal(objects=False)
 
 
+FIRING = """
+CREATE TABLE t (id integer PRIMARY KEY, v text); CREATE TABLE u (id integer PRIMARY KEY, n integer); CREATE TABLE audit (id serial PRIMARY KEY, what text);
+CREATE TABLE p (id integer PRIMARY KEY) PARTITION BY RANGE (id); CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (10); CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (10) TO (20);
+CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO audit (what) VALUES (TG_OP); RETURN NULL; END';
+CREATE FUNCTION more() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.n := NEW.n + 1; RETURN NEW; END';
+CREATE TRIGGER told AFTER INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION told(); ALTER TABLE t ENABLE ALWAYS TRIGGER told;
+CREATE TRIGGER more BEFORE INSERT OR UPDATE ON u FOR EACH ROW EXECUTE FUNCTION more(); ALTER TABLE u ENABLE REPLICA TRIGGER more;
+CREATE RULE told AS ON INSERT TO u DO ALSO INSERT INTO audit (what) VALUES ('rule'); ALTER TABLE u ENABLE ALWAYS RULE told;
+CREATE TRIGGER told AFTER INSERT ON p FOR EACH ROW EXECUTE FUNCTION told(); ALTER TABLE p ENABLE ALWAYS TRIGGER told; ALTER TABLE p2 DISABLE TRIGGER told;
+INSERT INTO t SELECT n, n FROM generate_series(1, 5) n; INSERT INTO u VALUES (1, 1); INSERT INTO p VALUES (1), (11)
+"""
+
+
+def test_what_fires_for_replicas_on_the_source_does_nothing_for_a_second_time(world: World):
+    """What it did comes with the changes. It is set at the stop."""
+    pair = world.pair()
+    pair.on_source(FIRING)
+    changes = "INSERT INTO t VALUES ({0}, 'x'); UPDATE t SET v = 'y' WHERE id < 3; INSERT INTO u VALUES ({0}, 2); UPDATE u SET n = 7; INSERT INTO p VALUES ({0} - 1), ({0} + 1)"
+    pair.pgtide.follow()
+    pair.on_source(changes.format(6))
+    pair.on_source("ALTER TABLE t ADD w integer")    # what was not made yet is made before it
+    pair.pgtide.caught_up()
+    compared = pair.pgtide.call("compare")
+    assert compared.status == OK and "fire for replicas" in compared.out, compared
+    pair.pgtide.run.kill()
+    pair.pgtide.follow()
+    pair.on_source(changes.format(9))
+    pair.finish()
+    compared = pair.pgtide.call("compare")
+    assert compared.status == OK and "fire for replicas" not in compared.out, compared
+    assert pair.target_value("SELECT count(*) FROM pg_trigger WHERE tgenabled IN ('A', 'R')") == 4
+    # Where it is there before: --type incremental
+    pair.pgtide.follow("--type", "incremental")
+    pair.on_source(changes.format(15))
+    pair.finish()
+    assert pair.pgtide.call("compare").status == OK
+
+
 def test_materialized_views_stay_empty_unless_asked_for(world: World):
     pair = world.pair()
     pair.on_source("CREATE MATERIALIZED VIEW m AS SELECT 1 AS a")

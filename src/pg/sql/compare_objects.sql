@@ -4,7 +4,8 @@
 -- of its definition, and what PostgreSQL 18 keeps as not-null constraints is said of the columns. With $1 and $2, schemas and names:
 -- only what belongs to these relations. $3: privileges that the other server does not know. $4: both servers have names for not-null
 -- constraints (18 on). $5: both know multiranges and subscripts of types (14 on). $6: both users see the options of all user mappings; of them only sums are shown, as they may be passwords. $7: publications, too (but
--- pgtide's own); of relations given those that name them; $8: both know that TRUNCATE is published (11 on). Not what a sync does not carry: subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
+-- pgtide's own); of relations given those that name them; $8: both know that TRUNCATE is published (11 on); $9: a sync is under way,
+-- at whose end triggers and rules that fire for replicas are set. Not what a sync does not carry: subscriptions, tablespaces. What is listed here without its order is ordered bytewise: databases sort in many ways.
 with ours as (
     select n.oid, n.nspname, n.nspowner, n.nspacl
       from pg_namespace n
@@ -212,12 +213,13 @@ with ours as (
     union all
     -- FUNCTION is printed from 12 on. The copies that partitions have of a trigger are internal before 13; later they may be another way
     -- enabled than the trigger itself.
-    select 'trigger', format('%s %I', r.name, t.tgname), format('%s, enabled %s', replace(pg_get_triggerdef(t.oid), ' EXECUTE PROCEDURE ', ' EXECUTE FUNCTION '), t.tgenabled)
+    select 'trigger', format('%s %I', r.name, t.tgname), format('%s, enabled %s', replace(pg_get_triggerdef(t.oid), ' EXECUTE PROCEDURE ', ' EXECUTE FUNCTION '),
+                                                        case when $9::boolean and t.tgenabled in ('A', 'R') then 'O' else t.tgenabled end)
       from pg_trigger t join rel r on r.oid = t.tgrelid
      where not t.tgisinternal
        and not exists (select from pg_trigger p where p.oid::text = to_jsonb(t) ->> 'tgparentid' and p.tgenabled = t.tgenabled)
     union all
-    select 'rule', format('%s %I', r.name, w.rulename), format('%s, enabled %s', pg_get_ruledef(w.oid), w.ev_enabled)
+    select 'rule', format('%s %I', r.name, w.rulename), format('%s, enabled %s', pg_get_ruledef(w.oid), case when $9::boolean and w.ev_enabled in ('A', 'R') then 'O' else w.ev_enabled end)
       from pg_rewrite w join rel r on r.oid = w.ev_class
      where w.rulename <> '_RETURN'
     union all
