@@ -232,6 +232,8 @@ static const struct word dml_kinds[] = {
 static const struct word not_empty_policies[] = {
     {"refuse", NOT_EMPTY_REFUSE}, {"merge", NOT_EMPTY_MERGE}, {"truncate", NOT_EMPTY_TRUNCATE}, {0}};
 static const struct word ack_modes[] = {{"spool", ACK_SPOOL}, {"target", ACK_TARGET}, {0}};
+static const struct word read_backlogs[] = {
+    {"auto", READ_BACKLOG_AUTO}, {"query", READ_BACKLOG_QUERY}, {"stream", READ_BACKLOG_STREAM}, {0}};
 static const struct word slot_limit_actions[] = {
     {"alert", SLOT_LIMIT_ALERT}, {"spool", SLOT_LIMIT_SPOOL}, {"drop", SLOT_LIMIT_DROP}, {0}};
 static const struct word wait_words[] = {{"incremental", WAIT_INCREMENTAL}, {"caught-up", WAIT_CAUGHT_UP}, {0}};
@@ -335,6 +337,9 @@ const struct option_spec option_specs[] = {
     {.name = "ack", .value = "spool|target", .commands = OF_RUN, .kind = OPTION_WORD, FIELD(sync.ack),
      .words = ack_modes,
      .help = "when the source may forget WAL: it is on our disk (default), or applied on the target"},
+    {.name = "read-backlog", .value = "auto|query|stream", .commands = OF_RUN, .kind = OPTION_WORD,
+     FIELD(sync.read_backlog), .words = read_backlogs,
+     .help = "how changes that wait on the source at a start are read: by query where that costs it less (default), however few, or never"},
     {.name = "max-spool", .value = "SIZE", .commands = OF_RUN, .kind = OPTION_SIZE, FIELD(sync.max_spool), .least = 1024,
      .help = "let no more than this wait on our disk, such as 20GB: then the source keeps its WAL; default: no limit"},
     {.name = "max-slot-wal", .value = "SIZE", .commands = OF_RUN, .kind = OPTION_SIZE, FIELD(sync.max_slot_wal), .least = 1024,

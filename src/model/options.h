@@ -63,6 +63,13 @@ enum ack_mode {
     ACK_TARGET,
 };
 
+/* How changes that wait on the source when a session begins are read. */
+enum read_backlog {
+    READ_BACKLOG_AUTO,   /* default: by query where that is cheaper for the source */
+    READ_BACKLOG_QUERY,  /* however little it is */
+    READ_BACKLOG_STREAM, /* as everything else */
+};
+
 /* When a change cannot be applied. */
 enum on_stop {
     ON_STOP_EXIT, /* default: the sync ends with its error, to be resumed */
@@ -92,6 +99,7 @@ struct sync_options {
     enum not_empty_policy if_not_empty;
     enum on_stop on_stop;
     enum ack_mode ack;
+    enum read_backlog read_backlog;
     uint64_t decoding_work_mem; /* bytes; 0: SYNC_DECODING_WORK_MEM */
     uint64_t index_memory;      /* bytes of the target's memory for all index builds together; 0: COPY_BUILD_MEMORY */
     uint64_t max_spool;         /* bytes; 0: no limit */

@@ -11,6 +11,7 @@
 #include "pg/conn.h"
 #include "pg/endpoint_options.h"
 #include "pg/error.h"
+#include "pg/plugin_options.h"
 
 enum {
     /* A flow is what brings so much over so long; single transactions, also in quick succession, are not. */
@@ -40,43 +41,22 @@ static void pgresult_clear_cleanup_(PGresult **result)
 
 /* ---- opening ---- */
 
-/* The highest version that a server knows; what it brings beyond is only used when it is asked for. */
-static int protocol_version(int server_version)
-{
-    static const struct {
-        int since;
-        int protocol;
-    } versions[] = {{160000, 4}, {150000, 3}, {140000, 2}, {0, 1}};
-    size_t i = 0;
-
-    while (server_version < versions[i].since)
-        i++;
-    return versions[i].protocol;
-}
-
-/* The option is a list of names, quoted as identifiers, inside a literal. */
-static const char *publication_list(struct arena *a, const struct pg_stream_options *o)
-{
-    char *list = arena_strdup(a, "");
-
-    for (unsigned i = 0; i < o->n_publications; i++)
-        list = arena_printf(a, "%s%s%s", list, i == 0 ? "" : ",", pg_quote_identifier(a, o->publications[i]));
-    return pg_quote_literal(a, list);
-}
-
 static const char *start_command(struct arena *a, const struct pg_stream_options *o, int version)
 {
-    bool has_more = version >= 140000;
+    struct plugin_options wanted = {.publications = o->publications,
+                                    .n_publications = o->n_publications,
+                                    .binary = o->binary,
+                                    .streams = !o->is_whole,
+                                    .is_test_decoding = o->is_test_decoding};
+    struct plugin_option options[PLUGIN_OPTIONS_MAX];
+    unsigned n = plugin_options_list(a, &wanted, version, options);
+    char *list = arena_strdup(a, "");
 
-    if (o->is_test_decoding)
-        return arena_printf(a,
-                            "START_REPLICATION SLOT %s LOGICAL %s (\"include-xids\" 'on', \"include-timestamp\" 'on')",
-                            pg_quote_identifier(a, o->slot), lsn_format(o->from).text);
-    return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (proto_version '%d', publication_names %s%s%s%s)",
-                        pg_quote_identifier(a, o->slot), lsn_format(o->from).text, protocol_version(version),
-                        publication_list(a, o), has_more ? ", messages 'true'" : "",
-                        has_more && !o->is_whole ? ", streaming 'on'" : "",
-                        has_more && o->binary ? ", binary 'true'" : "");
+    for (unsigned i = 0; i < n; i++)
+        list = arena_printf(a, "%s%s%s %s", list, i == 0 ? "" : ", ", pg_quote_identifier(a, options[i].name),
+                            pg_quote_literal(a, options[i].value));
+    return arena_printf(a, "START_REPLICATION SLOT %s LOGICAL %s (%s)", pg_quote_identifier(a, o->slot),
+                        lsn_format(o->from).text, list);
 }
 
 /* What the server says about slots and publications, as what to do about it. */

@@ -9,6 +9,7 @@
 #include "sync/commit_log.h"
 #include "sync/spool.h"
 #include "sys/file.h"
+#include "worker/catch_up.h"
 #include "worker/history.h"
 #include "worker/intake.h"
 #include "worker/patience.h"
@@ -210,20 +211,14 @@ MUST_USE static struct error *wait_or_rest(struct receiver *r)
 }
 
 /* (P6) A server that answers at the same address need not be the same server. */
-MUST_USE static struct error *check_history(struct receiver *r)
+MUST_USE static struct error *check_history(const struct task *t, struct pg_conn *source)
 {
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "history");
-    CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
-    struct task *t = r->task;
     struct history now;
 
-    TRY(pg_connect(
-        t->source,
-        (struct pg_connect_options){.application_name = task_session_name(scratch, t, "check"), .stop = t->stream_stop},
-        &conn));
-    TRY(history_read(conn, scratch, &now));
+    TRY(history_read(source, scratch, &now));
     TRY(history_compare(&t->history, &now));
-    return history_check_slot(conn, t->record->slot, spool_end(t->spool));
+    return history_check_slot(source, t->record->slot, spool_end(t->spool));
 }
 
 static unsigned decoding_work_mem_kb(const struct sync_options *o)
@@ -232,6 +227,72 @@ static unsigned decoding_work_mem_kb(const struct sync_options *o)
 
     return (unsigned)(bytes / 1024);
 }
+
+/* ---- what waits is read by queries: worker/catch_up ---- */
+
+static struct error *take_queried(void *self, const char *bytes, size_t length, struct lsn at)
+{
+    struct receiver *r = self;
+
+    r->heard = lsn_max(r->heard, at);
+    TRY(intake_take(r->intake, bytes, length, at, r->wall_us));
+    r->unsynced += length;
+    FAULT_POINT("receive.queried");
+    return NULL;
+}
+
+static struct error *rest_from_query(void *self)
+{
+    struct receiver *r = self;
+
+    r->wall_us = clock_wall_us();
+    TRY(spool_show(r->task->spool));
+    TRY(sync_spool(r));
+    TRY(spool_trim(r->task->spool, (struct lsn){atomic_load(&r->task->durable_lsn)}));
+    show(r);
+    return NULL;
+}
+
+static struct error *settle_queried(void *self, struct lsn upto, struct lsn *out_forget)
+{
+    struct receiver *r = self;
+
+    if (!lsn_is_none(upto))
+        TRY(spool_keepalive(r->task->spool, upto, clock_wall_us()));
+    r->heard = lsn_max(r->heard, upto);
+    TRY(spool_sync(r->task->spool, &r->durable));
+    r->unsynced = 0;
+    TRY(rest_from_query(r));
+    *out_forget = may_be_forgotten(r);
+    return NULL;
+}
+
+/* By the session that looks whether the slot is still ours; afterwards that is looked at again, as somebody may have used it meanwhile. */
+MUST_USE static struct error *check_and_catch_up(struct receiver *r)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "check");
+    CLEANUP(pg_conn_close) struct pg_conn *conn = NULL;
+    struct task *t = r->task;
+    bool has_read = false;
+
+    TRY(pg_connect(
+        t->source,
+        (struct pg_connect_options){.application_name = task_session_name(scratch, t, "check"), .stop = t->stream_stop},
+        &conn));
+    TRY(check_history(t, conn));
+    r->wall_us = clock_wall_us();
+    TRY(catch_up_run(&(struct catch_up){.task = t,
+                                        .source = conn,
+                                        .decoding_work_mem_kb = decoding_work_mem_kb(t->options),
+                                        .take = take_queried,
+                                        .rest = rest_from_query,
+                                        .settle = settle_queried,
+                                        .self = r},
+                     &has_read));
+    return has_read ? history_check_slot(conn, t->record->slot, spool_end(t->spool)) : NULL;
+}
+
+/* ---- the session ---- */
 
 /* Often enough for the server's patience. */
 static int64_t feedback_every_us(const struct pg_stream *stream)
@@ -247,7 +308,6 @@ MUST_USE static struct error *open_stream(struct receiver *r)
     CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "receiver");
     struct task *t = r->task;
 
-    TRY(check_history(r));
     return pg_stream_open((struct pg_stream_options){.endpoint = t->source,
                                                      .application_name = task_session_name(scratch, t, "receiver"),
                                                      .slot = t->record->slot,
@@ -283,6 +343,7 @@ MUST_USE static struct error *receive_session(struct receiver *r)
     r->keepalive = LSN_NONE;
     r->unsynced = 0;
     TRY(intake_restart(r->intake));
+    TRY(check_and_catch_up(r));
     TRY(open_stream(r));
     r->feedback_every_us = feedback_every_us(r->stream);
     r->heard_at_us = clock_now_us();

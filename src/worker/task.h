@@ -44,6 +44,13 @@ struct pace;
 struct spool;
 struct pg_snapshot_holder;
 
+/* Whether what waits on the source may be read by queries (worker/catch_up.h). */
+struct query_trust {
+    bool is_gone;      /* the source refused, or sessions broke again and again: no further query */
+    bool is_suspended; /* the session before broke while a query ran: the next one is a walsender's from its begin on */
+    unsigned broken;   /* sessions that broke so */
+};
+
 struct task {
     struct arena *arena;
     const struct sync_options *options;
@@ -96,6 +103,8 @@ struct task {
     bool
         is_whole; /* an earlier run has copied and made everything (full_find_whole): schema and schema_target are empty */
     bool may_be_replica; /* our sessions on the target may set session_replication_role */
+
+    struct query_trust query_trust; /* the receiver's, over all that begins anew */
 
     struct thread *receiver;
     struct thread *follower;
