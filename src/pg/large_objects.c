@@ -42,9 +42,14 @@ struct page {
     const char **oids;
     const char **properties;
     const char **target_properties;
-    const char **target_undo; /* what takes them away */
-    bool *is_wanted;          /* content is to be copied */
+    const char **target_undo;  /* what takes them away */
+    const char **target_owner; /* to be become, because the user does not inherit its rights; else NULL */
+    bool *is_closed;           /* it cannot: the target's object stays as it is */
+    bool *is_wanted;           /* content is to be copied */
 };
+
+/* sql/large_objects.sql */
+enum object_column { OBJECT_OID, OBJECT_PROPERTIES, OBJECT_UNDO, OBJECT_OWNER, OBJECT_IS_OPEN };
 
 static int compare_oid(const void *key, const void *member)
 {
@@ -53,18 +58,49 @@ static int compare_oid(const void *key, const void *member)
     return x < y ? -1 : x > y;
 }
 
-/* "'{1,2}'": those that `is_wanted`, or all. NULL for none. */
-static char *oid_array(struct arena *a, const struct page *page, const bool *is_wanted)
+static bool is_same_owner(const char *left, const char *right)
+{
+    return left == NULL || right == NULL ? left == right : strcmp(left, right) == 0;
+}
+
+static const char any_owner[] = "";
+
+/* "'{1,2}'": those that `is_wanted` and that `owner` owns on the target. NULL for none. */
+static char *oid_array(struct arena *a, const struct page *page, const bool *is_wanted, const char *owner)
 {
     CLEANUP(buffer_free) struct buffer *text = buffer_new();
 
     for (unsigned i = 0; i < page->n; i++)
-        if (is_wanted == NULL || is_wanted[i])
+        if (is_wanted[i] && (owner == any_owner || is_same_owner(page->target_owner[i], owner)))
             buffer_printf(text, "%s%s", text->length == 0 ? "'{" : ",", page->oids[i]);
     if (text->length == 0)
         return NULL;
     buffer_append_text(text, "}'");
     return arena_strdup(a, buffer_text(text));
+}
+
+/* Each owner that is to be become once, at the first of its objects; NULL, for the user itself, at the first one of all. */
+static bool is_first_of_owner(const struct page *page, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (is_same_owner(page->target_owner[i], page->target_owner[n]))
+            return false;
+    return true;
+}
+
+/* In the transaction of the page. */
+MUST_USE static struct error *become(struct sync *s, const char *owner)
+{
+    CLEANUP(arena_free) struct arena *scratch = arena_new(NULL, "role");
+
+    return owner == NULL ? NULL
+                         : pg_execute_format(s->target, "becoming the owner of a large object", "SET LOCAL ROLE %s",
+                                             pg_quote_identifier(scratch, owner));
+}
+
+MUST_USE static struct error *be_oneself(struct sync *s, const char *owner)
+{
+    return owner == NULL ? NULL : pg_execute(s->target, "putting the role back", "RESET ROLE");
 }
 
 MUST_USE static struct error *read_page(struct pg_conn *c, struct arena *a, const char *after, unsigned limit,
@@ -75,12 +111,52 @@ MUST_USE static struct error *read_page(struct pg_conn *c, struct arena *a, cons
     return pg_query(c, a, "reading the list of large objects", sql_large_objects, params, COUNT_OF(params), out);
 }
 
+/* *out_n is those that are gone. */
+MUST_USE static struct error *unlink_as(struct sync *s, struct arena *a, const char *owner, const char *oids,
+                                        uint64_t *out_n)
+{
+    char *count = NULL;
+
+    TRY(become(s, owner));
+    TRY(pg_query_text(
+        s->target, a, "removing large objects",
+        "SELECT count(lo_unlink(m.oid))::text FROM pg_catalog.pg_largeobject_metadata m WHERE m.oid = ANY "
+        "($1::oid[])",
+        &oids, 1, &count));
+    *out_n = cell_u64(count);
+    return be_oneself(s, owner);
+}
+
+/* One that the source has not. */
+MUST_USE static struct error *remove_extra(struct sync *s, struct arena *a, char *const *row)
+{
+    uint64_t n = 0;
+
+    if (row[OBJECT_OWNER] != NULL && !cell_bool(row[OBJECT_IS_OPEN])) {
+        left_out_tell(s->left_out, arena_printf(a, "SELECT lo_unlink(%s);", row[OBJECT_OID]),
+                      arena_printf(a, "it belongs to role \"%s\", which the user cannot become", row[OBJECT_OWNER]));
+        return NULL;
+    }
+    TRY(unlink_as(s, a, row[OBJECT_OWNER], arena_printf(a, "{%s}", row[OBJECT_OID]), &n));
+    s->counts.removed += n;
+    return NULL;
+}
+
+static void note_on_target(struct page *page, size_t i, char *const *row)
+{
+    page->target_properties[i] = row[OBJECT_PROPERTIES];
+    page->target_undo[i] = row[OBJECT_UNDO];
+    page->target_owner[i] = row[OBJECT_OWNER];
+    page->is_closed[i] = row[OBJECT_OWNER] != NULL && !cell_bool(row[OBJECT_IS_OPEN]);
+}
+
 /* What of the page the target has, and what it has besides. */
 MUST_USE static struct error *match_target(struct sync *s, struct arena *a, struct page *page)
 {
     const char *params[] = {page->after, page->last};
     struct pg_rows there;
     CLEANUP(buffer_free) struct buffer *extra = buffer_new();
+    uint64_t n_removed = 0;
     char *count = NULL;
 
     TRY(pg_query_text(s->target, a, "counting large objects",
@@ -89,23 +165,22 @@ MUST_USE static struct error *match_target(struct sync *s, struct arena *a, stru
                       params, COUNT_OF(params), &count));
     TRY(read_page(s->target, a, page->after, cell_u32(count), &there));
     for (unsigned r = 0; r < there.n_rows; r++) {
+        char *const *row = there.rows[r];
         const char **found =
-            page->n == 0 ? NULL : bsearch(there.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+            page->n == 0 ? NULL : bsearch(row[OBJECT_OID], page->oids, page->n, sizeof *page->oids, compare_oid);
 
-        if (found != NULL) {
-            page->target_properties[found - page->oids] = there.rows[r][1];
-            page->target_undo[found - page->oids] = there.rows[r][2];
-        } else {
-            buffer_printf(extra, "%s%s", extra->length == 0 ? "{" : ",", there.rows[r][0]);
-        }
+        if (found != NULL)
+            note_on_target(page, (size_t)(found - page->oids), row);
+        else if (s->may_remove && row[OBJECT_OWNER] != NULL)
+            TRY(remove_extra(s, a, row));
+        else
+            buffer_printf(extra, "%s%s", extra->length == 0 ? "{" : ",", row[OBJECT_OID]);
     }
     if (extra->length == 0 || !s->may_remove)
         return NULL;
     buffer_append_char(extra, '}');
-    const char *oids = buffer_text(extra);
-    TRY(pg_query_text(s->target, a, "removing large objects that the source has not",
-                      "SELECT count(lo_unlink(o))::text FROM unnest($1::oid[]) AS o", &oids, 1, &count));
-    s->counts.removed += cell_u64(count);
+    TRY(unlink_as(s, a, NULL, buffer_text(extra), &n_removed));
+    s->counts.removed += n_removed;
     return NULL;
 }
 
@@ -119,6 +194,36 @@ MUST_USE static struct error *read_hashes(struct pg_conn *c, struct arena *a, co
     return pg_query(c, a, "reading large objects", sql, NULL, 0, out);
 }
 
+/* On the target, each as who may read it. Those found equal, or empty on the source, are not wanted. */
+MUST_USE static struct error *compare_as(struct sync *s, struct arena *a, struct page *page, const bool *is_common,
+                                         const char **hashes, const char *owner)
+{
+    const char *oids = oid_array(a, page, is_common, owner);
+    struct pg_rows answer;
+
+    if (oids == NULL)
+        return NULL;
+    TRY(become(s, owner));
+    TRY(read_hashes(s->target, a, oids, &answer));
+    TRY(be_oneself(s, owner));
+    for (unsigned r = 0; r < answer.n_rows; r++) {
+        const char **found = bsearch(answer.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
+        size_t i = (size_t)(found - page->oids);
+
+        page->is_wanted[i] = strcmp(hashes[i], arena_printf(a, "%s %s", answer.rows[r][1], answer.rows[r][2])) != 0;
+        hashes[i] = "";
+    }
+    return NULL;
+}
+
+/* It may hold something else than the source's. */
+static void tell_closed(struct sync *s, struct arena *a, const struct page *page, unsigned i)
+{
+    left_out_tell(s->left_out, arena_printf(a, "-- contents, comment and rights of large object %s", page->oids[i]),
+                  arena_printf(a, "on the target it belongs to role \"%s\", which the user cannot become",
+                               page->target_owner[i]));
+}
+
 /* Content is compared where both have the object: an empty one has no row in either answer. */
 MUST_USE static struct error *choose_wanted(struct sync *s, struct arena *a, struct page *page)
 {
@@ -127,11 +232,13 @@ MUST_USE static struct error *choose_wanted(struct sync *s, struct arena *a, str
     struct pg_rows answer;
 
     for (unsigned i = 0; i < page->n; i++) {
-        is_common[i] = page->target_properties[i] != NULL;
-        page->is_wanted[i] = !is_common[i];
+        is_common[i] = page->target_properties[i] != NULL && !page->is_closed[i];
+        page->is_wanted[i] = page->target_properties[i] == NULL;
         hashes[i] = "";
+        if (page->is_closed[i])
+            tell_closed(s, a, page, i);
     }
-    const char *oids = oid_array(a, page, is_common);
+    const char *oids = oid_array(a, page, is_common, any_owner);
     if (oids == NULL)
         return NULL;
     TRY(read_hashes(s->source, a, oids, &answer));
@@ -140,34 +247,38 @@ MUST_USE static struct error *choose_wanted(struct sync *s, struct arena *a, str
 
         hashes[found - page->oids] = arena_printf(a, "%s %s", answer.rows[r][1], answer.rows[r][2]);
     }
-    TRY(read_hashes(s->target, a, oids, &answer));
-    for (unsigned r = 0; r < answer.n_rows; r++) {
-        const char **found = bsearch(answer.rows[r][0], page->oids, page->n, sizeof *page->oids, compare_oid);
-        size_t i = (size_t)(found - page->oids);
-
-        page->is_wanted[i] = strcmp(hashes[i], arena_printf(a, "%s %s", answer.rows[r][1], answer.rows[r][2])) != 0;
-        hashes[i] = "";
-    }
+    for (unsigned i = 0; i < page->n; i++)
+        if (is_first_of_owner(page, i))
+            TRY(compare_as(s, a, page, is_common, hashes, page->target_owner[i]));
     for (unsigned i = 0; i < page->n; i++) /* the target's is empty, the source's is not */
         page->is_wanted[i] = page->is_wanted[i] || (is_common[i] && hashes[i][0] != '\0');
     return NULL;
 }
 
+/* They are made anew. */
+MUST_USE static struct error *unlink_wanted(struct sync *s, struct arena *a, const struct page *page)
+{
+    for (unsigned i = 0; i < page->n; i++) {
+        const char *owner = page->target_owner[i];
+        const char *oids = is_first_of_owner(page, i) ? oid_array(a, page, page->is_wanted, owner) : NULL;
+        uint64_t n = 0;
+
+        if (oids != NULL)
+            TRY(unlink_as(s, a, owner, arena_printf(a, "%.*s", (int)strlen(oids) - 2, oids + 1), &n));
+    }
+    return NULL;
+}
+
 MUST_USE static struct error *copy_contents(struct sync *s, struct arena *a, struct page *page)
 {
-    const char *oids = oid_array(a, page, page->is_wanted);
+    const char *oids = oid_array(a, page, page->is_wanted, any_owner);
     uint64_t rows = 0;
     struct copy_outcome outcome = {.rows = &rows};
     char *count = NULL;
 
     if (oids == NULL)
         return NULL;
-    TRY(pg_query_text(s->target, a, "making large objects",
-                      arena_printf(a,
-                                   "WITH gone AS (SELECT lo_unlink(m.oid) FROM pg_largeobject_metadata m "
-                                   "WHERE m.oid = ANY (%s::oid[])) SELECT (SELECT count(*) FROM gone)::text",
-                                   oids),
-                      NULL, 0, &count));
+    TRY(unlink_wanted(s, a, page));
     TRY(pg_query_text(s->target, a, "making large objects",
                       arena_printf(a, "SELECT count(lo_create(o))::text FROM unnest(%s::oid[]) AS o", oids), NULL, 0,
                       &count));
@@ -260,7 +371,7 @@ MUST_USE static struct error *set_properties(struct sync *s, struct arena *a, co
     for (unsigned i = 0; i < page->n; i++) {
         bool is_kept = page->target_properties[i] != NULL && !page->is_wanted[i];
 
-        if (is_kept && strcmp(page->target_properties[i], page->properties[i]) == 0)
+        if (page->is_closed[i] || (is_kept && strcmp(page->target_properties[i], page->properties[i]) == 0))
             continue;
         if (is_kept)
             buffer_append_text(sql, page->target_undo[i]);
@@ -300,10 +411,12 @@ MUST_USE static struct error *sync_pages(struct sync *s)
         page.properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.properties);
         page.target_properties = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_properties);
         page.target_undo = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_undo);
+        page.target_owner = arena_alloc(scratch, (page.n + 1U) * sizeof *page.target_owner);
+        page.is_closed = arena_alloc(scratch, (page.n + 1U) * sizeof *page.is_closed);
         page.is_wanted = arena_alloc(scratch, (page.n + 1U) * sizeof *page.is_wanted);
         for (unsigned r = 0; r < page.n; r++) {
-            page.oids[r] = rows.rows[r][0];
-            page.properties[r] = rows.rows[r][1];
+            page.oids[r] = rows.rows[r][OBJECT_OID];
+            page.properties[r] = rows.rows[r][OBJECT_PROPERTIES];
         }
         is_last = page.n < PAGE;
         page.last = is_last ? NULL : page.oids[page.n - 1];

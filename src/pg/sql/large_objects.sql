@@ -1,4 +1,5 @@
--- A page of large objects behind oid $1: oid, the statements that give it its owner, comment and rights, and those that take comment and rights from it.
+-- A page of large objects behind oid $1: oid, the statements that give it its owner, comment and rights, and those that take comment and rights from it;
+-- the owner whose rights the user does not inherit, and whether it can become that one.
 -- Rights are given in the order of the list, so who grants has the right to; who is no superuser gives them all as the owner.
 select m.oid::text,
        format('ALTER LARGE OBJECT %s OWNER TO %I;', m.oid, pg_get_userbyid(m.lomowner))
@@ -20,7 +21,9 @@ select m.oid::text,
                                                       case when a.grantee = 0 then 'PUBLIC' else quote_ident(pg_get_userbyid(a.grantee)) end), '')
                       from aclexplode(m.lomacl) a where a.grantee <> m.lomowner), '')
        -- What the owner has taken from itself it has again
-       || case when m.lomacl is not null then format(e'GRANT ALL ON LARGE OBJECT %s TO %I;\n', m.oid, pg_get_userbyid(m.lomowner)) else '' end
+       || case when m.lomacl is not null then format(e'GRANT ALL ON LARGE OBJECT %s TO %I;\n', m.oid, pg_get_userbyid(m.lomowner)) else '' end,
+       case when not pg_has_role(m.lomowner, 'USAGE') then pg_get_userbyid(m.lomowner) end,
+       (case when current_setting('server_version_num')::int >= 160000 then pg_has_role(m.lomowner, 'SET') else pg_has_role(m.lomowner, 'MEMBER') end)::text
   from pg_largeobject_metadata m
  where m.oid > $1::oid
  order by m.oid
