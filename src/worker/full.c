@@ -607,7 +607,9 @@ struct error *full_find_whole(struct task *t, struct pg_conn *source)
         return NULL;
     TRY(lineage_of_extensions(source, t->arena, &ignored, &t->n_ignored));
     t->ignored = ignored;
-    return NULL;
+    /* Set on the source since by statements that were carried: as at any other start. */
+    TRY(forced_security_lift(source, t->guard, t->chosen));
+    return firing_lift(source, t->guard, t->chosen);
 }
 
 static void go_on(struct task *t)

@@ -29,14 +29,18 @@ def test_a_start_that_finds_everything_there_asks_for_little(world: World):
     pair = world.pair(source_settings=LOGGED, target_settings=LOGGED).fill_shop()
     pair.pgtide.follow()
     pair.on_source("CREATE TABLE later (id integer PRIMARY KEY, v text); INSERT INTO later SELECT n, 'v' FROM generate_series(1, 100) n")
+    pair.on_source("CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.v := NEW.v || ''!''; RETURN NEW; END'; CREATE TRIGGER noted BEFORE UPDATE ON later FOR EACH ROW EXECUTE FUNCTION noted()")
+    pair.on_source("ALTER TABLE later ENABLE ALWAYS TRIGGER noted")
     first = pair.pgtide.status()
     since = kill(pair)
+    fires = pair.target_value("SELECT tgenabled FROM pg_trigger WHERE tgname = 'noted'")
     capture = pair.source.query(FUNCTION, pair.database)
     pair.on_source("UPDATE later SET v = v || n FROM generate_series(1, 100) n WHERE n = id; DELETE FROM later WHERE id % 10 = 0")
 
     pair.pgtide.follow()
     pair.pgtide.caught_up()
     seen = roles(pair.source, since[0]), roles(pair.target, since[1])
+    assert pair.target_value("SELECT tgenabled FROM pg_trigger WHERE tgname = 'noted'") == "O", fires
     # wait --for caught-up has a marker of its own; the resolver is for tables that are met while the lane works
     assert set(seen[0]) <= {"control", "check", "receiver", "marker"} and set(seen[1]) <= {"control", "lane 1", "resolver"}, seen
     assert len(seen[0]) <= 5 and len(seen[1]) <= 3, seen
