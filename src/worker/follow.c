@@ -225,6 +225,7 @@ MUST_USE static struct error *apply_one(struct follow *f, struct window *w)
     uint64_t slow = apply_counters(f->apply).windows_slow;
 
     TRY(apply_window(f->apply, w, durable));
+    hold_retry(f->task, NULL);
     if (durable)
         f->durable_due_us = now + DURABLE_EVERY_MS * INT64_C(1000);
     if (apply_counters(f->apply).windows_slow > slow)
@@ -712,6 +713,7 @@ MUST_USE static struct error *follow_for_ever(struct follow *f)
         }
         if (patience.backoff.tries == 0)
             log_warn("applying was interrupted, going on from the target's position: %s", error_message(err));
+        hold_retry(f->task, error_message(err));
         error_free(err);
         if (patience_wait(&patience, f->task->stream_stop))
             return NULL;

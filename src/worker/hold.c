@@ -79,6 +79,28 @@ const char *hold_cause(struct task *t, struct arena *a)
     return cause;
 }
 
+void hold_retry(struct task *t, const char *cause)
+{
+    if (cause == NULL && !atomic_load(&t->is_retrying))
+        return;
+    pthread_mutex_lock(&t->mutex);
+    free(t->retry_cause);
+    t->retry_cause = cause == NULL ? NULL : strdup(cause);
+    atomic_store(&t->is_retrying, t->retry_cause != NULL);
+    pthread_mutex_unlock(&t->mutex);
+}
+
+const char *hold_problem(struct task *t, struct arena *a)
+{
+    const char *cause = hold_cause(t, a);
+
+    pthread_mutex_lock(&t->mutex);
+    if (cause == NULL && t->retry_cause != NULL)
+        cause = arena_printf(a, "applying was interrupted and is tried again: %s", t->retry_cause);
+    pthread_mutex_unlock(&t->mutex);
+    return cause;
+}
+
 struct error *hold_refuse(struct task *t)
 {
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "held");

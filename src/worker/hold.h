@@ -31,6 +31,12 @@ bool hold_wait(struct task *t, const struct error *cause);
 /* Why it is held, in `a`; NULL when it is not. */
 const char *hold_cause(struct task *t, struct arena *a);
 
+/* Applying was interrupted by what mends itself, as a target that is down; NULL: it goes on again. */
+void hold_retry(struct task *t, const char *cause);
+
+/* Why nothing is applied just now, in `a`; NULL when there is no reason. */
+const char *hold_problem(struct task *t, struct arena *a);
+
 /* ERROR_CONFIG when it is paused or held, naming the cause: for what would wait for changes to be applied. */
 MUST_USE struct error *hold_refuse(struct task *t);
 

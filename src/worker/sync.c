@@ -181,7 +181,7 @@ static json_t *status_of(struct task *t)
         .slot = has_record && !t->record->is_once ? t->record->slot : NULL,
         .publication = has_record && !t->record->is_once ? t->record->publication : NULL,
         .state_folder = t->folder,
-        .problem = hold_cause(t, scratch),
+        .problem = hold_problem(t, scratch),
         .selection = has_record ? t->selection_rules : NULL,
         .with_dependencies = t->selects_dependencies,
         .n_selected = t->n_selected,
@@ -464,6 +464,7 @@ static void free_task(struct task *t)
     file_lock_release(t->lock);
     error_free(task_take_failure(t));
     free(t->held_cause);
+    free(t->retry_cause);
     pthread_mutex_destroy(&t->mutex);
     arena_free(t->arena);
 }

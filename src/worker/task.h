@@ -135,9 +135,11 @@ struct task {
     _Atomic bool is_consistent;      /* everything before it is applied */
     _Atomic bool rows_are_of_one_moment; /* that, with the tables that were put off: foreign keys can be checked */
 
-    pthread_mutex_t mutex; /* of failure and held_cause */
+    pthread_mutex_t mutex; /* of failure, held_cause and retry_cause */
     struct error *failure;
-    char *held_cause; /* applying waits for a decision about a change (worker/hold.h); NULL: it does not */
+    char *held_cause;  /* applying waits for a decision about a change (worker/hold.h); NULL: it does not */
+    char *retry_cause; /* applying was interrupted and is tried again by itself (worker/hold.h); NULL: it goes on */
+    _Atomic bool is_retrying;
 };
 
 /* Instead of a table's oid: the gate of the structure. What DDL the dump has seen is not run again. */

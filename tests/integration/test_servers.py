@@ -161,8 +161,12 @@ def test_a_server_crashes_while_it_is_followed(pair: BadPair, load: Mixed, side:
     for _ in range(2):
         load.run_for(1)
         server(pair, side).crash()
+        if side == "target":
+            wait_until(lambda: "tried again" in (pair.pgtide.status()["problem"] or ""), 30, "status says that the target is away")
         let_pass(1)
         server(pair, side).start()
+    if side == "target":
+        wait_until(lambda: pair.pgtide.status()["problem"] is None, 60, "status says nothing of it any more")
     go_on_and_finish(pair, load)
 
 
