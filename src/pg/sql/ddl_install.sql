@@ -175,6 +175,8 @@ begin
         if tg_tag in ('CREATE TABLE AS', 'SELECT INTO') and n_ours = 0 then
             made := ''; -- somebody waits for the end of what began
         end if;
+        -- In both of the next queries "offset 0" says: by their indexes, whatever the planner thinks of how many are concerned. The plan is
+        -- that of the session's first statement; joined, all of pg_class, pg_attribute and pg_index were read for each.
         -- Each server would compute other values: they are written again, where that is little, and so come as rows. Columns that are
         -- new were written by our transaction, after what was told last, and have none behind them that was not: of older ones a
         -- rewrite takes the value that the catalog had for rows before them. What computes a column's new type is in the statement alone.
@@ -182,11 +184,12 @@ begin
                         select objid from pg_event_trigger_ddl_commands() where tg_tag = 'ALTER TABLE' and classid = 'pg_class'::regclass
                         union select inhrelid from pg_inherits join altered on inhparent = altered.oid),
                       written as (
-                        select a.*, to_jsonb(a) ->> 'attgenerated' as generated, coalesce(d.adbin::text, t.typdefaultbin::text) as expression,
-                               (a.xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and a.cmin::text::int8 > last_cid as is_written
-                          from altered join pg_attribute a on a.attrelid = altered.oid and a.attnum > 0
-                          left join pg_type t on t.oid = a.atttypid
-                          left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum),
+                        select a.*, to_jsonb(a) ->> 'attgenerated' as generated,
+                               coalesce((select adbin::text from pg_attrdef where adrelid = a.attrelid and adnum = a.attnum),
+                                        (select typdefaultbin::text from pg_type where pg_type.oid = a.atttypid)) as expression,
+                               (a.row_xmin::text::int8 - txid_current() & 4294967295) < 2147483648 and a.row_cmin::text::int8 > last_cid as is_written
+                          from altered cross join lateral (select pg_attribute.*, pg_attribute.xmin as row_xmin, pg_attribute.cmin as row_cmin
+                                                             from pg_attribute where attrelid = altered.oid and attnum > 0 offset 0) a),
                       news as (
                         select n.attrelid from written n
                          where n.is_written and not n.attisdropped and coalesce(n.generated, '') = ''
@@ -229,13 +232,11 @@ begin
                          where tg_tag like '% EXTENSION' and deptype = 'e' and classid = 'pg_class'::regclass
                         -- What is dropped does not say whose key it was. DROP INDEX takes no primary key.
                         union select oid from pg_class
-                         where relkind = 'r' and (tg_tag = 'DROP INDEX' and relreplident = 'i'
+                         where tg_tag like 'DROP %' and relkind = 'r' and (tg_tag = 'DROP INDEX' and relreplident = 'i'
                                                   or tg_tag in ('DROP TYPE', 'DROP DOMAIN', 'DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED',
                                                                 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY', 'DROP COLLATION')
                                                      and relreplident in ('d', 'i'))
                         union select inhrelid from pg_inherits join concerned on inhparent = concerned.oid)
-                 -- "offset 0": by their indexes, whatever the planner thinks of how many are concerned. The plan is of the session's first
-                 -- statement; as a join it read all of pg_class and pg_index each time.
                  select r.oid::regclass as name, r.relkind, -- Its size takes a lock: of others than a new table that would be one that the statement has not, and a deadlock.
                         case when tg_tag in ('CREATE TABLE AS', 'SELECT INTO') then pg_table_size(r.oid) else 0 end as size,
                         not exists (select from pg_depend d where d.objid = r.oid and d.classid = 'pg_class'::regclass and d.deptype = 'e')
@@ -290,8 +291,8 @@ begin
     if tg_event = 'ddl_command_start' or made is not null or
        n_ours > 0 and tg_tag not in ('REFRESH MATERIALIZED VIEW', 'REINDEX', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION', 'DROP SUBSCRIPTION') then
         -- A long string is told once in a transaction, not with each of its statements. What is rolled back takes this setting back, too.
-        if stack = '' and length(said) > 1000 then
-            told := statement_timestamp()::text || ' ' || length(said);
+        if stack = '' and octet_length(said) > 1000 then
+            told := statement_timestamp()::text || ' ' || octet_length(said);
         end if;
         was_told := told <> '' and told = coalesce(current_setting('pgtide.told_@', true), '');
         perform set_config('pgtide.told_@', told, true);
