@@ -43,6 +43,7 @@ class Load:
     name: str
     run: Callable[[Servers, float], None]
     before: str = ""  # in the tables beforehand; {n}: rows
+    on_target: str = ""  # what brings as many changes to the target's tables from within: the least that applying can cost; {n}: the size's part of a million
     is_read: bool = False  # somebody on the target keeps a snapshot, as a report or a dump does: nothing dead is removed meanwhile
 
 
@@ -59,14 +60,18 @@ def each(total: float, clients: int = 8) -> tuple[str, ...]:
     return ("-c", str(clients), "-j", "2", "-t", str(max(1, int(total / clients))))
 
 
+ACCOUNTS = """SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off; BEGIN;
+UPDATE pgbench_accounts a SET abalance = abalance + 1
+  FROM (SELECT DISTINCT 1 + (random() * (SELECT max(aid) - 1 FROM pgbench_accounts))::integer AS aid FROM generate_series(1, {n} / 20) ORDER BY 1) v WHERE a.aid = v.aid;
+INSERT INTO pgbench_history (tid, bid, aid, delta, mtime) SELECT n, n, n, n, now() FROM generate_series(1, {n} / 20) n; COMMIT"""
 PLAIN = "INSERT INTO plain SELECT n, n, md5(n::text) FROM generate_series(1, {n}) n"
 LOADS = (
-    Load("TPC-B, 50,000 transactions", lambda s, size: bench(s, *each(50_000 * size))),
+    Load("TPC-B, 50,000 transactions", lambda s, size: bench(s, *each(50_000 * size)), on_target=ACCOUNTS),
     Load("TPC-B, 50,000 transactions, while a report reads the target", lambda s, size: bench(s, *each(50_000 * size)), is_read=True),
     Load("pgbench -N, 150,000 transactions", lambda s, size: bench(s, "-N", *each(150_000 * size))),
     Load("300,000 transactions of one insert", lambda s, size: bench(s, *each(300_000 * size), script=TINY)),
-    Load("one transaction of 1,000,000 inserts", lambda s, size: s.source.execute(PLAIN.format(n=int(1_000_000 * size)), DATABASE)),
-    Load("one transaction of 1,000,000 updates", lambda s, size: s.source.execute("UPDATE plain SET a = a + 1", DATABASE), before=PLAIN),
+    Load("one transaction of 1,000,000 inserts", lambda s, size: s.source.execute(PLAIN.format(n=int(1_000_000 * size)), DATABASE), on_target=PLAIN),
+    Load("one transaction of 1,000,000 updates", lambda s, size: s.source.execute("UPDATE plain SET a = a + 1", DATABASE), before=PLAIN, on_target="UPDATE plain SET a = a + 1"),
     Load("a mix of wide rows, 100,000 transactions", lambda s, size: bench(s, *each(100_000 * size), script=MIX),
          before="INSERT INTO mix SELECT n, md5(n::text), n * 1.01, now(), jsonb_build_object('n', n, 'text', repeat(md5(n::text), 6)), repeat(md5(n::text), 30) FROM generate_series(1, 100000) n"),
 )
@@ -86,6 +91,7 @@ def prepare(servers: Servers, load: Load, size: float) -> None:
 
 def drain(servers: Servers, contender: Contender, load: Load, size: float) -> Run:
     prepare(servers, load, size)
+    contender.on_target = load.on_target.format(n=int(1_000_000 * size))
     contender.begin()  # type: ignore[attr-defined]
     load.run(servers, size)
     servers.source.execute("INSERT INTO sentinel VALUES (1)", DATABASE)

@@ -19,6 +19,7 @@ JOBS = "2"  # the machine of the claims has two cores
 class Contender:
     name = ""
     is_probe = False  # a limit: it measures a part of the work, and leaves the target unlike the source
+    on_target = ""  # of the load in hand, see changes.Load
 
     def __init__(self, servers: Servers, pgtide: Path) -> None:
         self.servers, self.pgtide = servers, pgtide
@@ -303,8 +304,24 @@ class Decoded(Decoding):
                     "SELECT count(*) FROM pg_logical_slot_peek_binary_changes('bench', NULL, NULL, 'proto_version', '1', 'publication_names', 'bench')"], PGOPTIONS=self.OPTIONS)
 
 
+class OnTarget(Native):
+    """As many changes made on the target from within: nothing is decoded, sent or looked at."""
+
+    name = "limit: the target's part alone"
+    is_probe = True
+
+    def begin(self) -> None:
+        self.begin_with_slot()
+
+    def drain(self, client: Client, is_there: Callable[[], bool]) -> None:
+        client.run(["psql", "-qX", "-v", "ON_ERROR_STOP=1", self.target, "-c", self.on_target])
+
+    def end(self, process: None = None) -> None:
+        self.servers.source.execute("SELECT pg_drop_replication_slot('bench'); DROP PUBLICATION bench", DATABASE)
+
+
 CONTENDERS = (Pgtide, PgDump, Pgcopydb, Native, Pipe, CopyOut, CopyIn, Indexes)
-FOLLOWERS = (Pgtide, Native, Received, Decoded)
+FOLLOWERS = (Pgtide, Native, Received, Decoded, OnTarget)
 STEADY = (Pgtide, Native, Relay, RelayWithPosition)
 
 
