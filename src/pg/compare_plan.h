@@ -108,7 +108,7 @@ enum { PLAN_ORDER, PLAN_KEY, PLAN_HASH, PLAN_FIRST_COLUMN };
 char *compare_plan_where(struct arena *a, const struct compare_plan *p, char *const *cells);
 
 /* A cell in a statement. */
-const char *compare_plan_literal(struct arena *a, const char *cell);
+const char *compare_plan_literal(struct arena *a, const char *text);
 
 /* Statements for the target, without semicolon: they touch exactly one row. */
 char *compare_plan_insert(struct arena *a, const struct compare_plan *p, char *const *source_cells);
