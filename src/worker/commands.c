@@ -230,10 +230,10 @@ MUST_USE static struct error *no_sync_runs(struct pair *p, const struct wait_goa
 {
     TRY(task_record_read(p->arena, p->folder, &p->record));
     if (p->record != NULL && p->record->is_completed) {
+        if (was_seen && p->record->completed_at != NULL)
+            return NULL; /* at its own end, --until, with everything applied: our mark came too late for it */
         if (goal->what == WAIT_CAUGHT_UP)
             return has_applied(goal, p->record->completed_at) ? NULL : ended_too_early(p, goal);
-        if (was_seen && p->record->completed_at != NULL)
-            return NULL;
         return error_hint(error_new(ERROR_CONFIG, "no sync of %s is running: the last one has ended", p->name),
                           "Changes are not followed any more. \"pgtide sync\" begins anew.");
     }
