@@ -193,12 +193,25 @@ static void append_params(struct builder *b, const char *open, const char *close
     buffer_append_text(b->sql, close);
 }
 
+/* Side by side, a row at a time: unnest in FROM would first write each array into a tuplestore, a twentieth of an UPDATE's time. */
+static void append_arrays(struct builder *b)
+{
+    bool first = true;
+
+    buffer_append_text(b->sql, "(SELECT ");
+    for (unsigned i = 0; i < b->form->n_fields; i++) {
+        separate(b, &first, ", ");
+        buffer_printf(b->sql, "unnest($%u)", add_param(b, &b->form->fields[i]));
+    }
+    buffer_append_text(b->sql, ")");
+}
+
 void statement_append_rows(struct builder *b)
 {
     bool first = true;
 
     if (b->form->input.shape == SHAPE_UNNEST) {
-        append_params(b, "unnest(", ")");
+        append_arrays(b);
     } else {
         buffer_append_text(b->sql, "(VALUES ");
         for (unsigned r = 0; r < b->form->input.n_rows; r++) {

@@ -243,6 +243,14 @@ def test_wait_does_not_answer_for_what_was_committed_after_the_sync_had_ended(pa
     assert done.status == FAILED and "has ended" in done.err, done
 
 
+def test_wait_that_saw_the_sync_come_to_its_own_end_is_content(pair: Pair):
+    pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
+    run = pair.pgtide.start("--until", "caught-up")
+    done = pair.pgtide.call("wait", "--for", "caught-up", "--timeout", "60")
+    run.expect(OK, 60)
+    assert done.status == OK, done
+
+
 def test_wait_gives_up_after_its_timeout(pair: Pair):
     pair.on_source("CREATE TABLE t (a integer PRIMARY KEY)")
     pair.pgtide.follow()

@@ -150,7 +150,8 @@ static void writes_many_rows_with_an_array_a_column(void **state)
     struct batch_row rows[] = {{.key = row, .row = row}, {.key = row, .row = row}};
 
     assert_string_equal(sql_of(a, &f.table, BATCH_UPDATE, SHAPE_UNNEST, rows, 2),
-                        "UPDATE ONLY \"s\".\"t\" AS t SET \"n\" = v.c2, \"doc\" = v.c3 FROM unnest($1, $2, $3) AS "
+                        "UPDATE ONLY \"s\".\"t\" AS t SET \"n\" = v.c2, \"doc\" = v.c3 FROM (SELECT unnest($1), "
+                        "unnest($2), unnest($3)) AS "
                         "v(c1, c2, c3) WHERE t.\"id\" = v.c1");
     assert_string_equal(sql_of(a, &f.table, BATCH_DELETE, SHAPE_UNNEST, rows, 2),
                         "DELETE FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = ANY ($1)");
@@ -172,7 +173,7 @@ static void counts_the_row_when_there_is_nothing_to_set(void **state)
     assert_string_equal(sql_of(a, &f.table, BATCH_UPDATE, SHAPE_SINGLE, rows, 1),
                         "SELECT FROM ONLY \"s\".\"t\" AS t WHERE t.\"id\" = $1");
     assert_string_equal(sql_of(a, &f.table, BATCH_UPDATE, SHAPE_UNNEST, rows, 2),
-                        "SELECT FROM ONLY \"s\".\"t\" AS t, unnest($1) AS v(c1) WHERE t.\"id\" = v.c1");
+                        "SELECT FROM ONLY \"s\".\"t\" AS t, (SELECT unnest($1)) AS v(c1) WHERE t.\"id\" = v.c1");
 }
 
 /* D7, F13: exactly one row, NULLs by IS NULL, wider equalities narrowed by the text. */
@@ -254,8 +255,9 @@ static void declares_a_foreign_binary_value_as_what_it_is_and_casts_it(void **st
     struct statement_form form = statement_form(a, &in);
     struct statement_sql sql = statement_build(a, &form);
 
-    assert_string_equal(sql.text, "DELETE FROM ONLY \"s\".\"t\" AS t USING unnest($1) AS v(c1) WHERE t.\"id\" = "
-                                  "v.c1::bigint");
+    assert_string_equal(sql.text,
+                        "DELETE FROM ONLY \"s\".\"t\" AS t USING (SELECT unnest($1)) AS v(c1) WHERE t.\"id\" = "
+                        "v.c1::bigint");
     assert_int_equal(sql.types[0], INT4_ARRAY);
     rows[0].key = rows[1].key = in_text;
     form = statement_form(a, &in);
