@@ -32,6 +32,7 @@ struct run {
     struct net *first, *last;
     unsigned n_rows;
     bool has_had[NET_STATE_COUNT]; /* spares looking for what never was */
+    bool is_indexed;               /* its rows are found by their keys; until then it has nothing but inserts */
 };
 
 /* A table of the source, whatever its version. */
@@ -122,6 +123,7 @@ static struct net *append_net(struct fold *f, struct fold_table *t, enum net_sta
     r->last = n;
     r->n_rows++;
     r->has_had[state] = true;
+    r->is_indexed = r->is_indexed || state != NET_INSERT;
     return n;
 }
 
@@ -236,8 +238,38 @@ static void fold_rekey(struct fold *f, struct fold_table *t, const struct change
     keymap_put(&f->rows, find_slot(f, t, new_hash, new_key), new_hash, n);
 }
 
+/*
+ * What a source inserts has different keys until it updates or deletes: a load of nothing but inserts, the most there is of rows, need not
+ * be looked through. Should two be the same after all, the target refuses them and the exact path says so.
+ */
+static bool is_one_more_insert(const struct fold_table *t, const struct change *c)
+{
+    return c->op == BATCH_INSERT && (t->open == NULL || !t->open->is_indexed);
+}
+
+/* Something else comes: now each row must be found. */
+static void index_run(struct fold *f, const struct fold_table *t)
+{
+    struct run *r = t->open;
+
+    if (r == NULL || r->is_indexed)
+        return;
+    keymap_reserve(&f->rows, f->arena, r->n_rows);
+    for (struct net *n = r->first; n != NULL; n = n->next) {
+        uint64_t hash = hash_key(t->oid, n->key, t->table->n_key);
+
+        keymap_put(&f->rows, find_slot(f, t, hash, n->key), hash, n);
+    }
+    r->is_indexed = true;
+}
+
 static void fold_keyed(struct fold *f, struct fold_table *t, const struct change *c)
 {
+    if (is_one_more_insert(t, c)) {
+        append_net(f, t, NET_INSERT, c->key, c->new_row);
+        return;
+    }
+    index_run(f, t);
     keymap_reserve(&f->rows, f->arena, 2);
     if (c->op == BATCH_REKEY) {
         fold_rekey(f, t, c);

@@ -7,6 +7,8 @@
  *     INSERT then UPDATE   one INSERT          UPDATE then UPDATE   one UPDATE         DELETE then INSERT   both, in that order
  *     INSERT then DELETE   nothing             UPDATE then DELETE   one DELETE         anything else        cannot be: exact path
  *
+ * (Two INSERTs of one key, with no DELETE between, a source cannot make; they come out as two, for the target to refuse.)
+ *
  * UNCHANGED takes the value of an earlier change of the same row where there is one. Net changes of one table form a *run*; the
  * rows of a run have different keys, so their order does not matter but for this: deletes, updates, rekeys, inserts. A change
  * that would make order matter (a key touched by an UPDATE that changes keys, TRUNCATE, another version of the table, rows without a

@@ -129,7 +129,8 @@ static void changes_of_one_row_become_one(void **state)
         {"D1 I1|a|x D1", "t.delete(1)"},
         {"D1 I1|a|x D1 I1|b|y", "t.delete(1) t.insert(1|b|y)"},
         {"I1|a|x I2|a|x D1", "t.insert(2|a|x)"},
-        {"I1|a|x I1|b|y", NULL},
+        {"I1|a|x I2|b|y U2|c|? D1 I1|d|z I3|e|w", "t.insert(1|d|z 2|c|y 3|e|w)"},
+        {"I1|a|x I1|b|y", "t.insert(1|a|x 1|b|y)"}, /* cannot be; the target says so */
         {"U1|a|x I1|b|y", NULL},
         {"D1 U1|a|x", NULL},
         {"D1 D1", NULL},
