@@ -329,7 +329,7 @@ static void note_complete(struct spool *s, struct lsn end)
     s->is_clean = true;
 }
 
-static void note_boundary(struct spool *s, const struct boundary *b)
+static void note_boundary(struct spool *s, const struct boundary *b, int64_t received_us)
 {
     s->is_clean = false;
     switch (b->kind) {
@@ -346,7 +346,7 @@ static void note_boundary(struct spool *s, const struct boundary *b)
         s->complete.transactions++;
         note_complete(s, b->end);
         if (s->options.on_commit != NULL)
-            s->options.on_commit(s->options.commit_self, s->xid, b->end, b->committed_us);
+            s->options.on_commit(s->options.commit_self, s->xid, b->end, b->committed_us, received_us);
         break;
     }
 }
@@ -365,7 +365,7 @@ struct error *spool_append(struct spool *s, const char *bytes, size_t length, st
     enum record_kind kind = b.kind == BOUNDARY_COMMIT ? RECORD_COMMIT : RECORD_MESSAGE;
     struct record_header h = new_record(s, kind, length, wal, received_us);
     TRY(put(s, &h, bytes));
-    note_boundary(s, &b);
+    note_boundary(s, &b, received_us);
     if (b.kind == BOUNDARY_RELATION)
         relations_hold(&s->relations, b.oid, b.is_type, bytes, length, wal);
     return NULL;

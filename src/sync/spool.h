@@ -49,7 +49,7 @@ struct spool_options {
     void *self;
 
     /* Called in the writer's thread with each COMMIT that was taken. NULL for none. */
-    void (*on_commit)(void *commit_self, uint32_t xid, struct lsn end, int64_t committed_us);
+    void (*on_commit)(void *commit_self, uint32_t xid, struct lsn end, int64_t committed_us, int64_t received_us);
     void *commit_self;
 };
 

@@ -1,7 +1,6 @@
 #include "worker/prepare.h"
 
 #include "base/backoff.h"
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -175,14 +174,14 @@ static const char *task_tag_text(struct task *t)
     return arena_printf(t->arena, "%s %s", t->record->id, t->record->slot);
 }
 
-static void note_commit(void *self, uint32_t xid, struct lsn end, int64_t committed_us)
+static void note_commit(void *self, uint32_t xid, struct lsn end, int64_t committed_us, int64_t received_us)
 {
     struct task *t = self;
     struct progress_counters *c = t->counters;
 
     commit_log_note(t->commits, xid, end);
     task_commit_came(t, end, committed_us);
-    atomic_store_explicit(&c->receive_us, clock_wall_us() + atomic_load(&c->clock_offset_us) - committed_us,
+    atomic_store_explicit(&c->receive_us, received_us + atomic_load(&c->clock_offset_us) - committed_us,
                           memory_order_relaxed);
 }
 
