@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "base/buffer.h"
 #include "base/cursor.h"
 #include "base/fault.h"
 #include "pg/error.h"
@@ -14,14 +15,19 @@ enum {
     HEADER_BYTES = 19,   /* of COPY's binary format: signature, flags, length of what extends it */
     LSN_BYTES = 8,
     COLUMNS = 2,
+    BEFORE_MESSAGE_BYTES = 2 + 4 + LSN_BYTES, /* the number of columns, the position with its length */
     NO_MORE_ROWS = UINT16_MAX,
+    PIECE = 8192, /* of a row; most fit */
+    WARM_WAITS = 4,
 };
 
 struct peek {
     struct pg_conn *conn;
     const char *what; /* the attempt, for messages */
     struct pg_peek_sink sink;
+    struct buffer row; /* in the making; with the header before the first one */
     bool has_header;
+    unsigned n_waits;
     unsigned silent_ms;
 };
 
@@ -127,10 +133,21 @@ MUST_USE static struct error *begin(struct peek *p, const char *sql)
     return expect(p, PGRES_COPY_OUT);
 }
 
-/* A row: its position and the message. The header comes before the first one, in the same piece. */
-MUST_USE static struct error *take_row(struct peek *p, const char *bytes, size_t length)
+/* A piece that is full may be the last one of its row all the same: the row says how long it is. */
+static bool is_whole(const struct peek *p, size_t piece)
 {
-    struct cursor c = cursor_over(bytes, length);
+    struct cursor c = cursor_over(p->row.bytes, p->row.length);
+
+    if (piece < PIECE)
+        return true;
+    cursor_bytes(&c, (p->has_header ? 0 : HEADER_BYTES) + BEFORE_MESSAGE_BYTES);
+    return cursor_u32(&c) <= cursor_left(&c);
+}
+
+/* A row: its position and the message. The header comes before the first one, in the same message of the protocol. */
+MUST_USE static struct error *take_row(struct peek *p)
+{
+    struct cursor c = cursor_over(p->row.bytes, p->row.length);
     struct lsn at;
 
     if (!p->has_header)
@@ -143,8 +160,22 @@ MUST_USE static struct error *take_row(struct peek *p, const char *bytes, size_t
     at.value = cursor_u64(&c);
     uint32_t message = cursor_u32(&c);
     if (!has_position || c.failed || message != cursor_left(&c))
-        return error_new(ERROR_BUG, "%s: a row of %zu bytes was not understood", p->what, length);
+        return error_new(ERROR_BUG, "%s: a row of %zu bytes was not understood", p->what, p->row.length);
     return p->sink.take(p->sink.self, c.at, message, at);
+}
+
+/*
+ * libpq reads no more at once than its buffer holds, 16 KiB, which a row that is not fetched makes it double. So the first times it reads twice:
+ * later on there are fewer calls of the kernel for the same bytes.
+ */
+MUST_USE static struct error *read_socket(struct peek *p)
+{
+    PGconn *conn = pg_conn_handle(p->conn);
+    bool is_read = PQconsumeInput(conn) != 0;
+
+    if (is_read && p->n_waits++ < WARM_WAITS)
+        is_read = PQconsumeInput(conn) != 0;
+    return is_read ? NULL : refused(p, NULL);
 }
 
 /* Until more has come. */
@@ -152,27 +183,31 @@ MUST_USE static struct error *wait_for_more(struct peek *p)
 {
     bool ready = false;
 
+    TRY(p->sink.rest(p->sink.self));
     TRY(pg_conn_wait(p->conn, false, LOOK_EVERY_MS, &ready));
     p->silent_ms = ready ? 0 : p->silent_ms + LOOK_EVERY_MS;
     if (p->silent_ms >= SILENCE_MS)
         return error_new(ERROR_TRANSIENT, "%s: the source has not said anything for %d s", p->what, SILENCE_MS / 1000);
-    return ready && PQconsumeInput(pg_conn_handle(p->conn)) == 0 ? refused(p, NULL) : NULL;
+    return ready ? read_socket(p) : NULL;
 }
 
+/* In pieces out of libpq's buffer: PQgetCopyData would allocate each row. */
 MUST_USE static struct error *take_rows(struct peek *p)
 {
     for (;;) {
-        char *row = NULL;
-        int length = PQgetCopyData(pg_conn_handle(p->conn), &row, 1);
+        int length = PQgetlineAsync(pg_conn_handle(p->conn), buffer_reserve(&p->row, PIECE), PIECE);
 
         if (length < 0)
             return NULL; /* the end, or an error that comes as the next result */
-        struct error *err = length > 0 ? take_row(p, row, (size_t)length) : p->sink.rest(p->sink.self);
-        PQfreemem(row);
-        if (err == NULL && length == 0)
-            err = wait_for_more(p);
-        if (err != NULL)
-            return err;
+        if (length == 0) {
+            TRY(wait_for_more(p));
+            continue;
+        }
+        buffer_added(&p->row, (size_t)length);
+        if (!is_whole(p, (size_t)length))
+            continue;
+        TRY(take_row(p));
+        buffer_clear(&p->row);
     }
 }
 
@@ -187,7 +222,9 @@ struct error *pg_slot_peek(struct pg_conn *c, const struct pg_peek_options *opti
 
     FAULT_POINT("slot_peek.begin");
     TRY(begin(&p, command(a, options, pg_conn_version(c))));
-    TRY(take_rows(&p));
+    struct error *err = take_rows(&p);
+    buffer_drop(&p.row);
+    TRY(err);
     TRY(expect(&p, PGRES_COMMAND_OK));
     return expect_end(&p);
 }
