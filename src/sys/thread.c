@@ -5,9 +5,12 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/memory.h"
 
+enum { MODEST = 19 };
 enum { NAME_SIZE = 16 }; /* pthread_setname_np(3) refuses longer ones */
 
 struct thread {
@@ -65,6 +68,11 @@ struct error *thread_join(struct thread *t)
 bool thread_ended(const struct thread *t)
 {
     return atomic_load(&t->has_ended);
+}
+
+void thread_be_modest(void)
+{
+    setpriority(PRIO_PROCESS, (id_t)gettid(), MODEST); /* more niceness is never refused */
 }
 
 unsigned thread_processors(void)

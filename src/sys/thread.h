@@ -24,5 +24,8 @@ MUST_USE struct error *thread_join(struct thread *t);
 /* True once its function has returned: thread_join will not block. */
 bool thread_ended(const struct thread *t);
 
+/* The calling thread leaves the processor to whoever else wants it. (Linux: a thread has a niceness of its own.) */
+void thread_be_modest(void);
+
 /* Processors that this process may run on; at least 1. */
 unsigned thread_processors(void);

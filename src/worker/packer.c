@@ -1,6 +1,7 @@
 #include "worker/packer.h"
 
 #include "base/log.h"
+#include "sys/thread.h"
 #include "worker/spool_folder.h"
 
 enum { EVERY_MS = 1000 };
@@ -20,6 +21,7 @@ struct error *packer_run(void *self)
     struct task *t = self;
     bool is_failing = false;
 
+    thread_be_modest(); /* room on a disk can wait, applying cannot */
     while (!stop_wait_ms(t->stream_stop, EVERY_MS)) {
         CLEANUP(error_free) struct error *err = pack(t);
 
