@@ -2,21 +2,11 @@
 
 #include "pg/statement_build.h"
 
-#include <limits.h>
-
 enum {
     VALUES_ROWS_MANY = 64,
     VALUES_ROWS_FEW = 8,
     PARAMETERS_MAX = 65535, /* of one statement: a 16-bit number in the protocol's Bind message */
-    ARRAY_HEADER = 20,      /* dimensions, null flag, element type, length, lower bound: 4 bytes each */
 };
-
-#define NO_OFFSET SIZE_MAX
-
-/* A parameter's largest size; the server refuses more than 1 GiB - 1 in one value. */
-#define VALUE_BYTES_MAX ((size_t)0x3fffffff)
-
-enum { LARGE_BYTES = 16 * 1024 * 1024 }; /* a buffer that large is not kept */
 
 /* ---- which columns take part, and how ---- */
 
@@ -30,26 +20,20 @@ static bool has_row(const struct statement_input *in)
     return in->op != BATCH_DELETE;
 }
 
-static const struct value *value_of(const struct batch_row *row, const struct statement_field *field)
-{
-    return field->use == USE_MATCH ? &row->key[field->index] : &row->row[field->index];
-}
-
-/* The first value that tells the state of its column in all rows; a NULL when there is no other. */
-static const struct value *telling_value(const struct statement_input *in, const struct statement_field *field)
+const struct value *statement_telling_value(const struct statement_input *in, const struct statement_field *field)
 {
     for (unsigned r = 0; r + 1 < in->n_rows; r++) {
-        const struct value *v = value_of(&in->rows[r], field);
+        const struct value *v = statement_value(&in->rows[r], field);
 
         if (v->state != VALUE_NULL)
             return v;
     }
-    return value_of(&in->rows[in->n_rows - 1], field);
+    return statement_value(&in->rows[in->n_rows - 1], field);
 }
 
 bool statement_fill_field(const struct statement_input *in, struct statement_field *field)
 {
-    const struct value *v = telling_value(in, field);
+    const struct value *v = statement_telling_value(in, field);
 
     if (v->state == VALUE_UNCHANGED)
         return false;
@@ -126,7 +110,13 @@ struct statement_form statement_form(struct arena *a, const struct statement_inp
         n += fill_match(in, fields);
     if (in->check == NULL && has_row(in))
         n += fill_row(in, fields + n);
-    return (struct statement_form){.input = *in, .plan = plan, .n_fields = n, .fields = fields};
+    return (struct statement_form){.input = *in,
+                                   .plan = plan,
+                                   .n_fields = n,
+                                   .fields = fields,
+                                   .is_range = in->is_range && in->shape == SHAPE_UNNEST && in->check == NULL &&
+                                               in->table->mode == TABLE_KEYED && has_match(in) &&
+                                               !fields[0].is_foreign};
 }
 
 void statement_key(struct buffer *out, const struct statement_form *form)
@@ -138,7 +128,7 @@ void statement_key(struct buffer *out, const struct statement_form *form)
     buffer_append_char(out, (char)form->input.shape);
     buffer_append_char(out, (char)form->input.table->mode);
     buffer_append_char(out, form->input.shape == SHAPE_VALUES ? (char)form->input.n_rows : 0);
-    buffer_append_char(out, form->input.asserts ? 1 : 0);
+    buffer_append_char(out, (char)((form->input.asserts ? 1 : 0) | (form->is_range ? 2 : 0)));
     for (unsigned i = 0; i < form->n_fields; i++) {
         const struct statement_field *f = &form->fields[i];
 
@@ -335,6 +325,18 @@ static void append_condition(struct builder *b, const unsigned *numbers)
     }
 }
 
+/* The keys are sorted, and the first parameter. */
+static void append_range(struct builder *b)
+{
+    const char *key = b->form->fields[0].column->name;
+
+    if (b->form->is_range)
+        buffer_printf(b->sql,
+                      " AND t.%s OPERATOR(pg_catalog.>=) ($1)[1]"
+                      " AND t.%s OPERATOR(pg_catalog.<=) ($1)[pg_catalog.cardinality($1)]",
+                      key, key);
+}
+
 static bool sets_nothing(const struct statement_form *form)
 {
     for (unsigned i = 0; i < form->n_fields; i++)
@@ -374,6 +376,7 @@ static void build_update(struct arena *a, struct builder *b)
         statement_append_rows(b);
     }
     append_condition(b, numbers);
+    append_range(b);
 }
 
 /* One key column: the planner makes one index scan over a sorted array of it, without a join. */
@@ -388,7 +391,7 @@ static void build_delete(struct arena *a, struct builder *b)
     bool is_list = form->input.shape == SHAPE_UNNEST || form->input.shape == SHAPE_VALUES;
 
     buffer_printf(b->sql, "DELETE FROM %s%s AS t", form->plan->only, form->plan->name);
-    if (fits_any(form)) {
+    if (fits_any(form) && !form->is_range) {
         buffer_printf(b->sql, " WHERE t.%s %s ANY ($%u)", form->fields[0].column->name, form->fields[0].column->equals,
                       add_param(b, &form->fields[0]));
         return;
@@ -399,6 +402,7 @@ static void build_delete(struct arena *a, struct builder *b)
         statement_append_rows(b);
     }
     append_condition(b, numbers);
+    append_range(b);
 }
 
 static const struct statement_field *field_that_sets(const struct statement_form *form, unsigned column)
@@ -495,210 +499,6 @@ struct statement_sql statement_build(struct arena *a, const struct statement_for
     return out;
 }
 
-/* ---- parameters ---- */
-
-static void *grown(void *memory, size_t n, size_t size)
-{
-    void *more = reallocarray(memory, n, size);
-
-    if (more == NULL)
-        abort();
-    return more;
-}
-
-struct statement_params *statement_params_new(void)
-{
-    struct statement_params *p = calloc(1, sizeof *p);
-
-    if (p == NULL)
-        abort();
-    p->data = buffer_new();
-    return p;
-}
-
-void statement_params_free(struct statement_params *p)
-{
-    if (p == NULL)
-        return;
-    free(p->values);
-    free(p->lengths);
-    free(p->formats);
-    free(p->offsets);
-    buffer_free(p->data);
-    free(p);
-}
-
-void statement_params_clear(struct statement_params *p)
-{
-    p->n = 0;
-    p->bytes = 0;
-    if (p->data->capacity > LARGE_BYTES)
-        buffer_drop(p->data);
-    else
-        buffer_clear(p->data);
-}
-
-static unsigned next_param(struct statement_params *p)
-{
-    if (p->n == p->capacity) {
-        p->capacity = p->capacity == 0 ? 64 : p->capacity * 2;
-        p->values = grown(p->values, p->capacity, sizeof *p->values);
-        p->lengths = grown(p->lengths, p->capacity, sizeof *p->lengths);
-        p->formats = grown(p->formats, p->capacity, sizeof *p->formats);
-        p->offsets = grown(p->offsets, p->capacity, sizeof *p->offsets);
-    }
-    p->values[p->n] = NULL;
-    p->lengths[p->n] = 0;
-    p->formats[p->n] = 0;
-    p->offsets[p->n] = NO_OFFSET;
-    return p->n++;
-}
-
-/* Lives until the parameters are sent. */
-static void add_in_place(struct statement_params *p, const char *bytes, size_t length)
-{
-    unsigned i = next_param(p);
-
-    p->values[i] = bytes;
-    p->lengths[i] = (int)length;
-    p->bytes += length;
-}
-
-/* libpq takes text parameters with a NUL behind them; what comes from the stream has none. */
-static void add_copied(struct statement_params *p, const char *bytes, size_t length)
-{
-    unsigned i = next_param(p);
-
-    p->offsets[i] = p->data->length;
-    p->lengths[i] = (int)length;
-    p->bytes += length;
-    buffer_append(p->data, bytes, length);
-    buffer_append_char(p->data, '\0');
-}
-
-void statement_params_add(struct statement_params *p, const struct value *v)
-{
-    switch (v->state) {
-    case VALUE_TEXT:
-        if (v->has_nul)
-            add_in_place(p, v->bytes, v->length);
-        else
-            add_copied(p, v->bytes, v->length);
-        return;
-    case VALUE_BINARY:
-        add_in_place(p, v->bytes == NULL ? "" : v->bytes, v->length);
-        p->formats[p->n - 1] = 1;
-        return;
-    case VALUE_NULL:
-    case VALUE_UNCHANGED:
-    case VALUE_STATE_COUNT:
-        next_param(p);
-        return;
-    }
-}
-
-void statement_params_add_text(struct statement_params *p, const char *text)
-{
-    if (text == NULL)
-        next_param(p);
-    else
-        add_copied(p, text, strlen(text));
-}
-
-struct error *statement_params_finish(struct statement_params *p)
-{
-    for (unsigned i = 0; i < p->n; i++)
-        if (p->offsets[i] != NO_OFFSET)
-            p->values[i] = p->data->bytes + p->offsets[i];
-    if (p->bytes > VALUE_BYTES_MAX)
-        return error_new(ERROR_DATA, "%zu bytes of values are too much for one statement", p->bytes);
-    return NULL;
-}
-
-/* array_recv: dimensions, has NULLs, element type, length, lower bound; then each element with its length. */
-static void append_binary_array(struct buffer *b, const struct statement_form *form, const struct statement_field *f)
-{
-    unsigned n = form->input.n_rows;
-    size_t start = b->length;
-    bool has_null = false;
-
-    buffer_reserve(b, ARRAY_HEADER);
-    b->length += ARRAY_HEADER;
-    for (unsigned r = 0; r < n; r++) {
-        const struct value *v = value_of(&form->input.rows[r], f);
-
-        if (v->state == VALUE_NULL) {
-            has_null = true;
-            buffer_append_u32(b, UINT32_MAX);
-            continue;
-        }
-        buffer_append_u32(b, v->length);
-        buffer_append(b, v->bytes, v->length);
-    }
-    uint32_t header[] = {1, has_null, f->is_foreign ? f->column->foreign_type : f->column->type, n, 1};
-    for (size_t i = 0; i < COUNT_OF(header); i++)
-        header[i] = __builtin_bswap32(header[i]);
-    memcpy(b->bytes + start, header, ARRAY_HEADER);
-}
-
-/* array_in: every element quoted, so that nothing in it is taken for syntax, and NULL not. */
-static void append_text_array(struct buffer *b, const struct statement_form *form, const struct statement_field *f)
-{
-    buffer_append_char(b, '{');
-    for (unsigned r = 0; r < form->input.n_rows; r++) {
-        const struct value *v = value_of(&form->input.rows[r], f);
-
-        if (r > 0)
-            buffer_append_char(b, f->column->delimiter);
-        if (v->state == VALUE_NULL) {
-            buffer_append_text(b, "NULL");
-            continue;
-        }
-        char *to = buffer_reserve(b, 2 * (size_t)v->length + 2);
-        char *at = to;
-        *at++ = '"';
-        for (uint32_t i = 0; i < v->length; i++) {
-            if (v->bytes[i] == '"' || v->bytes[i] == '\\')
-                *at++ = '\\';
-            *at++ = v->bytes[i];
-        }
-        *at++ = '"';
-        b->length += (size_t)(at - to);
-    }
-    buffer_append_char(b, '}');
-    buffer_append_char(b, '\0');
-}
-
-static void add_array(struct statement_params *p, const struct statement_form *form, const struct statement_field *f)
-{
-    unsigned i = next_param(p);
-    size_t start = p->data->length;
-
-    if (f->is_binary)
-        append_binary_array(p->data, form, f);
-    else
-        append_text_array(p->data, form, f);
-    p->offsets[i] = start;
-    p->formats[i] = f->is_binary;
-    p->bytes += p->data->length - start;
-    p->lengths[i] = p->data->length - start > VALUE_BYTES_MAX ? INT_MAX : (int)(p->data->length - start);
-}
-
-struct error *statement_bind(const struct statement_form *form, struct statement_params *out)
-{
-    statement_params_clear(out);
-    if (form->input.shape == SHAPE_UNNEST) {
-        for (unsigned i = 0; i < form->n_fields; i++)
-            add_array(out, form, &form->fields[i]);
-        return statement_params_finish(out);
-    }
-    for (unsigned r = 0; r < form->input.n_rows; r++)
-        for (unsigned i = 0; i < form->n_fields; i++)
-            if (!form->fields[i].is_null)
-                statement_params_add(out, value_of(&form->input.rows[r], &form->fields[i]));
-    return statement_params_finish(out);
-}
-
 /* ---- shapes ---- */
 
 static bool takes_part(const struct batch *batch, unsigned column)
@@ -741,141 +541,4 @@ enum statement_shape statement_choose(const struct batch *batch, unsigned n, uns
     }
     *out_rows = 1;
     return SHAPE_SINGLE;
-}
-
-/* ---- COPY ---- */
-
-/* A column's part in the decision: false when the format is not `*format`, which the first column with bytes sets. */
-static bool joins_format(const struct statement_field *f, const struct value *v, enum copy_format *format)
-{
-    enum copy_format own = v->state == VALUE_BINARY ? COPY_BINARY : COPY_TEXT;
-
-    if (v->state == VALUE_NULL)
-        return true;
-    if (v->state == VALUE_UNCHANGED || f->column->foreign_type != 0)
-        return false;
-    if (*format == COPY_IMPOSSIBLE)
-        *format = own;
-    return *format == own;
-}
-
-enum copy_format statement_copy_format(const struct batch *batch)
-{
-    const struct table_plan *plan = batch->table->handle;
-    struct statement_input in = {.table = batch->table, .op = batch->op, .rows = batch->rows, .n_rows = batch->n_rows};
-    enum copy_format format = COPY_IMPOSSIBLE;
-
-    if (batch->op != BATCH_INSERT)
-        return COPY_IMPOSSIBLE;
-    for (unsigned i = 0; i < plan->n_columns; i++) {
-        struct statement_field f = {.column = &plan->columns[i], .index = (uint16_t)i, .use = USE_INSERT};
-
-        if (plan->columns[i].is_written && !joins_format(&f, telling_value(&in, &f), &format))
-            return COPY_IMPOSSIBLE;
-    }
-    return format;
-}
-
-char *statement_copy_sql(struct arena *a, const struct batch *batch, enum copy_format format)
-{
-    const struct table_plan *plan = batch->table->handle;
-    CLEANUP(buffer_free) struct buffer *sql = buffer_new();
-    bool first = true;
-
-    buffer_printf(sql, "COPY %s (", plan->name);
-    for (unsigned i = 0; i < plan->n_columns; i++) {
-        if (!plan->columns[i].is_written)
-            continue;
-        buffer_printf(sql, "%s%s", first ? "" : ", ", plan->columns[i].name);
-        first = false;
-    }
-    buffer_printf(sql, ") FROM STDIN%s", format == COPY_BINARY ? " (FORMAT binary)" : "");
-    return arena_strdup(a, buffer_text(sql));
-}
-
-static unsigned count_written(const struct table_plan *plan)
-{
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < plan->n_columns; i++)
-        n += plan->columns[i].is_written;
-    return n;
-}
-
-static void encode_binary_row(struct buffer *out, const struct table_plan *plan, unsigned n_written,
-                              const struct value *row)
-{
-    buffer_append_u16(out, (uint16_t)n_written);
-    for (unsigned i = 0; i < plan->n_columns; i++) {
-        if (!plan->columns[i].is_written)
-            continue;
-        if (row[i].state == VALUE_NULL) {
-            buffer_append_u32(out, UINT32_MAX);
-            continue;
-        }
-        buffer_append_u32(out, row[i].length);
-        buffer_append(out, row[i].bytes, row[i].length);
-    }
-}
-
-/* Manual, COPY, "Text Format": what stands for itself but for these. */
-static char escape_of(char c)
-{
-    static const char from[] = "\\\b\f\n\r\t\v";
-    static const char to[] = "\\bfnrtv";
-    const char *found = c == '\0' ? NULL : strchr(from, c);
-
-    return found == NULL ? '\0' : to[found - from];
-}
-
-static void encode_text_value(struct buffer *out, const struct value *v)
-{
-    if (v->state == VALUE_NULL) {
-        buffer_append_text(out, "\\N");
-        return;
-    }
-    char *to = buffer_reserve(out, 2 * (size_t)v->length);
-    char *at = to;
-    for (uint32_t i = 0; i < v->length; i++) {
-        char escape = escape_of(v->bytes[i]);
-
-        if (escape != '\0')
-            *at++ = '\\';
-        *at++ = escape == '\0' ? v->bytes[i] : escape;
-    }
-    out->length += (size_t)(at - to);
-}
-
-static void encode_text_row(struct buffer *out, const struct table_plan *plan, const struct value *row)
-{
-    bool first = true;
-
-    for (unsigned i = 0; i < plan->n_columns; i++) {
-        if (!plan->columns[i].is_written)
-            continue;
-        if (!first)
-            buffer_append_char(out, '\t');
-        first = false;
-        encode_text_value(out, &row[i]);
-    }
-    buffer_append_char(out, '\n');
-}
-
-void statement_copy_encode(struct buffer *out, const struct batch *batch, enum copy_format format, unsigned *next,
-                           size_t limit)
-{
-    static const char header[] = "PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0"; /* signature, flags, no extension; one more NUL */
-    const struct table_plan *plan = batch->table->handle;
-    unsigned n_written = count_written(plan);
-
-    if (*next == 0 && format == COPY_BINARY)
-        buffer_append(out, header, sizeof header);
-    for (unsigned n = 0; *next < batch->n_rows && (n == 0 || out->length < limit); n++, (*next)++) {
-        if (format == COPY_BINARY)
-            encode_binary_row(out, plan, n_written, batch->rows[*next].row);
-        else
-            encode_text_row(out, plan, batch->rows[*next].row);
-    }
-    if (*next == batch->n_rows && format == COPY_BINARY)
-        buffer_append_u16(out, UINT16_MAX);
 }

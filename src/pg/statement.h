@@ -38,6 +38,7 @@ struct statement_input {
     const struct deferred_key *check; /* not NULL: nothing is written; asserts that what was is alone with this key */
     bool
         asserts; /* any other number of rows than n_rows is an error of the server, division_by_zero. Not for SHAPE_REPLACE */
+    bool is_range; /* as in struct batch; for SHAPE_UNNEST */
 };
 
 /* With `check`: how many of the `n` rows that are left one statement takes; none at all when n is 0: then it looks at the whole table. */
@@ -65,6 +66,8 @@ struct statement_form {
     const struct table_plan *plan;
     unsigned n_fields;
     const struct statement_field *fields;
+    bool
+        is_range; /* the rows between the first key and the last are read and joined: to be planned without nested loops */
 };
 
 /* Lives in `a`; points to the rows. */

@@ -1,5 +1,6 @@
 /*
- * What pg/statement and its checks (pg/statement_check) share: the text in the making. For these two only.
+ * What pg/statement shares with its checks (pg/statement_check), parameters (pg/statement_params) and COPY (pg/statement_copy): the text in the
+ * making, and whose values are whose. For these alone.
  */
 #pragma once
 
@@ -11,6 +12,14 @@ struct builder {
     struct buffer *types; /* uint32_t each */
     unsigned n_params;
 };
+
+static inline const struct value *statement_value(const struct batch_row *row, const struct statement_field *field)
+{
+    return field->use == USE_MATCH ? &row->key[field->index] : &row->row[field->index];
+}
+
+/* The first value that tells the state of its column in all rows; a NULL when there is no other. */
+const struct value *statement_telling_value(const struct statement_input *in, const struct statement_field *field);
 
 /* False when the column takes no part: the source sent no value for it. */
 bool statement_fill_field(const struct statement_input *in, struct statement_field *field);

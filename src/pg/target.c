@@ -38,7 +38,7 @@ static const struct {
 } settings[] = {
     {0, "synchronous_commit", "off"}, /* a commit that must last asks for it (P3) */
     {120000, "plan_cache_mode", "force_generic_plan"},
-    /* Keys are looked up one by one; stale statistics must not turn that into a scan of the table a batch. */
+    /* Keys are looked up one by one; stale statistics must not turn that into a scan of the table a batch. Ranges are joined: join_sql. */
     {0, "enable_seqscan", "off"},
     {0, "enable_hashjoin", "off"},
     {0, "enable_mergejoin", "off"},
@@ -84,6 +84,7 @@ MUST_USE static struct error *connect_anew(struct pg_target *t)
     t->begin = (struct prepared){.name = "begin", .state = PREPARED_NOT};
     t->move = (struct prepared){.name = "move", .state = PREPARED_NOT};
     t->end = (struct prepared){.name = "end", .state = PREPARED_NOT};
+    t->join = (struct prepared){.name = "join", .state = PREPARED_NOT};
     t->conn = TAKE(conn);
     return NULL;
 }
@@ -230,6 +231,41 @@ MUST_USE static struct error *find_prepared(struct pg_target *t, const struct st
     return NULL;
 }
 
+/* What each transaction needs is parsed once a session. */
+MUST_USE static struct error *send_prepared(struct pg_target *t, struct prepared *prepared, char *sql,
+                                            const struct statement_params *params, struct pipe_expect expect)
+{
+    if (prepared->state == PREPARED_NOT) {
+        struct pipe_expect preparing = {.rows = PIPE_ANY_COUNT, .what = expect.what};
+
+        TRY(pipe_prepare(t->pipe, prepared, &(struct statement_sql){.text = sql}, preparing));
+    }
+    return pipe_execute(t->pipe, prepared, params, expect);
+}
+
+static char join_sql[] = "SELECT pg_catalog.set_config('enable_hashjoin', $1::text, false),"
+                         " pg_catalog.set_config('enable_nestloop', $2::text, false)";
+
+/* How a statement is planned is decided when it is executed for the first time, and again whenever its table's statistics or columns are new. */
+MUST_USE static struct error *set_joins(struct pg_target *t, bool hashed)
+{
+    statement_params_clear(t->params);
+    statement_params_add_text(t->params, hashed ? "on" : "off");
+    statement_params_add_text(t->params, hashed ? "off" : "on");
+    TRY(statement_params_finish(t->params));
+    return send_prepared(t, &t->join, join_sql, t->params,
+                         (struct pipe_expect){.rows = PIPE_ANY_COUNT, .what = "setting up the session"});
+}
+
+/* `t->params` are those of the form. */
+MUST_USE static struct error *execute(struct pg_target *t, const struct statement_form *form,
+                                      const struct prepared *prepared, struct pipe_expect expect)
+{
+    TRY(statement_bind(form, t->params));
+    t->largest = t->params->bytes > t->largest ? t->params->bytes : t->largest;
+    return pipe_execute(t->pipe, prepared, t->params, expect);
+}
+
 struct error *target_send(struct pg_target *t, const struct statement_input *in)
 {
     struct statement_form form = statement_form(t->scratch, in);
@@ -241,9 +277,11 @@ struct error *target_send(struct pg_target *t, const struct statement_input *in)
 
     statement_key(t->key, &form);
     TRY(find_prepared(t, &form, expect, &prepared));
-    TRY(statement_bind(&form, t->params));
-    t->largest = t->params->bytes > t->largest ? t->params->bytes : t->largest;
-    return pipe_execute(t->pipe, prepared, t->params, expect);
+    if (!form.is_range)
+        return execute(t, &form, prepared, expect);
+    TRY(set_joins(t, true));
+    TRY(execute(t, &form, prepared, expect));
+    return set_joins(t, false);
 }
 
 struct copy_run {
@@ -295,18 +333,6 @@ MUST_USE static struct error *renew(struct pg_target *t)
 {
     give_up(t);
     return connect_anew(t);
-}
-
-/* What each transaction needs is parsed once a session. */
-MUST_USE static struct error *send_prepared(struct pg_target *t, struct prepared *prepared, char *sql,
-                                            const struct statement_params *params, struct pipe_expect expect)
-{
-    if (prepared->state == PREPARED_NOT) {
-        struct pipe_expect preparing = {.rows = PIPE_ANY_COUNT, .what = expect.what};
-
-        TRY(pipe_prepare(t->pipe, prepared, &(struct statement_sql){.text = sql}, preparing));
-    }
-    return pipe_execute(t->pipe, prepared, params, expect);
 }
 
 static char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -368,6 +394,7 @@ static struct error *target_batch(void *self, const struct batch *batch)
 
         in.shape = statement_choose(batch, batch->n_rows - at, &n);
         in.n_rows = n;
+        in.is_range = batch->is_range && n == batch->n_rows;
         TRY(target_send(t, &in));
     }
     return NULL;

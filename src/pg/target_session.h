@@ -32,6 +32,7 @@ struct pg_target {
     uint32_t alone_with; /* nobody else writes to the table with this oid; 0: not known of any */
 
     struct prepared begin, move, end; /* a transaction, the position in it, its COMMIT */
+    struct prepared join;             /* how what comes next is joined */
     struct statement_cache *cache;
     unsigned prepares_open; /* sent since answers were last waited for */
     struct statement_params *params;

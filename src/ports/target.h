@@ -77,6 +77,9 @@ struct batch {
     enum batch_op op;
     unsigned n_rows;
     const struct batch_row *rows;
+    /* UPDATE and DELETE: in the order of their only key column, an integer. The rows that the target can have between the first and the
+     * last are at most twice as many, so that reading them all is cheaper than to look up each. */
+    bool is_range;
 };
 
 /* One change, for the exact path. */

@@ -314,3 +314,37 @@ def test_settings_of_roles_and_databases_change_no_value(world: World):
     pair.target.execute("ALTER DATABASE app RESET ALL")
     pair.assert_equal()
     pair.assert_nothing_left()
+
+
+RANGES = """
+CREATE TABLE small (id smallint PRIMARY KEY, v integer); INSERT INTO small SELECT g, 0 FROM generate_series(1, 4000) g;
+CREATE TABLE whole (id integer PRIMARY KEY, v integer, note text); INSERT INTO whole SELECT g, 0, 'note ' || g FROM generate_series(-3000, 12000) g;
+CREATE TABLE big (id bigint PRIMARY KEY, v integer); INSERT INTO big SELECT g * 2, 0 FROM generate_series(3000000000, 3000005000) g;
+CREATE TABLE parted (id integer PRIMARY KEY, v integer) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (2500); CREATE TABLE parted_2 PARTITION OF parted FOR VALUES FROM (2500) TO (9000);
+INSERT INTO parted SELECT g, 0 FROM generate_series(1, 6000) g;
+CREATE TABLE lost (id integer PRIMARY KEY, v integer); INSERT INTO lost SELECT g, 0 FROM generate_series(1, 5000) g;
+"""
+
+
+def test_most_rows_of_a_range_are_updated_and_deleted(pair: Pair):
+    """Joined by reading the range: what lies between two keys and is not meant stays as it is, and a row that is missing is still told."""
+    pair.pgtide.environment |= {"PGTIDE_LOG": "debug"}
+    pair.on_source(RANGES)
+    pair.pgtide.follow()
+    pair.on_source("UPDATE small SET v = id; UPDATE whole SET v = -id WHERE id % 7 <> 0; UPDATE big SET v = v + 1 WHERE id % 6 <> 0; UPDATE parted SET v = 3 WHERE id > 1000")
+    pair.pgtide.caught_up()
+    pair.assert_equal()
+    pair.on_source("BEGIN; DELETE FROM whole WHERE id BETWEEN -2500 AND -100 AND id % 5 <> 0; DELETE FROM whole WHERE id BETWEEN 1000 AND 5000 AND note NOT LIKE '%9';"
+                   " DELETE FROM parted WHERE id BETWEEN 1500 AND 4000; INSERT INTO parted SELECT g, 4 FROM generate_series(2000, 3500) g;"
+                   " DELETE FROM small WHERE id > 100; UPDATE big SET v = 9; COMMIT")
+    pair.pgtide.caught_up()
+    pair.assert_equal()
+    assert "row by row" not in "".join(path.read_text() for path in pair.pgtide.state_dir.glob("*/log"))
+    pair.target.execute("DELETE FROM lost WHERE id IN (17, 4000)", pair.database)
+    pair.on_source("UPDATE lost SET v = 1")
+    assert pair.pgtide.run.wait() != 0, pair.pgtide.last_words()
+    assert "lost" in pair.pgtide.last_words() and "17" in pair.pgtide.last_words(), pair.pgtide.last_words()
+    pair.target.execute("INSERT INTO lost VALUES (17, 0), (4000, 0)", pair.database)
+    pair.pgtide.follow()
+    pair.finish()

@@ -160,6 +160,44 @@ static void writes_many_rows_with_an_array_a_column(void **state)
                         "$5, $6)) AS v(c1, c2, c3) WHERE t.\"id\" = v.c1");
 }
 
+static void reads_a_range_where_most_of_it_is_meant(void **state)
+{
+    (void)state;
+    CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    CLEANUP(buffer_free) struct buffer *plain = buffer_new();
+    CLEANUP(buffer_free) struct buffer *ranged = buffer_new();
+    struct fixture f;
+    fill(&f);
+    struct value row[] = {text("1"), null, unchanged, unchanged};
+    struct batch_row rows[] = {{.key = row, .row = row}, {.key = row, .row = row}};
+    struct statement_input in = {
+        .table = &f.table, .op = BATCH_UPDATE, .shape = SHAPE_UNNEST, .rows = rows, .n_rows = 2};
+    const char *range = " AND t.\"id\" OPERATOR(pg_catalog.>=) ($1)[1]"
+                        " AND t.\"id\" OPERATOR(pg_catalog.<=) ($1)[pg_catalog.cardinality($1)]";
+
+    struct statement_form form = statement_form(a, &in);
+    statement_key(plain, &form);
+    in.is_range = true;
+    form = statement_form(a, &in);
+    assert_true(form.is_range);
+    statement_key(ranged, &form);
+    assert_true(plain->length == ranged->length && memcmp(plain->bytes, ranged->bytes, plain->length) != 0);
+    assert_string_equal(statement_build(a, &form).text,
+                        arena_printf(a,
+                                     "UPDATE ONLY \"s\".\"t\" AS t SET \"n\" = v.c2 FROM (SELECT unnest($1), "
+                                     "unnest($2)) AS v(c1, c2) WHERE t.\"id\" = v.c1%s",
+                                     range));
+    in.op = BATCH_DELETE;
+    form = statement_form(a, &in);
+    assert_string_equal(statement_build(a, &form).text,
+                        arena_printf(a,
+                                     "DELETE FROM ONLY \"s\".\"t\" AS t USING (SELECT unnest($1)) AS v(c1) WHERE "
+                                     "t.\"id\" = v.c1%s",
+                                     range));
+    in.shape = SHAPE_VALUES;
+    assert_false(statement_form(a, &in).is_range);
+}
+
 /* An UPDATE of the source that changed nothing we write still has to find its row. */
 static void counts_the_row_when_there_is_nothing_to_set(void **state)
 {
@@ -507,6 +545,7 @@ int main(void)
         cmocka_unit_test(writes_one_row_with_a_parameter_a_value),
         cmocka_unit_test(asserts_how_many_rows_there_were),
         cmocka_unit_test(writes_many_rows_with_an_array_a_column),
+        cmocka_unit_test(reads_a_range_where_most_of_it_is_meant),
         cmocka_unit_test(counts_the_row_when_there_is_nothing_to_set),
         cmocka_unit_test(finds_a_row_without_key_by_all_its_columns),
         cmocka_unit_test(verifies_identity_columns_that_no_update_may_set),

@@ -102,11 +102,65 @@ static void all_others_keep_their_order(void **state)
     arena_free(a);
 }
 
+/* `n` rows from `first` on, `step` apart, in disorder. */
+static bool is_range(struct arena *a, uint32_t type, int64_t first, int64_t step, unsigned n)
+{
+    const struct stream_column column[] = {{.name = "id", .type = type}, {.name = "b"}};
+    const struct stream_relation numbered = {.name = "t", .n_columns = 2, .columns = column};
+    struct target_table table = table_of(LANE_BY_KEY);
+    unsigned digits = type == 21 ? 4 : type == 23 ? 8 : 16;
+
+    table.relation = &numbered;
+    table.n_key = 1;
+    struct batches *b = batches_new(a, &table, BATCH_UPDATE, limits, n);
+    const struct fold_work *work = NULL;
+    for (unsigned i = 0; i < n; i++) {
+        char wide[32], text[64];
+
+        snprintf(wide, sizeof wide, "%016llx", (unsigned long long)(first + (int64_t)(i * STEP % n) * step));
+        snprintf(text, sizeof text, "#%s|#00", wide + 16 - digits);
+        struct value *row = row_from_text(a, text, 2);
+        batches_add(b, (struct batch_row){.key = row, .row = row});
+    }
+    (void)batches_append(b, &work);
+    return work->batch->is_range;
+}
+
+static void integers_that_lie_close_together_are_a_range(void **state)
+{
+    static const struct {
+        uint32_t type;
+        int64_t first, step;
+        unsigned n;
+        bool is_range;
+    } cases[] = {
+        {23, 1, 1, 1000, true},
+        {20, INT64_C(5000000000), 2, 1000, true},
+        {21, 100, 1, 1000, true},
+        {23, -5000, 1, 1000, true},
+        {20, INT64_MIN, 1, 1000, true},
+        {20, INT64_MAX - 999, 1, 1000, true},
+        {23, 1, 3, 1000, false},
+        {23, -500, 1, 1000, false},                               /* sorted behind the others */
+        {20, INT64_MIN, INT64_C(18000000000000000), 1000, false}, /* no overflow */
+        {23, 1, 1, 998, false},
+        {2950, 1, 1, 1000, false},
+    };
+    struct arena *a = arena_new(NULL, "test");
+
+    (void)state;
+    for (unsigned i = 0; i < COUNT_OF(cases); i++)
+        if (is_range(a, cases[i].type, cases[i].first, cases[i].step, cases[i].n) != cases[i].is_range)
+            fail_msg("case %u", i);
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_that_do_not_depend_on_each_other_come_in_the_order_of_the_key),
         cmocka_unit_test(all_others_keep_their_order),
+        cmocka_unit_test(integers_that_lie_close_together_are_a_range),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
