@@ -310,51 +310,93 @@ static void a_selection_takes_the_publications_that_name_its_tables(void **state
         .pre = parse(a, "1; 1259 100 TABLE - a al\n2; 1259 101 TABLE - b al\n",
                      ENTRY("1", "1259", "100", "0", "a", "TABLE") "CREATE TABLE a ();\n" ENTRY(
                          "2", "1259", "101", "0", "b", "TABLE") "CREATE TABLE b ();\n"),
-        .post = parse(
-            a,
-            "3; 6104 1 PUBLICATION - p al\n4; 6104 2 PUBLICATION - q al\n5; 6106 3 PUBLICATION TABLE - p a al\n"
-            "6; 6106 4 PUBLICATION TABLE - p b al\n7; 6106 5 PUBLICATION TABLE - q a al\n"
-            "8; 6237 6 PUBLICATION TABLES IN SCHEMA - p s al\n9; 0 0 COMMENT - PUBLICATION p al\n"
-            "10; 0 0 COMMENT - PUBLICATION q al\n",
-            ENTRY("3", "6104", "1", "0", "p", "PUBLICATION") "CREATE PUBLICATION p;\n" ENTRY("4", "6104", "2", "0", "q", "PUBLICATION") "CREATE PUBLICATION q FOR ALL TABLES;\n" ENTRY(
-                "5", "6106",
-                "3", "3 1", "p a", "PUBLICATION TABLE") "ALTER "
-                                                        "PUBLICA"
-                                                        "TION p "
-                                                        "ADD "
-                                                        "TABLE "
-                                                        "a;"
-                                                        "\n" ENTRY("6", "6106", "4", "3 2", "p b", "PUBLICATION TABLE") "ALTER PUBLICATION p ADD TABLE b;\n" ENTRY(
-                                                            "7", "6106", "5", "4 1", "q a",
-                                                            "PUBLICATION TABLE") "ALTER PUBLICATION q ADD TABLE "
-                                                                                 "a;\n" ENTRY(
-                                                                                     "8", "6237", "6", "3", "p s",
-                                                                                     "PUBLICATION TABLES IN "
-                                                                                     "SCHEMA") "ALTER "
-                                                                                               "PUBLICATION p "
-                                                                                               "ADD TABLES IN "
-                                                                                               "SCHEMA "
-                                                                                               "s;\n" ENTRY(
-                                                                                                   "9", "0", "0", "3",
-                                                                                                   "PU"
-                                                                                                   "BL"
-                                                                                                   "IC"
-                                                                                                   "AT"
-                                                                                                   "IO"
-                                                                                                   "N "
-                                                                                                   "p",
-                                                                                                   "CO"
-                                                                                                   "MM"
-                                                                                                   "EN"
-                                                                                                   "T") "COMMENT ON "
-                                                                                                        "PUBLICATION p "
-                                                                                                        "IS "
-                                                                                                        "'x';\n" ENTRY("10",
-                                                                                                                       "0",
-                                                                                                                       "0",
-                                                                                                                       "4",
-                                                                                                                       "PUBLICATION q",
-                                                                                                                       "COMMENT") "COMMENT ON PUBLICATION q IS 'x';\n"),
+        .post = parse(a,
+                      "3; 6104 1 PUBLICATION - p al\n4; 6104 2 PUBLICATION - q al\n5; 6106 3 PUBLICATION TABLE - p a "
+                      "al\n"
+                      "6; 6106 4 PUBLICATION TABLE - p b al\n7; 6106 5 PUBLICATION TABLE - q a al\n"
+                      "8; 6237 6 PUBLICATION TABLES IN SCHEMA - p s al\n9; 0 0 COMMENT - PUBLICATION p al\n"
+                      "10; 0 0 COMMENT - PUBLICATION q al\n",
+                      ENTRY("3", "6104", "1", "0", "p", "PUBLICATION") "CREATE PUBLICATION p;\n" ENTRY("4", "6104", "2", "0", "q", "PUBLICATION") "CREATE PUBLICATION q FOR ALL TABLES;\n" ENTRY(
+                          "5", "6106", "3", "3 1",
+                          "p a", "PUBLICATION TABLE") "ALTER "
+                                                      "PUBLICA"
+                                                      "TION p "
+                                                      "ADD "
+                                                      "TABLE "
+                                                      "a;"
+                                                      "\n" ENTRY("6", "6106", "4", "3 2", "p b", "PUBLICATION TABLE") "ALTER PUBLICATION p ADD TABLE b;\n" ENTRY(
+                                                          "7",
+                                                          "6106",
+                                                          "5",
+                                                          "4 1", "q a",
+                                                          "PUBLICATION TABLE") "ALTER PUBLICATION q ADD TABLE "
+                                                                               "a;\n" ENTRY(
+                                                                                   "8",
+                                                                                   "6237",
+                                                                                   "6",
+                                                                                   "3",
+                                                                                   "p s",
+                                                                                   "PUBLICATION TABLES IN "
+                                                                                   "SCHEMA") "ALTER "
+                                                                                             "PUBLICATION p "
+                                                                                             "ADD TABLES IN "
+                                                                                             "SCHEMA "
+                                                                                             "s;\n" ENTRY(
+                                                                                                 "9",
+                                                                                                 "0",
+                                                                                                 "0",
+                                                                                                 "3",
+                                                                                                 "PU"
+                                                                                                 "BL"
+                                                                                                 "IC"
+                                                                                                 "AT"
+                                                                                                 "IO"
+                                                                                                 "N "
+                                                                                                 "p",
+                                                                                                 "CO"
+                                                                                                 "MM"
+                                                                                                 "EN"
+                                                                                                 "T") "COMMENT ON "
+                                                                                                      "PUBLICATION p "
+                                                                                                      "IS "
+                                                                                                      "'x';\n" ENTRY(
+                                                                                                          "10", "0",
+                                                                                                          "0", "4",
+                                                                                                          "PUBLICATION "
+                                                                                                          "q",
+                                                                                                          "COMMENT") "C"
+                                                                                                                     "O"
+                                                                                                                     "M"
+                                                                                                                     "M"
+                                                                                                                     "E"
+                                                                                                                     "N"
+                                                                                                                     "T"
+                                                                                                                     " "
+                                                                                                                     "O"
+                                                                                                                     "N"
+                                                                                                                     " "
+                                                                                                                     "P"
+                                                                                                                     "U"
+                                                                                                                     "B"
+                                                                                                                     "L"
+                                                                                                                     "I"
+                                                                                                                     "C"
+                                                                                                                     "A"
+                                                                                                                     "T"
+                                                                                                                     "I"
+                                                                                                                     "O"
+                                                                                                                     "N"
+                                                                                                                     " "
+                                                                                                                     "q"
+                                                                                                                     " "
+                                                                                                                     "I"
+                                                                                                                     "S"
+                                                                                                                     " "
+                                                                                                                     "'"
+                                                                                                                     "x"
+                                                                                                                     "'"
+                                                                                                                     ";"
+                                                                                                                     "\n"),
     };
     static const int kept[] = {3, 6, 9};
 
