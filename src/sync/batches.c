@@ -7,6 +7,7 @@ enum {
     FIRST_CAPACITY = 16, /* of a further batch: a rare signature */
     SORTED_FROM = 64,    /* rows: below it there is nothing to gain */
     RANGE_FROM = 1000,
+    RANGE_BYTES = 1024 * 1024, /* of values: they are joined within the server's work_mem, 4 MB where nobody set it */
     RANGE_SPARSE =
         2, /* numbers in a range for each row: measured, three are still a gain, but dead versions count as well */
 };
@@ -227,7 +228,7 @@ static bool is_range(const struct batches *b, const struct open_batch *o)
     uint32_t type = b->table->relation->columns[b->table->key[0]].type;
     const struct value *ends[] = {&o->rows[0].key[0], &o->rows[o->batch.n_rows - 1].key[0]};
 
-    if (b->n_key != 1 || !is_integer(type) || o->batch.n_rows < RANGE_FROM)
+    if (b->n_key != 1 || !is_integer(type) || o->batch.n_rows < RANGE_FROM || o->bytes > RANGE_BYTES)
         return false;
     if (ends[0]->state != VALUE_BINARY || ends[1]->state != VALUE_BINARY)
         return false;
