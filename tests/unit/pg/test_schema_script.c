@@ -297,106 +297,52 @@ static bool is_101(const void *self, uint32_t oid)
     return oid == 101;
 }
 
-#define ENTRY(id, class, oid, needs, name, type)                                                        \
-    "--\n-- TOC entry " id " (class " class " OID " oid ")\n-- Dependencies: " needs "\n-- Name: " name \
-                                            "; Type: " type "; Schema: -; Owner: al\n--\n\n"
+struct sample {
+    const char *id, *class, *oid, *needs, *name, *type, *sql;
+};
+
+/* The script of pg_restore with these entries. */
+static const char *script(struct arena *a, const struct sample *entries, unsigned n)
+{
+    const char *text = "";
+
+    for (unsigned i = 0; i < n; i++)
+        text = arena_printf(a,
+                            "%s--\n-- TOC entry %s (class %s OID %s)\n-- Dependencies: %s\n-- Name: %s; Type: %s; "
+                            "Schema: -; Owner: al\n--\n\n%s\n",
+                            text, entries[i].id, entries[i].class, entries[i].oid, entries[i].needs, entries[i].name,
+                            entries[i].type, entries[i].sql);
+    return text;
+}
 
 /* Of tables a (100), not chosen, and b (101), chosen: those that name b, without what they have beyond it. */
 static void a_selection_takes_the_publications_that_name_its_tables(void **state)
 {
     (void)state;
     CLEANUP(arena_free) struct arena *a = arena_new(NULL, "test");
+    static const struct sample before[] = {
+        {"1", "1259", "100", "0", "a", "TABLE", "CREATE TABLE a ();"},
+        {"2", "1259", "101", "0", "b", "TABLE", "CREATE TABLE b ();"},
+    };
+    static const struct sample after[] = {
+        {"3", "6104", "1", "0", "p", "PUBLICATION", "CREATE PUBLICATION p;"},
+        {"4", "6104", "2", "0", "q", "PUBLICATION", "CREATE PUBLICATION q FOR ALL TABLES;"},
+        {"5", "6106", "3", "3 1", "p a", "PUBLICATION TABLE", "ALTER PUBLICATION p ADD TABLE a;"},
+        {"6", "6106", "4", "3 2", "p b", "PUBLICATION TABLE", "ALTER PUBLICATION p ADD TABLE b;"},
+        {"7", "6106", "5", "4 1", "q a", "PUBLICATION TABLE", "ALTER PUBLICATION q ADD TABLE a;"},
+        {"8", "6237", "6", "3", "p s", "PUBLICATION TABLES IN SCHEMA", "ALTER PUBLICATION p ADD TABLES IN SCHEMA s;"},
+        {"9", "0", "0", "3", "PUBLICATION p", "COMMENT", "COMMENT ON PUBLICATION p IS 'x';"},
+        {"10", "0", "0", "4", "PUBLICATION q", "COMMENT", "COMMENT ON PUBLICATION q IS 'x';"},
+    };
     struct schema schema = {
-        .pre = parse(a, "1; 1259 100 TABLE - a al\n2; 1259 101 TABLE - b al\n",
-                     ENTRY("1", "1259", "100", "0", "a", "TABLE") "CREATE TABLE a ();\n" ENTRY(
-                         "2", "1259", "101", "0", "b", "TABLE") "CREATE TABLE b ();\n"),
-        .post = parse(a,
-                      "3; 6104 1 PUBLICATION - p al\n4; 6104 2 PUBLICATION - q al\n5; 6106 3 PUBLICATION TABLE - p a "
-                      "al\n"
-                      "6; 6106 4 PUBLICATION TABLE - p b al\n7; 6106 5 PUBLICATION TABLE - q a al\n"
-                      "8; 6237 6 PUBLICATION TABLES IN SCHEMA - p s al\n9; 0 0 COMMENT - PUBLICATION p al\n"
-                      "10; 0 0 COMMENT - PUBLICATION q al\n",
-                      ENTRY("3", "6104", "1", "0", "p", "PUBLICATION") "CREATE PUBLICATION p;\n" ENTRY("4", "6104", "2", "0", "q", "PUBLICATION") "CREATE PUBLICATION q FOR ALL TABLES;\n" ENTRY(
-                          "5", "6106", "3", "3 1",
-                          "p a", "PUBLICATION TABLE") "ALTER "
-                                                      "PUBLICA"
-                                                      "TION p "
-                                                      "ADD "
-                                                      "TABLE "
-                                                      "a;"
-                                                      "\n" ENTRY("6", "6106", "4", "3 2", "p b", "PUBLICATION TABLE") "ALTER PUBLICATION p ADD TABLE b;\n" ENTRY(
-                                                          "7",
-                                                          "6106",
-                                                          "5",
-                                                          "4 1", "q a",
-                                                          "PUBLICATION TABLE") "ALTER PUBLICATION q ADD TABLE "
-                                                                               "a;\n" ENTRY(
-                                                                                   "8",
-                                                                                   "6237",
-                                                                                   "6",
-                                                                                   "3",
-                                                                                   "p s",
-                                                                                   "PUBLICATION TABLES IN "
-                                                                                   "SCHEMA") "ALTER "
-                                                                                             "PUBLICATION p "
-                                                                                             "ADD TABLES IN "
-                                                                                             "SCHEMA "
-                                                                                             "s;\n" ENTRY(
-                                                                                                 "9",
-                                                                                                 "0",
-                                                                                                 "0",
-                                                                                                 "3",
-                                                                                                 "PU"
-                                                                                                 "BL"
-                                                                                                 "IC"
-                                                                                                 "AT"
-                                                                                                 "IO"
-                                                                                                 "N "
-                                                                                                 "p",
-                                                                                                 "CO"
-                                                                                                 "MM"
-                                                                                                 "EN"
-                                                                                                 "T") "COMMENT ON "
-                                                                                                      "PUBLICATION p "
-                                                                                                      "IS "
-                                                                                                      "'x';\n" ENTRY(
-                                                                                                          "10", "0",
-                                                                                                          "0", "4",
-                                                                                                          "PUBLICATION "
-                                                                                                          "q",
-                                                                                                          "COMMENT") "C"
-                                                                                                                     "O"
-                                                                                                                     "M"
-                                                                                                                     "M"
-                                                                                                                     "E"
-                                                                                                                     "N"
-                                                                                                                     "T"
-                                                                                                                     " "
-                                                                                                                     "O"
-                                                                                                                     "N"
-                                                                                                                     " "
-                                                                                                                     "P"
-                                                                                                                     "U"
-                                                                                                                     "B"
-                                                                                                                     "L"
-                                                                                                                     "I"
-                                                                                                                     "C"
-                                                                                                                     "A"
-                                                                                                                     "T"
-                                                                                                                     "I"
-                                                                                                                     "O"
-                                                                                                                     "N"
-                                                                                                                     " "
-                                                                                                                     "q"
-                                                                                                                     " "
-                                                                                                                     "I"
-                                                                                                                     "S"
-                                                                                                                     " "
-                                                                                                                     "'"
-                                                                                                                     "x"
-                                                                                                                     "'"
-                                                                                                                     ";"
-                                                                                                                     "\n"),
+        .pre = parse(a, "1; 1259 100 TABLE - a al\n2; 1259 101 TABLE - b al\n", script(a, before, COUNT_OF(before))),
+        .post =
+            parse(a,
+                  "3; 6104 1 PUBLICATION - p al\n4; 6104 2 PUBLICATION - q al\n5; 6106 3 PUBLICATION TABLE - p a al\n"
+                  "6; 6106 4 PUBLICATION TABLE - p b al\n7; 6106 5 PUBLICATION TABLE - q a al\n"
+                  "8; 6237 6 PUBLICATION TABLES IN SCHEMA - p s al\n9; 0 0 COMMENT - PUBLICATION p al\n"
+                  "10; 0 0 COMMENT - PUBLICATION q al\n",
+                  script(a, after, COUNT_OF(after))),
     };
     static const int kept[] = {3, 6, 9};
 
