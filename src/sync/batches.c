@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "sync/change.h"
+
 enum {
     OPEN_MAX = 16,       /* batches that rows are compared with */
     FIRST_CAPACITY = 16, /* of a further batch: a rare signature */
@@ -11,9 +13,6 @@ enum {
     RANGE_SPARSE =
         2, /* numbers in a range for each row: measured, three are still a gain, but dead versions count as well */
 };
-
-/* pg_type.dat: the same in all versions. */
-enum integer_oid { INT8 = 20, INT2 = 21, INT4 = 23 };
 
 /* VALUE_NULL in a signature: all rows had NULL there so far, so either format may still come. */
 struct open_batch {
@@ -208,31 +207,17 @@ static void sort_rows(const struct batches *b, struct open_batch *o)
         o->rows[i] = rows[i].row;
 }
 
-static bool is_integer(uint32_t type)
-{
-    return type == INT2 || type == INT4 || type == INT8;
-}
-
-static int64_t integer_of(const struct value *v)
-{
-    uint64_t n = (unsigned char)v->bytes[0] >= 0x80 ? UINT64_MAX : 0;
-
-    for (uint32_t i = 0; i < v->length; i++)
-        n = n << 8 | (unsigned char)v->bytes[i];
-    return (int64_t)n;
-}
-
 /* Of sorted rows. Negative numbers are sorted behind the others, so where both are there is no range. */
 static bool is_range(const struct batches *b, const struct open_batch *o)
 {
     uint32_t type = b->table->relation->columns[b->table->key[0]].type;
     const struct value *ends[] = {&o->rows[0].key[0], &o->rows[o->batch.n_rows - 1].key[0]};
 
-    if (b->n_key != 1 || !is_integer(type) || o->batch.n_rows < RANGE_FROM || o->bytes > RANGE_BYTES)
+    if (b->n_key != 1 || !change_is_integer(type) || o->batch.n_rows < RANGE_FROM || o->bytes > RANGE_BYTES)
         return false;
     if (ends[0]->state != VALUE_BINARY || ends[1]->state != VALUE_BINARY)
         return false;
-    int64_t first = integer_of(ends[0]), last = integer_of(ends[1]);
+    int64_t first = change_integer(ends[0]), last = change_integer(ends[1]);
     return (first < 0) == (last < 0) && (uint64_t)(last - first) < (uint64_t)RANGE_SPARSE * o->batch.n_rows;
 }
 

@@ -175,13 +175,18 @@ enum type_oid {
     UUID = 2950
 };
 
-static void show_integer(struct buffer *b, const struct value *v)
+bool change_is_integer(uint32_t type)
+{
+    return type == INT2 || type == INT4 || type == INT8;
+}
+
+int64_t change_integer(const struct value *v)
 {
     uint64_t n = v->length > 0 && (unsigned char)v->bytes[0] >= 0x80 ? UINT64_MAX : 0;
 
     for (unsigned i = 0; i < v->length; i++)
         n = n << 8 | (unsigned char)v->bytes[i];
-    buffer_printf(b, "%" PRId64, (int64_t)n);
+    return (int64_t)n;
 }
 
 static void show_text(struct buffer *b, const struct value *v)
@@ -207,7 +212,7 @@ static void show_binary(struct buffer *b, const struct value *v, uint32_t type)
     case INT4:
     case INT8:
         if (v->length <= sizeof(uint64_t)) {
-            show_integer(b, v);
+            buffer_printf(b, "%" PRId64, change_integer(v));
             return;
         }
         break;

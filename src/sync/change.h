@@ -50,4 +50,8 @@ const char *change_describe(struct arena *a, const struct change *c);
 /* The same and, where it brings one, the new row: `…, new row (id, v) = (5, x)`. */
 const char *change_describe_whole(struct arena *a, const struct change *c);
 
+/* smallint, integer, bigint; and such a value, VALUE_BINARY, of at most eight bytes. */
+bool change_is_integer(uint32_t type);
+int64_t change_integer(const struct value *v);
+
 const char *batch_op_name(enum batch_op op);
